@@ -1,0 +1,1 @@
+"""LiteEngine: from a quantized network to specialised C with packed operands."""

@@ -1,0 +1,37 @@
+"""What a kernel family gives the code generator for one operator of a quantized network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcuq_lab.sources import SourceFile
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """One operator as a call of one C kernel.
+
+    Attributes:
+        kernel: name of the C function, `le_<op>_w<bits>a<bits>[_<variant>]`.
+        packing: the operand packing in words (`row polynomial m=3 s=13`), or "" for none.
+        files: C sources and headers of the kernel. Kernels are shared: two layers that need the
+            same specialisation name the same file with the same text.
+        declarations: C text with this layer's constants (`static const ...`), each prefixed with
+            the operator's C identifier; may be "".
+        call: one C statement; `{in0}`, `{in1}`, `{out}`, `{scratch}` stand for pointer expressions
+            (`const uint8_t *`, `uint8_t *`).
+        weights_bytes: bytes of `declarations` in flash.
+        scratch_bytes: arena bytes that the call needs besides its tensors, 8-byte aligned.
+        in_place: indices of the inputs at whose very address the output may be written.
+        predicted_cycles: cycles on a Cortex-M4 by the family's own cost formula, 0 if it has none.
+    """
+
+    kernel: str
+    packing: str
+    files: tuple[SourceFile, ...]
+    declarations: str
+    call: str
+    weights_bytes: int
+    scratch_bytes: int = 0
+    in_place: tuple[int, ...] = ()
+    predicted_cycles: int = 0
