@@ -1,0 +1,52 @@
+# The two commands of a newcomer are `make demo` and `make test`; both set everything up first.
+#
+# PYTHON      interpreter for .venv (3.11 or newer)
+# TORCH_ARGS  extra arguments for pip when it installs torch, for example the index of CPU wheels
+PYTHON ?= python3
+TORCH_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: setup toolchain demo test nightly lab lint format reference clean
+.DEFAULT_GOAL := setup
+
+setup: toolchain $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "MCUQ needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 setup" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	  { echo "The venv module is missing: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing Python packages (some minutes the first time) ..." >&2
+	$(BIN)/pip install --disable-pip-version-check --progress-bar on -c constraints.txt $(TORCH_ARGS) torch
+	$(BIN)/pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	@touch $@
+
+toolchain:
+	@sh .ci/toolchain.sh
+
+demo: setup
+	$(BIN)/mcuq demo
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 --dist worksteal -m "not nightly and not hardware"
+
+nightly: setup
+	$(BIN)/pytest -n 2 --dist worksteal -m "nightly or slow" --timeout 7200
+
+lab: setup
+	$(BIN)/jupyter lab notebooks
+
+lint: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
+
+format: setup
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build *.egg-info
