@@ -1,0 +1,73 @@
+"""One network, layer by layer: cycles, widths, packing, and the arena over time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from mcuq_lab.figures.style import BLUE, GREEN, ORANGE, SKY, footnote, new_figure, origin, styled
+
+
+@styled
+def layer_figure(frame: pd.DataFrame, *, board: str, simulated: bool) -> Figure:
+    """Cycles and MACs per cycle of each layer, with its policy and packing beside the name.
+
+    `frame` has one row a layer in execution order: name, op, policy, packing, macs, cycles.
+    """
+    figure, (cycles, rate) = new_figure(2, height_in=0.9 + 0.23 * len(frame))
+    y = np.arange(len(frame))[::-1]
+    names = [
+        f"{row.name_}  {row.policy}" + (f"  [{row.packing}]" if row.packing else "")
+        for row in frame.rename(columns={"name": "name_"}).itertuples()
+    ]
+    bars = cycles.barh(y, frame["cycles"] / 1e3, color=BLUE)
+    cycles.bar_label(bars, [f"{value / 1e3:,.0f}" for value in frame["cycles"]], fontsize=6)
+    cycles.set_yticks(y, names)
+    cycles.set_xlabel("thousand cycles")
+    per_cycle = frame["macs"] / frame["cycles"]
+    bars = rate.barh(y, per_cycle, color=GREEN)
+    rate.bar_label(bars, [f"{v:.2f}" if v else "" for v in per_cycle], fontsize=6)
+    rate.set_yticks(y, [""] * len(frame))
+    rate.set_xlabel("MAC per cycle")
+    for axes in (cycles, rate):
+        axes.grid(False, axis="y")
+        axes.margins(x=0.12)
+    footnote(figure, f"{board} ({origin(simulated)})")
+    return figure
+
+
+@styled
+def arena_figure(frame: pd.DataFrame, *, total_bytes: int) -> Figure:
+    """The arena over time: one rectangle a buffer, from its first to its last step.
+
+    `frame` has one row a buffer: name, kind (`tensor` or `scratch`), offset_bytes, size_bytes,
+    first_step, last_step.
+    """
+    figure, (axes,) = new_figure(1, width_in=5.0, height_in=3.0)
+    colours = {"tensor": SKY, "scratch": ORANGE}
+    for row in frame.itertuples():
+        left, bottom = row.first_step - 0.5, row.offset_bytes / 1024
+        width, height = row.last_step - row.first_step + 1, row.size_bytes / 1024
+        axes.add_patch(
+            Rectangle((left, bottom), width, height, facecolor=colours[row.kind], edgecolor="white")
+        )
+        if height > total_bytes / 1024 / 30:
+            axes.text(
+                left + width / 2,
+                bottom + height / 2,
+                row.name,
+                fontsize=5,
+                ha="center",
+                va="center",
+            )
+    axes.set_xlim(frame["first_step"].min() - 0.6, frame["last_step"].max() + 0.6)
+    axes.set_ylim(0, total_bytes / 1024 * 1.05)
+    axes.axhline(total_bytes / 1024, color="#777777", linestyle="--", linewidth=0.9)
+    axes.set_xlabel("step of the network")
+    axes.set_ylabel("arena (KiB)")
+    for kind, colour in colours.items():
+        axes.plot([], [], "s", color=colour, label=kind)
+    axes.legend(loc="upper right")
+    return figure
