@@ -1,29 +1,20 @@
 """The cycle models there are, by the name of the core."""
 
-from mcuq_lab.nucleosim.timing.cost import BlockCost, TimingModel, UnknownCoreError
+from mcuq_lab.nucleosim.timing.cortex_m4 import CortexM4
+from mcuq_lab.nucleosim.timing.cost import TimingModel, UnknownCoreError
 
-
-class _OneCycleEach:
-    """One cycle an instruction: a place-holder while the Cortex-M4 model is being built."""
-
-    name = "one-cycle"
-    version = "0"
-    uncertainty = "Counts instructions, not cycles."
-    initial_state = 0
-
-    def block_cost(self, address: int, code: bytes, entry_state: int) -> BlockCost:
-        count = 0
-        offset = 0
-        while offset + 1 < len(code):
-            offset += 4 if code[offset + 1] >= 0xE8 else 2
-            count += 1
-        return BlockCost(count, 0, count, 0)
+_MODELS = {CortexM4.name: CortexM4}
 
 
 def timing_model(core: str) -> TimingModel:
-    """The cycle model of `core` ("cortex-m4"). Raises UnknownCoreError for any other name."""
-    if core != "cortex-m4":
+    """A new cycle model of `core` ("cortex-m4"). Raises UnknownCoreError for any other name.
+
+    State numbers belong to the model that gave them out: one model for one run.
+    """
+    model = _MODELS.get(core)
+    if model is None:
+        known = ", ".join(sorted(_MODELS))
         raise UnknownCoreError(
-            f"no cycle model for core {core!r}; known: 'cortex-m4'. Name one of these in the board."
+            f"no cycle model for core {core!r}; known: {known}. Name one of these in the board."
         )
-    return _OneCycleEach()
+    return model()
