@@ -135,7 +135,7 @@ def _check_add(op: QAdd, sources: tuple[QTensor, ...], output: QTensor) -> None:
     if not (0 <= op.multiplier_a < 1 << 15 and 0 <= op.multiplier_b < 1 << 15):
         raise _error(op, "a multiplier is outside 0..2**15 - 1")
     peak = sources[0].qmax * op.multiplier_a + sources[1].qmax * op.multiplier_b
-    if not (-_INT31 < op.offset and op.offset + peak < _INT31 and 0 <= op.shift <= 31):
+    if not (op.offset > -_INT31 and op.offset + peak < _INT31 and 0 <= op.shift <= 31):
         raise _error(op, "the weighted sum can leave 32 bits")
 
 

@@ -22,7 +22,7 @@ from mcuq_lab.quantgraph import QTensor, Requantize
 from mcuq_lab.quantize.ranges import accumulator_peak, accumulator_start
 
 FRACTION_BITS = 6
-"""Fractional bits of t that a pre-shift is spent on. Six leave 1/32 step of error before rounding."""
+"""Fractional bits of t that a pre-shift is spent on: six leave an error of 1/32 step."""
 
 _INT31 = 1 << 31
 _INT15 = 1 << 15
