@@ -26,10 +26,13 @@ from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, MemoryTiming
 
 STATE_LIMIT = 4096
 
-REFILL_EARLY_CYCLES = 1
-"""Refill after B, Bcc, BL: the target is fetched while the branch decodes (TRM: P = 1 to 3)."""
-REFILL_LATE_CYCLES = 3
-"""Refill when the target comes from a register or from memory (PAIRS: LDR PC, TBB)."""
+REFILL_CYCLES = {
+    Kind.BRANCH: 1,  # the target is fetched while the branch decodes
+    Kind.BRANCH_INDIRECT: 2,  # the target comes out of the execute stage
+}
+"""P of the TRM's tables (1 to 3); one more where the target straddles two words."""
+REFILL_FROM_MEMORY_CYCLES = 3
+"""PAIRS: LDR PC and TBB take three to reload; POP {PC} and LDM likewise."""
 FP_DIVIDE_CYCLES = 14
 FP_ACCUMULATE_CYCLES = 3
 DIVIDE_LEAST_CYCLES = 2
@@ -53,7 +56,9 @@ class State(NamedTuple):
     fetch: Fetch
     tail: Tail = Tail.NONE
     late: frozenset[int] = frozenset()
-    """Registers that address generation cannot read in the next cycle."""
+    """Registers that address generation can read only in the second cycle from here."""
+    later: frozenset[int] = frozenset()
+    """Only in the third: still on the way from memory."""
     fpu_busy_cycles: int = 0
     fp_late: frozenset[int] = frozenset()
     """Single-precision registers whose value arrives one cycle late."""
@@ -179,17 +184,17 @@ class CortexM4:
             walk.fetch = walk.fetch._replace(ready=walk.fetch.ready - used)
         walk.spend(_further_cycles(instruction))
         if instruction.kind is Kind.BARRIER_FETCH:
-            walk.spend(REFILL_LATE_CYCLES)
+            walk.spend(REFILL_FROM_MEMORY_CYCLES)
             walk.fetch = refilled(self.memory, 2)
         return walk.cycles, _after(walk, instruction)
 
     def _take(self, walk: _Walk, instruction: Instruction, used: int) -> tuple[int, State]:
         """The same for a branch that is taken: the FIFO starts again at the target."""
-        early = instruction.kind is Kind.BRANCH
         walk.spend(1 + _further_cycles(instruction), used)
-        walk.spend(REFILL_EARLY_CYCLES if early else REFILL_LATE_CYCLES)
-        # A late refill has had time for the second word, so alignment no longer shows.
-        return walk.cycles, State(refilled(self.memory, 1 if early else 2))
+        refill = REFILL_CYCLES.get(instruction.kind)
+        walk.spend(REFILL_FROM_MEMORY_CYCLES if refill is None else refill)
+        # The longest refill has room for the second word: alignment no longer shows (P <= 3).
+        return walk.cycles, State(refilled(self.memory, 2 if refill is None else 1))
 
 
 def _folded(state: State, instruction: Instruction, used: int) -> State:
@@ -215,25 +220,30 @@ _USES_FPU = frozenset(
 def _wait_for_neighbours(walk: _Walk, instruction: Instruction) -> bool:
     """Stalls that the instruction before causes. True if this one hides in its tail."""
     state, kind = walk.state, instruction.kind
-    late = bool(instruction.address_registers & state.late)
+    stall = 0
     match state.tail:
         case Tail.LOAD:
             if kind is Kind.NOP:  # JNK0LE: a load eats a NOP that follows, no other instruction
                 walk.spend(1)
                 return True
-            if kind not in _PIPELINED_ACCESSES or late:
-                walk.spend(1)
+            if kind not in _PIPELINED_ACCESSES:
+                stall = 1
             elif kind is Kind.STORE:
-                walk.spend(walk.memory.store_after_load_stall_cycles)
+                stall = walk.memory.store_after_load_stall_cycles
         case Tail.STORE:
             if kind in _READS_MEMORY:  # JNK0LE: a load after a store adds a cycle
-                walk.spend(1)
+                stall = 1
         case Tail.STORE_INDEXED_BY_REGISTER:
-            walk.spend(1)
+            stall = 1
             if kind is Kind.NOP:
+                walk.spend(1)
                 return True
-    if late:  # PAIRS, JNK0LE: address generation is a cycle early and has no forwarding
-        walk.spend(1)
+    # PAIRS, JNK0LE: address generation is a cycle early, reads the register bank, no forwarding
+    if instruction.address_registers & state.late:
+        stall = max(stall, 1)
+    if instruction.address_registers & state.later:
+        stall = max(stall, 2)
+    walk.spend(stall)
     if kind in _USES_FPU or instruction.fp_sources:
         walk.spend(max(0, state.fpu_busy_cycles - walk.cycles))
         if instruction.fp_sources & state.fp_late:
@@ -277,10 +287,12 @@ def _after(walk: _Walk, instruction: Instruction) -> State:
     if kind is Kind.FP_DIVIDE:
         busy = FP_DIVIDE_CYCLES - 1  # TRM: integer instructions go on meanwhile
     it_left = instruction.it_length if kind is Kind.IT else max(0, state.it_left - 1)
+    single = kind is Kind.LOAD
     return State(
         fetch=walk.fetch,
         tail=_TAILS.get(kind, Tail.NONE),
-        late=instruction.results | instruction.loaded,
+        late=instruction.results | (frozenset() if single else instruction.loaded),
+        later=instruction.loaded if single else frozenset(),
         fpu_busy_cycles=busy,
         fp_late=fp_late,
         after_narrow=not instruction.wide,
