@@ -37,13 +37,19 @@ WEIGHT_KINDS = ("random", "lowest", "highest", "ends", "sparse")
 
 
 def random_graph(
-    seed: int, *, max_ops: int = 6, max_side: int = 9, max_channels: int = 9
+    seed: int,
+    *,
+    max_ops: int = 6,
+    max_side: int = 9,
+    max_channels: int = 9,
+    bits: int | None = None,
 ) -> QuantGraph:
     """A random network of 1 to about `max_ops` operators; equal seeds give equal networks.
 
-    `max_side` bounds height and width of the input, `max_channels` the channels everywhere.
+    `max_side` bounds height and width of the input, `max_channels` the channels everywhere;
+    `bits` is the width of all weights and tensors, None draws each from 2..8.
     """
-    build = _Builder(np.random.default_rng(seed), f"random_{seed}", max_channels)
+    build = _Builder(np.random.default_rng(seed), f"random_{seed}", max_channels, bits)
     rng = build.rng
     h, w = rng.integers(1, max_side + 1, 2)
     build.start(Shape(int(h), int(w), int(rng.integers(1, max_channels + 1))))
@@ -103,6 +109,7 @@ class _Builder:
     rng: np.random.Generator
     name: str
     max_channels: int = 9
+    bits: int | None = None
     tensors: dict[str, QTensor] = field(default_factory=dict)
     ops: list[QOp] = field(default_factory=list)
     x: QTensor = None  # type: ignore[assignment]
@@ -120,7 +127,7 @@ class _Builder:
     def tensor(
         self, name: str, shape: Shape, bits: int | None = None, zero_point: int | None = None
     ) -> QTensor:
-        bits = int(self.rng.integers(2, 9)) if bits is None else bits
+        bits = self.draw_bits() if bits is None else bits
         if zero_point is None:
             zero_point = int(self.rng.integers(0, 1 << bits)) if self.rng.random() < 0.5 else 0
         scale = float(2.0 ** self.rng.uniform(-8, 2))
@@ -140,6 +147,9 @@ class _Builder:
         self.ops.append(op)
         self.x = self.tensors[op.output]
         return self.x
+
+    def draw_bits(self) -> int:
+        return int(self.rng.integers(2, 9)) if self.bits is None else self.bits
 
     def fresh(self, stem: str) -> str:
         return f"{stem}_{len(self.ops)}"
@@ -243,7 +253,7 @@ class _Builder:
     ) -> QTensor:
         """Adds a layer with weights whose outputs mostly lie inside their range."""
         x, rng = self.x, self.rng
-        w_bits = int(rng.integers(2, 9)) if w_bits is None else w_bits
+        w_bits = self.draw_bits() if w_bits is None else w_bits
         if weights is None:
             weights = "random" if rng.random() < 0.75 else str(rng.choice(WEIGHT_KINDS))
         depth = 1 if kind is QDepthwiseConv2d else x.shape.c

@@ -1,0 +1,1 @@
+"""Other engines' algorithms on the same networks, boards and compilers, for honest ratios."""

@@ -1,0 +1,308 @@
+"""C for a network on the int8 kernels: constants, one call a layer, an interpreter-like arena."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from importlib.resources import files
+
+import numpy as np
+
+from mcuq_lab.baselines.cmsis_nn.tflite import (
+    ADD_LEFT_SHIFT,
+    QMAX,
+    QMIN,
+    Int8Network,
+    to_tflite,
+)
+from mcuq_lab.baselines.tensor_arena import Buffer, TensorArena, plan_greedily
+from mcuq_lab.graph import Window
+from mcuq_lab.quantgraph import (
+    QAdd,
+    QAveragePool,
+    QConcat,
+    QConv2d,
+    QDepthwiseConv2d,
+    QFullyConnected,
+    QMaxPool,
+    QOp,
+    QuantGraph,
+    QWeighted,
+)
+from mcuq_lab.sources import LayerInfo, SourceFile, Sources
+
+ENGINE_NAME = "cmsis_nn"
+NOTE = "re-implementation of CMSIS-NN's published algorithms"
+
+_HEADERS = ("cn_support.h", "cn_layers.h")
+
+
+def generate(graph: QuantGraph) -> Sources:
+    """Sources of a w8a8 network on this engine's kernels.
+
+    Raises:
+        ModelError: a width other than 8, or an operator without a kernel.
+        NumericsError: a scale that the format cannot hold.
+    """
+    network = to_tflite(graph)
+    arena = _plan(graph)
+    emitted = [_emit(network, arena, op) for op in graph.ops]
+    kernels = {kernel_file for layer in emitted for kernel_file in (layer.file,) if kernel_file}
+    texts = files("mcuq_lab.baselines.cmsis_nn").joinpath("kernels")
+    sources = [SourceFile("model.c", _model_c(graph, arena, emitted))]
+    sources.append(SourceFile("model.h", _model_h(graph, arena)))
+    for name in (*_HEADERS, *sorted(kernels)):
+        sources.append(SourceFile(name, texts.joinpath(name).read_text()))
+    return Sources(
+        engine=ENGINE_NAME,
+        model=graph.name,
+        policy=str(graph.policy),
+        files=tuple(sources),
+        layers=tuple(layer.info for layer in emitted),
+        arena_bytes=arena.total_bytes,
+        scratch_bytes=max((layer.info.scratch_bytes for layer in emitted), default=0),
+        signed_io=True,
+        note=NOTE,
+    )
+
+
+class _Emitted:
+    """One operator: constants, the body of its function, the kernel's file, and its LayerInfo."""
+
+    def __init__(self, declarations: str, call: str, file: str, info: LayerInfo) -> None:
+        self.declarations, self.call, self.file, self.info = declarations, call, file, info
+
+
+def column_bytes(op: QOp, in_channels: int) -> int:
+    """Scratch of a convolution: two im2col columns of int16, each of a multiple of four values."""
+    if not isinstance(op, QConv2d) or _is_pointwise(op.window):
+        return 0
+    depth = op.window.kernel_h * op.window.kernel_w * in_channels
+    return 2 * 2 * (-(-depth // 4) * 4)
+
+
+def _is_pointwise(window: Window) -> bool:
+    return (window.kernel_h, window.kernel_w) == (1, 1) and not window.padded
+
+
+def _plan(graph: QuantGraph) -> TensorArena:
+    first = {graph.input_name: 0}
+    last = {graph.input_name: 0}
+    buffers = []
+    for step, op in enumerate(graph.ops):
+        first[op.output] = last[op.output] = step
+        for name in op.inputs:
+            last[name] = step
+        scratch = column_bytes(op, graph.tensors[op.inputs[0]].shape.c)
+        if scratch:
+            buffers.append(Buffer(_scratch_name(op), scratch, step, step))
+    last[graph.output_name] = len(graph.ops)
+    for name, tensor in graph.tensors.items():
+        buffers.append(Buffer(name, tensor.shape.size, first[name], last[name]))
+    return plan_greedily(buffers)
+
+
+def _scratch_name(op: QOp) -> str:
+    return f"{op.name}/columns"
+
+
+def _emit(network: Int8Network, arena: TensorArena, op: QOp) -> _Emitted:
+    for kind, emit in _EMITTERS:
+        if isinstance(op, kind):
+            return emit(network, arena, op)
+    return _emit_copy(network, arena, op)
+
+
+def _at(arena: TensorArena, name: str, kind: str = "int8_t") -> str:
+    return f"({kind} *)(mcuq_arena + {arena.offsets[name]})"
+
+
+def _emit_weighted(network: Int8Network, arena: TensorArena, op: QWeighted) -> _Emitted:
+    source, out = network.tensors[op.inputs[0]], network.tensors[op.output]
+    layer, name = network.layers[op.name], _identifier(op)
+    window = Window(1, 1) if isinstance(op, QFullyConnected) else op.window
+    scratch = column_bytes(op, source.shape.c)
+    if isinstance(op, QFullyConnected):
+        kernel, file = "cn_fully_connected_s8", "cn_small_layers_s8.c"
+    elif isinstance(op, QDepthwiseConv2d):
+        narrow = max(window.pad_left, window.pad_top) <= 1
+        three = (window.kernel_h, window.kernel_w) == (3, 3) and narrow
+        kernel = "cn_depthwise_3x3_s8" if three else "cn_depthwise_s8"
+        file = "cn_depthwise_s8.c"
+    elif _is_pointwise(window):
+        kernel, file = "cn_convolve_1x1_s8", "cn_convolve_1x1_s8.c"
+    else:
+        kernel, file = "cn_convolve_s8", "cn_convolve_s8.c"
+    arrays = "\n".join(
+        (
+            _array("int8_t", f"{name}_weight", layer.weight),
+            _array("int32_t", f"{name}_bias", layer.bias),
+            _array("int32_t", f"{name}_multiplier", layer.multiplier),
+            _array("int32_t", f"{name}_shift", layer.shift),
+        )
+    )
+    s, o = source.shape, out.shape
+    parameters = f"""static const cn_layer {name} = {{
+    .in_h = {s.h}, .in_w = {s.w}, .in_c = {s.c},
+    .out_h = {o.h}, .out_w = {o.w}, .out_c = {o.c},
+    .kernel_h = {window.kernel_h}, .kernel_w = {window.kernel_w},
+    .stride_h = {window.stride_h}, .stride_w = {window.stride_w},
+    .pad_top = {window.pad_top}, .pad_left = {window.pad_left},
+    .in_offset = {-source.zero_point}, .out_offset = {out.zero_point},
+    .act_min = {QMIN}, .act_max = {QMAX},
+    .weight = {name}_weight, .bias = {name}_bias,
+    .multiplier = {name}_multiplier, .shift = {name}_shift,
+}};"""
+    columns = f" {_at(arena, _scratch_name(op), 'int16_t')}," if scratch else ""
+    call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])},{columns} {_at(arena, op.output)});"
+    weights_bytes = layer.weight.size + 12 * len(layer.bias)
+    info = _info(network, op, kernel, "w8a8", weights_bytes, scratch)
+    return _Emitted(f"{arrays}\n{parameters}", call, file, info)
+
+
+def _emit_add(network: Int8Network, arena: TensorArena, op: QAdd) -> _Emitted:
+    a, b = (network.tensors[name] for name in op.inputs)
+    out, constants, name = network.tensors[op.output], network.additions[op.name], _identifier(op)
+    parameters = f"""static const cn_addition {name} = {{
+    .in_offset_a = {-a.zero_point},
+    .multiplier_a = {constants.a.multiplier}, .shift_a = {constants.a.shift},
+    .in_offset_b = {-b.zero_point},
+    .multiplier_b = {constants.b.multiplier}, .shift_b = {constants.b.shift},
+    .left_shift = {ADD_LEFT_SHIFT}, .out_offset = {out.zero_point},
+    .out_multiplier = {constants.out.multiplier}, .out_shift = {constants.out.shift},
+    .act_min = {QMIN}, .act_max = {QMAX},
+}};"""
+    call = (
+        f"cn_add_s8(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.inputs[1])}, "
+        f"{_at(arena, op.output)}, {out.shape.size});"
+    )
+    info = _info(network, op, "cn_add_s8", "a8", 0, 0)
+    return _Emitted(parameters, call, "cn_small_layers_s8.c", info)
+
+
+def _emit_pool(network: Int8Network, arena: TensorArena, op: QOp) -> _Emitted:
+    source, out = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
+    name, window = _identifier(op), op.window
+    kernel = "cn_max_pool_s8" if isinstance(op, QMaxPool) else "cn_average_pool_s8"
+    parameters = f"""static const cn_pool {name} = {{
+    .in_h = {source.h}, .in_w = {source.w}, .channels = {source.c},
+    .out_h = {out.h}, .out_w = {out.w},
+    .kernel_h = {window.kernel_h}, .kernel_w = {window.kernel_w},
+    .stride_h = {window.stride_h}, .stride_w = {window.stride_w},
+    .act_min = {QMIN}, .act_max = {QMAX},
+}};"""
+    call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.output)});"
+    info = _info(network, op, kernel, "a8", 0, 0)
+    return _Emitted(parameters, call, "cn_small_layers_s8.c", info)
+
+
+def _emit_concat(network: Int8Network, arena: TensorArena, op: QConcat) -> _Emitted:
+    out = network.tensors[op.output].shape
+    calls, first = [], 0
+    for source in op.inputs:
+        in_c = network.tensors[source].shape.c
+        target = f"{_at(arena, op.output)} + {first}"
+        calls.append(
+            f"cn_concatenate_s8({_at(arena, source)}, {target}, {out.h * out.w}, {in_c}, {out.c});"
+        )
+        first += in_c
+    info = _info(network, op, "cn_concatenate_s8", "a8", 0, 0)
+    return _Emitted("", "\n    ".join(calls), "cn_small_layers_s8.c", info)
+
+
+def _emit_copy(network: Int8Network, arena: TensorArena, op: QOp) -> _Emitted:
+    size = network.tensors[op.output].shape.size
+    call = f"cn_copy_s8({_at(arena, op.inputs[0])}, {_at(arena, op.output)}, {size});"
+    info = _info(network, op, "cn_copy_s8", "a8", 0, 0)
+    return _Emitted("", call, "cn_small_layers_s8.c", info)
+
+
+_EMITTERS: tuple[tuple[type, Callable[..., _Emitted]], ...] = (
+    (QWeighted, _emit_weighted),
+    (QAdd, _emit_add),
+    (QAveragePool, _emit_pool),
+    (QMaxPool, _emit_pool),
+    (QConcat, _emit_concat),
+)
+
+
+def _info(
+    network: Int8Network, op: QOp, kernel: str, policy: str, weights_bytes: int, scratch: int
+) -> LayerInfo:
+    return LayerInfo(
+        name=op.name,
+        op=op.op,
+        policy=policy,
+        kernel=kernel,
+        packing="",
+        macs=network.graph.macs(op),
+        weights_bytes=weights_bytes,
+        scratch_bytes=scratch,
+    )
+
+
+def _identifier(op: QOp) -> str:
+    return "layer_" + re.sub(r"\W", "_", op.name)
+
+
+def _array(kind: str, name: str, values: np.ndarray) -> str:
+    numbers = [str(value) for value in values.ravel()]
+    lines = [", ".join(numbers[i : i + 16]) for i in range(0, len(numbers), 16)]
+    body = ",\n    ".join(lines)
+    return f"static const {kind} {name}[{len(numbers)}] = {{\n    {body}\n}};"
+
+
+def _model_h(graph: QuantGraph, arena: TensorArena) -> str:
+    return f"""/* {graph.name} on CMSIS-NN's algorithms (w8a8); int8 input and output. */
+#ifndef MCUQ_MODEL_H
+#define MCUQ_MODEL_H
+
+#include <stdint.h>
+
+#define MCUQ_INPUT_BYTES {graph.input.shape.size}
+#define MCUQ_OUTPUT_BYTES {graph.output.shape.size}
+#define MCUQ_ARENA_BYTES {arena.total_bytes}
+#define MCUQ_LAYER_COUNT {len(graph.ops)}
+#define MCUQ_INPUT_OFFSET {arena.offsets[graph.input_name]}
+#define MCUQ_OUTPUT_OFFSET {arena.offsets[graph.output_name]}
+
+extern uint8_t mcuq_arena[MCUQ_ARENA_BYTES];
+
+typedef void (*mcuq_layer_fn)(void);
+extern const mcuq_layer_fn mcuq_layers[MCUQ_LAYER_COUNT];
+
+void mcuq_invoke(const uint8_t *input, uint8_t *output);
+
+#endif
+"""
+
+
+def _model_c(graph: QuantGraph, arena: TensorArena, emitted: list[_Emitted]) -> str:
+    parts = [
+        f"/* {graph.name} on CMSIS-NN's algorithms: int8, one call a layer, no tensor in place. */",
+        '#include "model.h"\n\n#include "cn_layers.h"\n',
+        "_Alignas(16) uint8_t mcuq_arena[MCUQ_ARENA_BYTES];\n",
+    ]
+    for step, layer in enumerate(emitted):
+        if layer.declarations:
+            parts.append(layer.declarations)
+        parts.append(f"static void run_{step}(void)\n{{\n    {layer.call}\n}}\n")
+    names = ", ".join(f"run_{step}" for step in range(len(emitted)))
+    parts.append(f"const mcuq_layer_fn mcuq_layers[MCUQ_LAYER_COUNT] = {{ {names} }};\n")
+    calls = "\n".join(f"    run_{step}();" for step in range(len(emitted)))
+    parts.append(f"""static void copy(const uint8_t *from, uint8_t *to, uint32_t size)
+{{
+    while (size-- > 0)
+        *to++ = *from++;
+}}
+
+void mcuq_invoke(const uint8_t *input, uint8_t *output)
+{{
+    if (input != mcuq_arena + MCUQ_INPUT_OFFSET)
+        copy(input, mcuq_arena + MCUQ_INPUT_OFFSET, MCUQ_INPUT_BYTES);
+{calls}
+    if (output != mcuq_arena + MCUQ_OUTPUT_OFFSET)
+        copy(mcuq_arena + MCUQ_OUTPUT_OFFSET, output, MCUQ_OUTPUT_BYTES);
+}}
+""")
+    return "\n".join(parts)
