@@ -9,7 +9,7 @@ from mcuq_lab.models.trained import (
     load_trained,
     save_trained,
 )
-from mcuq_lab.models.training import TrainingConfig, accuracy, train
+from mcuq_lab.models.training import TrainingConfig, accuracy, train_model
 from mcuq_lab.models.zoo import ZOO, build_model
 
 __all__ = [
@@ -26,5 +26,5 @@ __all__ = [
     "load_provenance",
     "load_trained",
     "save_trained",
-    "train",
+    "train_model",
 ]

@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import tempfile
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -189,7 +190,7 @@ def _read_parquet(path: Path) -> tuple[Images, Labels]:
         try:
             with np.load(cache, allow_pickle=False) as arrays:
                 return arrays["images"], arrays["labels"]
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             cache.unlink(missing_ok=True)  # torn by a crash: decode again
     images, labels = _decode_parquet(path)
     _write_cache(cache, images, labels)

@@ -24,7 +24,7 @@ from mcuq_lab.models.trained import (
     git_revision,
     save_trained,
 )
-from mcuq_lab.models.training import EpochReport, TrainingConfig, accuracy, train
+from mcuq_lab.models.training import EpochReport, TrainingConfig, accuracy, train_model
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> Provenance:
         )
 
     net = as_stored(
-        train(
+        train_model(
             config,
             dataset=dataset,
             checkpoint=checkpoint,

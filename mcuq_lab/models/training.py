@@ -1,8 +1,8 @@
 """Training of a float net: one readable loop, resumable to the bit at every epoch.
 
-`train(config)` runs the whole of it. The order of the images and the augmentation of an epoch are
-drawn from (seed, epoch) alone, so that a resumed run needs no generator's state and gives the very
-weights of an uninterrupted one (with the same number of threads on the same machine).
+`train_model(config)` runs the whole of it. The order of the images and the augmentation of an epoch
+are drawn from (seed, epoch) alone, so that a resumed run needs no generator's state and gives the
+very weights of an uninterrupted one (with the same number of threads on the same machine).
 """
 
 import os
@@ -74,7 +74,7 @@ class EpochReport:
     """The learning rates as a fraction of their peaks."""
 
 
-def train(
+def train_model(
     config: TrainingConfig,
     *,
     dataset: Dataset | None = None,
@@ -218,7 +218,8 @@ class _Run:
             config, epochs_done = TrainingConfig(**state["config"]), int(state["epochs_done"])
         except Exception as error:
             raise ConfigError(
-                f"checkpoint {path} cannot be read ({error}); delete it to start from the beginning"
+                f"checkpoint {path} cannot be read ({type(error).__name__}: damaged, or none of a "
+                "training); delete it to start from the beginning"
             ) from error
         if differing := _differences(config, self.config):
             raise ConfigError(
