@@ -55,7 +55,7 @@ def _compute(network: Int8Network, op: QOp, arrays: list[np.ndarray]) -> np.ndar
     out = network.tensors[op.output]
     if isinstance(op, QWeighted):
         layer = network.layers[op.name]
-        acc = _accumulate(op, layer.weight.astype(np.int64), arrays[0] - sources[0].zero_point)
+        acc = _accumulate(op, layer.weight, arrays[0] - sources[0].zero_point)
         scaled = requantize(
             acc + layer.bias, layer.multiplier.astype(np.int64), layer.shift.astype(np.int64)
         )
@@ -97,15 +97,21 @@ def _average(window: Window, x: np.ndarray) -> np.ndarray:
 
 
 def _accumulate(op: QWeighted, weight: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Sums of weight * (input - zero_point); padding is 0 then."""
+    """Sums of weight * (input - zero_point); padding is 0 then.
+
+    Computed in float64, which is exact (the sums stay far below 2**53) and has a fast product.
+    """
+    x, weight = x.astype(np.float64), weight.astype(np.float64)
     if isinstance(op, QFullyConnected):
-        return (x.reshape(len(x), -1) @ weight.T)[:, None, None, :]
-    windows = _windows(x, op.window)
-    if isinstance(op, QDepthwiseConv2d):
-        return np.einsum("nhwijc,ijc->nhwc", windows, weight)
-    n, h, w = windows.shape[:3]
-    columns = windows.reshape(n * h * w, -1)
-    return (columns @ weight.reshape(len(weight), -1).T).reshape(n, h, w, -1)
+        acc = (x.reshape(len(x), -1) @ weight.T)[:, None, None, :]
+    elif isinstance(op, QDepthwiseConv2d):
+        acc = np.einsum("nhwijc,ijc->nhwc", _windows(x, op.window), weight)
+    else:
+        windows = _windows(x, op.window)
+        n, h, w = windows.shape[:3]
+        columns = windows.reshape(n * h * w, -1)
+        acc = (columns @ weight.reshape(len(weight), -1).T).reshape(n, h, w, -1)
+    return acc.astype(np.int64)
 
 
 def _windows(x: np.ndarray, window: Window) -> np.ndarray:
