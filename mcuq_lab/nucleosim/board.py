@@ -1,0 +1,237 @@
+"""A simulated board: one chip, put together from its description."""
+
+from __future__ import annotations
+
+from mcuq_lab.nucleosim.chip import Chip
+from mcuq_lab.nucleosim.cortexm import ppb
+from mcuq_lab.nucleosim.cortexm.faults import HARD_FAULT, HFSR_VECTTBL, Fault
+from mcuq_lab.nucleosim.cortexm.processor import Processor
+from mcuq_lab.nucleosim.cortexm.scs import SystemControlSpace
+from mcuq_lab.nucleosim.cortexm.trace import Breakpoints, CycleCounter
+from mcuq_lab.nucleosim.engine.machine import Machine
+from mcuq_lab.nucleosim.engine.memory import HostMemory
+from mcuq_lab.nucleosim.errors import NucleoSimError
+from mcuq_lab.nucleosim.faults import Faults
+from mcuq_lab.nucleosim.peripherals import clocks_f4
+from mcuq_lab.nucleosim.peripherals.flash_f4 import FlashControllerF4
+from mcuq_lab.nucleosim.peripherals.storage import Storage
+from mcuq_lab.nucleosim.timing import TimingModel, timing_model
+
+_FLASH_CONTROLLERS = {"f4": FlashControllerF4}
+_FLASH_CONTROLLER_BYTES = 0x400
+
+# What a read of DHCSR lets pass: some tens of milliseconds of the host's time.
+SLICE_CYCLES = 5_000_000
+
+
+class SimulatedBoard:
+    """The whole board behind its debug probe. Lives as long as the process, like a board on a desk.
+
+    Attributes:
+        chip: its description.
+        timing: the model that its cycles come from: name, version, stated uncertainty.
+        faults: what is wrong with it now (see `inject`).
+    """
+
+    def __init__(
+        self, chip: Chip, timing: TimingModel | None = None, slice_cycles: int = SLICE_CYCLES
+    ) -> None:
+        self.chip = chip
+        self.timing = timing or timing_model(chip.core.name)
+        self.faults = Faults()
+        self._accesses_left: int | None = None
+        self._machine = Machine(chip.core.name, self.timing)
+        self._processor = Processor(self._machine, chip.flash.alias, self.reset)
+        self._scs = SystemControlSpace(self._processor, chip.core, slice_cycles)
+        self._cycle_counter = CycleCounter(self._processor, chip.core.watchpoints)
+        self._breakpoints = Breakpoints(self._processor, chip.core.breakpoints)
+        self._rams = [HostMemory(ram.start, ram.size_bytes) for ram in chip.rams]
+        self._flash_memory = HostMemory(chip.flash.start, chip.flash.size_bytes, fill=0xFF)
+        self._flash = self._make_flash()
+        self._clocks: clocks_f4.ClockControl | None = None
+        self._blocks = self._make_peripherals()
+        for ram in self._rams:
+            self._machine.map.add_ram(ram)
+        self._processor.reset()
+
+    def _make_flash(self) -> FlashControllerF4:
+        flash = self.chip.flash
+        if flash.controller not in _FLASH_CONTROLLERS:
+            raise NucleoSimError(f"{self.chip.name}: no flash controller {flash.controller!r}.")
+        controller = _FLASH_CONTROLLERS[flash.controller](flash, self._flash_memory)
+        memory_map = self._machine.map
+        memory_map.add_flash(
+            self._flash_memory,
+            (flash.alias,),
+            controller.program,
+            controller.on_program,
+            controller.state,
+        )
+        memory_map.add_native_device(
+            flash.controller_base,
+            _FLASH_CONTROLLER_BYTES,
+            controller,
+            controller.on_read,
+            controller.on_write,
+            controller.state,
+        )
+        return controller
+
+    def _make_peripherals(self) -> list[Storage]:
+        blocks = []
+        for description in self.chip.peripherals:
+            if description.model == "rcc_f4":
+                block = self._clocks = clocks_f4.ClockControl(description)
+            elif description.model == "pwr_f4":
+                block = clocks_f4.PowerControl(description, lambda: self._clocks)
+            elif description.model == "storage":
+                block = Storage(description)
+            else:
+                raise NucleoSimError(
+                    f"{self.chip.name}: peripheral {description.name} has no model "
+                    f"{description.model!r}. Correct chips/{self.chip.id}.toml."
+                )
+            blocks.append(block)
+        private = tuple(block for block in blocks if block.block.start >= ppb.START)
+        peripherals = ppb.PrivatePeripherals(
+            self.chip.core, self._scs, self._cycle_counter, self._breakpoints, private
+        )
+        self._machine.map.add_exact_device(
+            ppb.START,
+            ppb.SIZE_BYTES,
+            peripherals,
+            ppb.DebuggerView(peripherals),
+            self._machine.note_position,
+        )
+        for block in blocks:
+            if block not in private:
+                self._machine.map.add_device(block.block.start, block.block.size_bytes, block)
+        return blocks
+
+    # What a probe does to a board
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        """Read over the AHB-AP. A read of DHCSR lets time pass if the core is running.
+
+        Raises:
+            BusError: nothing answers.
+        """
+        return self._machine.map.read(address, size_bytes)
+
+    def write(self, address: int, data: bytes) -> None:
+        """Write over the AHB-AP.
+
+        Raises:
+            BusError: nothing answers.
+        """
+        self._machine.map.write(address, data)
+        if address < ppb.START:
+            self._machine.code_changed(address, address + len(data))
+            self._note_flash()
+        if self._processor.reset_requested:
+            self.reset()
+
+    def reset(self, flags: int = clocks_f4.SOFTWARE_FLAGS) -> None:
+        """System reset; RAM and debug state stay. `flags` say why, in RCC_CSR."""
+        self._flash.reset()
+        self._scs.reset()
+        for block in self._blocks:
+            block.reset()
+        if self._clocks is not None:
+            self._clocks.note_reset(flags)
+        self._note_flash()
+        self._processor.reset()
+
+    def reset_by_pin(self) -> None:
+        """The probe pulses nRESET."""
+        self.reset(clocks_f4.PIN_FLAGS)
+
+    def _brown_out(self) -> None:
+        for index, ram in enumerate(self._rams):
+            # What RAM holds after power-up is not zero; a fixed pattern keeps runs repeatable.
+            ram.bytes[:] = 0xA5 ^ index
+        self._cycle_counter.power_on()
+        self._breakpoints.power_on()
+        self._processor.power_cycle()
+        self.reset(clocks_f4.BROWN_OUT_FLAGS)
+        self._machine.code_changed(0, 1 << 32)
+
+    def _note_flash(self) -> None:
+        dirty = self._flash.take_dirty()
+        if dirty is not None:
+            for base in (self.chip.flash.start, self.chip.flash.alias):
+                self._machine.code_changed(base + dirty[0], base + dirty[1])
+
+    # What a person does to a board
+
+    def inject(self, faults: Faults) -> None:
+        """Make these faults the board's faults, instead of those it had."""
+        self.faults = faults
+        self._accesses_left = faults.transfer_fault_after
+        self._faults_left = faults.transfer_fault_count
+        self._flash.stuck_address = faults.stuck_flash_address
+        now = self._machine.cycles
+        effects = (
+            (faults.hang_at_cycle, self._hang),
+            (faults.hard_fault_at_cycle, self._hard_fault),
+            (faults.brown_out_at_cycle, self._brown_out),
+        )
+        self._processor.alarms = [
+            (now + cycle, effect) for cycle, effect in effects if cycle is not None
+        ]
+
+    def _hang(self) -> None:
+        self._processor.hung = True
+
+    def _hard_fault(self) -> None:
+        self._processor.hfsr |= HFSR_VECTTBL
+        self._processor.fault(Fault(HARD_FAULT, 0), self._machine.registers.pc)
+
+    def transfer_fails(self) -> bool:
+        """Whether the next access over SWD fails; the probe asks before each."""
+        if self._accesses_left is None:
+            return False
+        if self._accesses_left > 0:
+            self._accesses_left -= 1
+            return False
+        self._faults_left -= 1
+        if self._faults_left <= 0:
+            self._accesses_left = None
+        return True
+
+    @property
+    def cycles(self) -> int:
+        """Core cycles since power-on, resets included. CYCCNT is what firmware sees of them."""
+        return self._machine.cycles
+
+    @property
+    def instructions(self) -> int:
+        """Instructions executed since power-on."""
+        return self._machine.instructions
+
+    @property
+    def flash_erase_count(self) -> int:
+        """Sectors erased since power-on."""
+        return self._flash.erase_count
+
+    @property
+    def flash_write_count(self) -> int:
+        """Changes to the flash since power-on: erases and programmed words."""
+        return self._flash.erase_count + self._flash.write_count
+
+    def flash_image(self) -> bytes:
+        """Contents of the whole flash."""
+        return self._flash_memory.bytes.tobytes()
+
+    def load_flash_image(self, image: bytes) -> None:
+        """Replace the contents of the flash, as it was when the board was last powered."""
+        size = self._flash_memory.size_bytes
+        if len(image) != size:
+            raise NucleoSimError(
+                f"{self.chip.name}: flash image of {len(image)} bytes, flash of {size}. "
+                "Delete the stored image."
+            )
+        self._flash_memory.write(self.chip.flash.start, image)
+        for base in (self.chip.flash.start, self.chip.flash.alias):
+            self._machine.code_changed(base, base + size)
+        self._processor.reset()

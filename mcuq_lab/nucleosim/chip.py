@@ -1,0 +1,133 @@
+"""What distinguishes one simulated board from another, read from `chips/<board>.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mcuq_lab.nucleosim.errors import NucleoSimError, UnknownBoardError
+
+CHIPS_DIR = Path(__file__).resolve().parent / "chips"
+
+
+@dataclass(frozen=True)
+class Core:
+    """Processor: timing model, identification registers, and debug resources."""
+
+    name: str
+    cpuid: int
+    dp_idr: int
+    ap_idr: int
+    rom_table_part: int
+    breakpoints: int
+    watchpoints: int
+
+
+@dataclass(frozen=True)
+class Flash:
+    """Main flash: `sector_bytes` in address order; also visible at `alias` (the boot address)."""
+
+    start: int
+    alias: int
+    sector_bytes: tuple[int, ...]
+    controller: str
+    controller_base: int
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all sectors together."""
+        return sum(self.sector_bytes)
+
+
+@dataclass(frozen=True)
+class Ram:
+    """One SRAM region."""
+
+    start: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class RegisterBlock:
+    """A peripheral: `model` names its behaviour ("storage" keeps what is written to it).
+
+    `reset` maps the offset of a register to its value after reset; the others reset to 0.
+    """
+
+    name: str
+    model: str
+    start: int
+    size_bytes: int
+    reset: Mapping[int, int]
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A simulated board and the chip on it."""
+
+    id: str
+    name: str
+    board_id: str
+    pyocd_target: str
+    core: Core
+    flash: Flash
+    rams: tuple[Ram, ...]
+    peripherals: tuple[RegisterBlock, ...]
+
+
+def board_ids() -> tuple[str, ...]:
+    """Ids of the boards that there is a description of, such as `nucleo-f412zg`."""
+    return tuple(sorted(path.stem for path in CHIPS_DIR.glob("*.toml")))
+
+
+@cache
+def load_chip(board: str) -> Chip:
+    """The description of `board`.
+
+    Raises:
+        UnknownBoardError: there is no such board.
+        NucleoSimError: its file lacks an entry, or has one that is not known.
+    """
+    if board not in board_ids():
+        raise UnknownBoardError(
+            f"no simulated board {board!r}; known: {', '.join(board_ids())}. "
+            "Use one of these after 'sim:' in the probe's unique id."
+        )
+    path = CHIPS_DIR / f"{board}.toml"
+    data = tomllib.loads(path.read_text(encoding="utf-8"))
+    try:
+        return _chip(board, data)
+    except (KeyError, TypeError) as error:
+        raise NucleoSimError(
+            f"{path}: wrong or missing entry: {error}. Correct the file."
+        ) from error
+
+
+def _chip(board: str, data: dict[str, Any]) -> Chip:
+    flash = data.pop("flash")
+    sectors = tuple(size for count, size in flash.pop("sectors") for _ in range(count))
+    return Chip(
+        id=board,
+        core=Core(**data.pop("core")),
+        flash=Flash(sector_bytes=sectors, **flash),
+        rams=tuple(Ram(**ram) for ram in data.pop("ram")),
+        peripherals=tuple(
+            _register_block(name, entry) for name, entry in data.pop("peripheral").items()
+        ),
+        **data,
+    )
+
+
+def _register_block(name: str, entry: dict[str, Any]) -> RegisterBlock:
+    reset = {int(offset, 0): value for offset, value in entry.pop("reset", {}).items()}
+    return RegisterBlock(
+        name=name,
+        model=entry.pop("model", "storage"),
+        size_bytes=entry.pop("size_bytes", 0x400),
+        reset=reset,
+        **entry,
+    )

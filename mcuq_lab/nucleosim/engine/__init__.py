@@ -1,0 +1,1 @@
+"""The instruction engine: executes Thumb code on Unicorn and counts its cycles."""

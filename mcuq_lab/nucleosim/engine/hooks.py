@@ -1,0 +1,169 @@
+"""The compiled hooks: count the cycles of each basic block, guard single instructions.
+
+Unicorn calls the block hook before each basic block. The cost of a block depends on which block
+comes next, so it is added when the next one starts. Costs come from a table that Python fills, one
+row for each (block address, entry state) when it is first met; each row also remembers its last
+successors, so that a loop runs without any search.
+"""
+
+import numba
+from numba import types
+
+from mcuq_lab.nucleosim.engine.context import (
+    CYCLES,
+    EMU_STOP,
+    FAULT_REGISTER,
+    HASH_ADDRESS,
+    HASH_SLOTS,
+    INSTRUCTIONS,
+    LIMIT,
+    MUTED,
+    NO_ROW,
+    REG_READ,
+    RESOLVE,
+    ROW,
+    ROW_ADDRESS,
+    ROW_CYCLES_NEXT,
+    ROW_CYCLES_TAKEN,
+    ROW_EXIT_NEXT,
+    ROW_EXIT_TAKEN,
+    ROW_INSTRUCTIONS,
+    ROW_NEXT,
+    ROW_SIZE,
+    ROW_STATE,
+    ROW_TAKEN,
+    ROW_TAKEN_ADDRESS,
+    ROW_WORDS,
+    ROWS_ADDRESS,
+    SIZE,
+    STATE,
+    STOP,
+    STOP_ADDRESS,
+    STOP_BREAKPOINT,
+    STOP_LIMIT,
+    STOP_NO_FPU,
+    STOP_UNALIGNED,
+)
+from mcuq_lab.nucleosim.engine.native import call_1, call_3, pointer, read_register
+from mcuq_lab.nucleosim.timing import extra_divide_cycles
+
+# What an instruction hook does; the first word of its guard.
+GUARD_BREAKPOINT = 0
+GUARD_ALIGNED_BASE = 1  # guard words: base register, offset register or -1, constant offset
+GUARD_DIVIDE = 2  # guard words: signed, dividend register, divisor register
+GUARD_FPU = 3
+GUARD_CONTEXT = 4  # index of the guard word that holds the address of the context
+GUARD_WORDS = 5
+
+_BLOCK_HOOK = types.void(types.int64, types.uint64, types.uint32, types.CPointer(types.int64))
+
+_extra_divide_cycles = numba.njit(types.int64(types.int64, types.int64, types.boolean), cache=True)(
+    extra_divide_cycles
+)
+
+
+@numba.njit(cache=True)
+def hash_slot(address, state):
+    """First slot to look at for a block, in a table of HASH_SLOTS."""
+    key = (address << 12) ^ state
+    return ((key * 0x9E3779B1) >> 13) & (HASH_SLOTS - 1)
+
+
+@numba.njit
+def _find_row(context, rows, address, size, state):
+    """Row of a block, by search; Python makes it if there is none. NO_ROW if Python wants a stop."""
+    table = numba.carray(pointer(context[HASH_ADDRESS]), (HASH_SLOTS,), numba.int64)
+    slot = hash_slot(address, state)
+    row = table[slot]
+    while row != NO_ROW:
+        base = row * ROW_WORDS
+        if (
+            rows[base + ROW_ADDRESS] == address
+            and rows[base + ROW_STATE] == state
+            and rows[base + ROW_SIZE] == size
+        ):
+            return row
+        slot = (slot + 1) & (HASH_SLOTS - 1)
+        row = table[slot]
+    return call_3(context[RESOLVE], address, size, state)
+
+
+@numba.cfunc(_BLOCK_HOOK, cache=True)
+def block_hook(engine, address, size, user_data):
+    """UC_HOOK_BLOCK: `user_data` is the context."""
+    context = numba.carray(user_data, (SIZE,))
+    if context[MUTED] != 0:
+        return
+    address = numba.int64(address)
+    size = numba.int64(size)
+    rows = numba.carray(pointer(context[ROWS_ADDRESS]), (1 << 40,), numba.int64)
+    previous = context[ROW]
+    base = previous * ROW_WORDS
+    row = NO_ROW
+    follows = False
+    if previous != NO_ROW:
+        context[INSTRUCTIONS] += rows[base + ROW_INSTRUCTIONS]
+        follows = address == rows[base + ROW_ADDRESS] + rows[base + ROW_SIZE]
+        if follows:
+            context[CYCLES] += rows[base + ROW_CYCLES_NEXT]
+            state = rows[base + ROW_EXIT_NEXT]
+            row = rows[base + ROW_NEXT]
+        else:
+            context[CYCLES] += rows[base + ROW_CYCLES_TAKEN]
+            state = rows[base + ROW_EXIT_TAKEN]
+            if rows[base + ROW_TAKEN_ADDRESS] == address:
+                row = rows[base + ROW_TAKEN]
+    else:
+        state = context[STATE]
+
+    if context[CYCLES] >= context[LIMIT]:
+        context[ROW] = NO_ROW
+        context[STATE] = state
+        context[STOP] = STOP_LIMIT
+        call_1(context[EMU_STOP], engine)
+        return
+
+    # A block can start at the same place with another size after code was patched.
+    if row == NO_ROW or rows[row * ROW_WORDS + ROW_SIZE] != size:
+        row = _find_row(context, rows, address, size, state)
+        if row == NO_ROW:
+            context[ROW] = NO_ROW
+            context[STATE] = state
+            call_1(context[EMU_STOP], engine)
+            return
+        # Resolving may have emptied the table, and the previous row with it.
+        if previous != NO_ROW and context[ROW] == previous:
+            if follows:
+                rows[base + ROW_NEXT] = row
+            else:
+                rows[base + ROW_TAKEN] = row
+                rows[base + ROW_TAKEN_ADDRESS] = address
+    context[ROW] = row
+
+
+@numba.cfunc(_BLOCK_HOOK, cache=True)
+def instruction_hook(engine, address, size, user_data):
+    """UC_HOOK_CODE on one instruction: `user_data` is its guard (GUARD_WORDS words)."""
+    guard = numba.carray(user_data, (GUARD_WORDS,))
+    context = numba.carray(pointer(guard[GUARD_CONTEXT]), (SIZE,), numba.int64)
+    kind = guard[0]
+    stop = 0
+    if kind == GUARD_DIVIDE:
+        if context[MUTED] == 0:
+            dividend = read_register(context[REG_READ], engine, guard[2])
+            divisor = read_register(context[REG_READ], engine, guard[3])
+            context[CYCLES] += _extra_divide_cycles(dividend, divisor, guard[1] != 0)
+        return
+    if kind == GUARD_ALIGNED_BASE:
+        target = read_register(context[REG_READ], engine, guard[1])
+        if ((target + guard[3]) & 3) == 0:
+            return
+        context[FAULT_REGISTER] = guard[1]
+        stop = STOP_UNALIGNED
+    elif kind == GUARD_BREAKPOINT:
+        stop = STOP_BREAKPOINT
+    elif kind == GUARD_FPU:
+        stop = STOP_NO_FPU
+    context[STOP] = stop
+    context[STOP_ADDRESS] = numba.int64(address)
+    call_1(context[EMU_STOP], engine)

@@ -1,0 +1,288 @@
+"""The instruction engine: Unicorn with exact cycle counts. It knows nothing of exceptions."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import unicorn
+from unicorn import arm_const as arm
+
+from mcuq_lab.nucleosim.engine import context as layout
+from mcuq_lab.nucleosim.engine import hooks
+from mcuq_lab.nucleosim.engine.blocks import BlockTable, instruction_count, instruction_size
+from mcuq_lab.nucleosim.engine.guards import Guards
+from mcuq_lab.nucleosim.engine.memory_map import MemoryMap
+from mcuq_lab.nucleosim.engine.registers import Registers
+from mcuq_lab.nucleosim.engine.stop import Stop, StopKind
+from mcuq_lab.nucleosim.engine.unicorn_api import (
+    EMU_STOP_ADDRESS,
+    REG_READ_ADDRESS,
+    add_native_hook,
+    address_of,
+)
+from mcuq_lab.nucleosim.errors import NucleoSimError
+from mcuq_lab.nucleosim.timing import TimingModel
+
+_CPU_MODELS = {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4, "cortex-m7": arm.UC_CPU_ARM_CORTEX_M7}
+
+# Exception numbers of the CPU emulator, as UC_HOOK_INTR gives them.
+_INTERRUPTS = {2: StopKind.SVC, 3: StopKind.FETCH_FAULT, 7: StopKind.BKPT}
+
+_HOOK_STOPS = {
+    layout.STOP_LIMIT: StopKind.LIMIT,
+    layout.STOP_BREAKPOINT: StopKind.BREAKPOINT,
+    layout.STOP_UNALIGNED: StopKind.UNALIGNED,
+    layout.STOP_NO_FPU: StopKind.NO_FPU,
+}
+
+# An address that no instruction has, so that only hooks end a run.
+_NOWHERE = 0xFFFFFFFF
+
+_RESOLVE = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+
+
+class Machine:
+    """Runs Thumb code from memory and counts its cycles."""
+
+    def __init__(self, core: str, timing: TimingModel) -> None:
+        """An engine for `core` ("cortex-m4") with an empty memory map."""
+        if core not in _CPU_MODELS:
+            raise NucleoSimError(f"no engine for core {core!r}; known: {', '.join(_CPU_MODELS)}.")
+        # UC_MODE_MCLASS would turn any CPU model into a Cortex-M33.
+        self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
+        self._uc.ctl_set_cpu_model(_CPU_MODELS[core])
+        self.timing = timing
+        self.map = MemoryMap(self._uc)
+        self.registers = Registers(self._uc)
+        self._blocks = BlockTable(timing, self._read_code)
+        self._event: Stop | None = None
+        self._failure: BaseException | None = None
+        self._cycles_in_block = 0
+        self._fpu_wanted = False
+        self._context = np.zeros(layout.SIZE, dtype=np.int64)
+        self._guards = Guards(self._uc, self._context)
+        self._resolve_callback = _RESOLVE(self._resolve)
+        context = self._context
+        context[layout.ROW] = layout.NO_ROW
+        context[layout.STATE] = timing.initial_state
+        context[layout.ROWS_ADDRESS] = self._blocks.rows_address
+        context[layout.HASH_ADDRESS] = self._blocks.hash_address
+        context[layout.EMU_STOP] = EMU_STOP_ADDRESS
+        context[layout.REG_READ] = REG_READ_ADDRESS
+        context[layout.RESOLVE] = address_of(self._resolve_callback)
+        add_native_hook(self._uc, unicorn.UC_HOOK_BLOCK, hooks.block_hook, context)
+        self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
+        self._uc.hook_add(unicorn.UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
+        self._uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles since the engine was made; exact when it has stopped, and in `before_access`."""
+        return int(self._context[layout.CYCLES]) + self._cycles_in_block
+
+    @property
+    def instructions(self) -> int:
+        """Instructions since the engine was made; exact when it has stopped."""
+        return int(self._context[layout.INSTRUCTIONS])
+
+    def run(self, limit_cycles: int) -> Stop:
+        """Run from PC until `cycles` reaches the limit (at a block's start) or something happens."""
+        context = self._context
+        context[layout.LIMIT] = limit_cycles
+        while True:
+            self._switch_fpu()
+            stop = self._emulate(count=0)
+            if context[layout.STOP] == layout.STOP_RESOLVE:
+                self._guards.install_pending()
+                self._uc.ctl_flush_tb()
+            elif stop.kind is not StopKind.NO_FPU or not self._fpu_wanted:
+                return stop
+
+    def step(self) -> Stop:
+        """Run one instruction; an IT instruction runs together with the ones it governs."""
+        self._switch_fpu()
+        pc = self.registers.pc
+        code = self._read_code(pc, 24)
+        self._prepare_step(pc, code)
+        self._context[layout.MUTED] = 1
+        stop = self._emulate(count=1)
+        self._context[layout.MUTED] = 0
+        if stop.kind in (StopKind.LIMIT, StopKind.SVC, StopKind.WAIT):
+            self._count_step(pc, code)
+        return stop
+
+    def add_cycles(self, cycles: int) -> None:
+        """Let time pass that no instruction takes (an exception's entry or return)."""
+        self._context[layout.CYCLES] += cycles
+
+    def forget_pipeline(self) -> None:
+        """The next instruction starts with an empty pipeline (after a jump from outside)."""
+        self._context[layout.STATE] = self.timing.initial_state
+
+    def stop_soon(self) -> None:
+        """End `run` at the next block: for a device that changed the processor's state."""
+        self._context[layout.LIMIT] = 0
+
+    def note_position(self) -> None:
+        """Make `cycles` exact at the access that is being made (see add_exact_device)."""
+        row = int(self._context[layout.ROW])
+        if row == layout.NO_ROW:
+            return
+        address, size, state = self._blocks.block_of(row)
+        offset = self.registers.pc - address
+        if 0 <= offset < size:
+            code = self._read_code(address, offset)
+            self._cycles_in_block = self._blocks.cost(address, code, state).cycles_fallthrough
+
+    def set_breakpoints(self, addresses: frozenset[int]) -> None:
+        """Stop before the instruction at each of these addresses, and no others."""
+        if self._guards.set_breakpoints(addresses):
+            self._forget_translations()
+
+    def enable_fpu(self, enabled: bool) -> None:
+        """Let floating-point instructions run, or stop before each.
+
+        Takes effect when the engine runs next: translations cannot be dropped under a device's
+        call from the core.
+        """
+        self._fpu_wanted = enabled
+        self.stop_soon()
+
+    def _switch_fpu(self) -> None:
+        if self._fpu_wanted != self._guards.fpu_enabled:
+            self._guards.fpu_enabled = self._fpu_wanted
+            self._forget_translations()
+
+    def code_changed(self, start: int, end: int) -> None:
+        """Memory in [start, end) was written from outside: forget what was made of its code."""
+        for address, code in self._blocks.code_of_blocks.items():
+            if address < end and start < address + len(code):
+                self._forget_translations()
+                return
+
+    def check_code(self) -> None:
+        """Forget costs of code that a program has overwritten (code that it copies to RAM)."""
+        for address, code in self._blocks.code_of_blocks.items():
+            if self._read_code(address, len(code)) != code:
+                self._forget_translations()
+                return
+
+    def _forget_translations(self) -> None:
+        self._blocks.clear()
+        self._guards.clear()
+        self._uc.ctl_flush_tb()
+
+    def _read_code(self, address: int, size_bytes: int) -> bytes:
+        return self.map.read_memory(address, size_bytes) or b""
+
+    # Running
+
+    def _emulate(self, count: int) -> Stop:
+        context = self._context
+        context[layout.STOP] = layout.STOP_NONE
+        self._event = None
+        self._cycles_in_block = 0
+        try:
+            self._uc.emu_start(self.registers.pc | 1, _NOWHERE, count=count)
+        except unicorn.UcError as error:
+            if self._event is None:
+                raise NucleoSimError(
+                    f"the engine failed at pc={self.registers.pc:#010x}: {error}"
+                ) from error
+        finally:
+            self._cycles_in_block = 0
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+        self._settle()
+        if self._event is not None:
+            return self._event
+        if context[layout.STOP] in _HOOK_STOPS:
+            return Stop(_HOOK_STOPS[int(context[layout.STOP])], int(context[layout.STOP_ADDRESS]))
+        if count or context[layout.STOP] == layout.STOP_RESOLVE:
+            return Stop(StopKind.LIMIT)
+        # Unicorn comes back without a word from an instruction that waits.
+        return Stop(StopKind.WAIT)
+
+    def _settle(self) -> None:
+        """Count the part of the current block that has run, now that the program counter is known."""
+        context = self._context
+        row = int(context[layout.ROW])
+        if row == layout.NO_ROW:
+            return
+        context[layout.ROW] = layout.NO_ROW
+        address, size, state = self._blocks.block_of(row)
+        offset = self.registers.pc - address
+        if 0 <= offset <= size:
+            code = self._read_code(address, offset)
+            cost = self._blocks.cost(address, code, state)
+            context[layout.CYCLES] += cost.cycles_fallthrough
+            context[layout.STATE] = cost.exit_fallthrough
+        else:
+            code = self._read_code(address, size)
+            cost = self._blocks.cost(address, code, state)
+            context[layout.CYCLES] += cost.cycles_taken
+            context[layout.STATE] = cost.exit_taken
+        context[layout.INSTRUCTIONS] += instruction_count(code)
+
+    def _prepare_step(self, pc: int, code: bytes) -> None:
+        size = instruction_size(code, 0)
+        if self._guards.add_for_block(pc, code[:size], self._cost_of_step(pc, code[:size]).dynamic):
+            self._uc.ctl_flush_tb()
+
+    def _cost_of_step(self, pc: int, code: bytes):
+        return self._blocks.cost(pc, code, int(self._context[layout.STATE]))
+
+    def _count_step(self, pc: int, code: bytes) -> None:
+        offset = self.registers.pc - pc
+        size = instruction_size(code, 0)
+        if not size <= offset <= len(code):
+            # A branch, or a loop to itself.
+            cost = self._cost_of_step(pc, code[:size])
+            self._context[layout.CYCLES] += cost.cycles_taken
+            self._context[layout.STATE] = cost.exit_taken
+            self._context[layout.INSTRUCTIONS] += 1
+            return
+        is_it = code[1] == 0xBF and code[0] & 0xF != 0
+        ran = code[:offset] if is_it or offset == size else code[:size]
+        cost = self._cost_of_step(pc, ran)
+        self._context[layout.CYCLES] += cost.cycles_fallthrough
+        self._context[layout.STATE] = cost.exit_fallthrough
+        self._context[layout.INSTRUCTIONS] += instruction_count(ran)
+
+    # Calls from the engine
+
+    def _resolve(self, address: int, size: int, state: int) -> int:
+        """Row of a block that the hook has not met; NO_ROW to have it stopped and started again."""
+        try:
+            if self._blocks.is_full:
+                self._blocks.clear()
+                self._context[layout.ROW] = layout.NO_ROW
+            row, code, cost = self._blocks.add(address, size, state)
+            if self._guards.wants(address, code, cost.dynamic):
+                self._context[layout.STOP] = layout.STOP_RESOLVE
+                return layout.NO_ROW
+            return row
+        except BaseException as error:  # must not cross the compiled caller: raised again after it
+            self._failure = error
+            return layout.NO_ROW
+
+    def _on_interrupt(self, uc: unicorn.Uc, number: int, _data) -> None:
+        pc = self.registers.pc
+        self._event = Stop(_INTERRUPTS.get(number, StopKind.UNDEFINED), pc)
+        uc.emu_stop()
+
+    def _on_invalid_instruction(self, _uc: unicorn.Uc, _data) -> bool:
+        thumb = self.registers.read(16) & 1 << 24
+        self._event = Stop(StopKind.UNDEFINED if thumb else StopKind.ARM_STATE)
+        return False
+
+    def _on_unmapped(self, _uc, access: int, address: int, _size, _value, _data) -> bool:
+        kinds = {
+            unicorn.UC_MEM_READ_UNMAPPED: StopKind.READ_FAULT,
+            unicorn.UC_MEM_WRITE_UNMAPPED: StopKind.WRITE_FAULT,
+            unicorn.UC_MEM_FETCH_UNMAPPED: StopKind.FETCH_FAULT,
+        }
+        self._event = Stop(kinds[access], address)
+        return False

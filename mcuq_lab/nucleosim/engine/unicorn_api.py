@@ -1,0 +1,60 @@
+"""The calls of Unicorn that its Python binding does not offer: compiled hooks and devices."""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import unicorn
+from unicorn.unicorn_py3.unicorn import uclib
+
+
+def address_of(function) -> int:
+    """Address of a ctypes function."""
+    return ctypes.cast(function, ctypes.c_void_p).value
+
+
+EMU_STOP_ADDRESS = address_of(uclib.uc_emu_stop)
+REG_READ_ADDRESS = address_of(uclib.uc_reg_read)
+
+
+def add_native_hook(
+    uc: unicorn.Uc, kind: int, hook, data: np.ndarray, begin: int = 1, end: int = 0
+) -> int:
+    """Hook a numba cfunc, with the address of `data` as its last argument; returns the handle.
+
+    The caller keeps `hook` and `data` alive. `begin` above `end` means every address.
+    """
+    handle = ctypes.c_size_t()
+    status = uclib.uc_hook_add(
+        uc._uch,
+        ctypes.byref(handle),
+        kind,
+        ctypes.c_void_p(hook.address),
+        ctypes.c_void_p(data.ctypes.data),
+        ctypes.c_uint64(begin),
+        ctypes.c_uint64(end),
+    )
+    _check(status)
+    return handle.value
+
+
+def map_native_device(
+    uc: unicorn.Uc, start: int, size_bytes: int, read, write, data: np.ndarray
+) -> None:
+    """Map a device whose callbacks are numba cfuncs, with the address of `data` as last argument."""
+    status = uclib.uc_mmio_map(
+        uc._uch,
+        ctypes.c_uint64(start),
+        ctypes.c_size_t(size_bytes),
+        ctypes.c_void_p(read.address),
+        ctypes.c_void_p(data.ctypes.data),
+        ctypes.c_void_p(write.address),
+        ctypes.c_void_p(data.ctypes.data),
+    )
+    _check(status)
+
+
+def _check(status: int) -> None:
+    if status != unicorn.UC_ERR_OK:
+        raise unicorn.UcError(status)

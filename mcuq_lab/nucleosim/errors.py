@@ -1,0 +1,9 @@
+"""Errors of the simulated boards."""
+
+
+class NucleoSimError(Exception):
+    """Base of the errors that the simulator raises about itself (never about the firmware)."""
+
+
+class UnknownBoardError(NucleoSimError):
+    """No simulated board has the unique id that was asked for."""

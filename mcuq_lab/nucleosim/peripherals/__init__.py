@@ -1,0 +1,1 @@
+"""Register blocks of the chips: storage, clocks and power, flash controllers."""

@@ -1,0 +1,58 @@
+"""The door through which pyOCD finds the simulated boards (entry point group `pyocd.probe`)."""
+
+from pyocd.core.options import OptionInfo
+from pyocd.core.plugin import Plugin
+
+
+class NucleoSimPlugin(Plugin):
+    """Tells pyOCD of probes whose unique ids start with `sim:`."""
+
+    def load(self) -> type:
+        """The probe class; imported here, because pyOCD is half imported while it looks for plugins."""
+        from mcuq_lab.nucleosim.probe import SimulatedProbe
+
+        return SimulatedProbe
+
+    @property
+    def name(self) -> str:
+        """The probe type: what stands before the first colon of a unique id."""
+        return "sim"
+
+    @property
+    def version(self) -> str:
+        """Version of the simulator."""
+        from mcuq_lab.nucleosim import __version__
+
+        return __version__
+
+    @property
+    def description(self) -> str:
+        """One line for `pyocd list --plugins`."""
+        return "Simulated STM32 Nucleo boards"
+
+    @property
+    def options(self) -> list[OptionInfo]:
+        """Session options of the simulated boards."""
+        return [
+            OptionInfo(
+                "nucleosim.persist",
+                bool,
+                False,
+                "Keep the flash of a simulated board in a file from one process to the next. "
+                "Default is off: flash is erased in every new process.",
+            ),
+            OptionInfo(
+                "nucleosim.flash_dir",
+                str,
+                None,
+                "Directory of the files that nucleosim.persist keeps. Default is the user's "
+                "cache directory.",
+            ),
+            OptionInfo(
+                "nucleosim.raw_dap",
+                bool,
+                False,
+                "Make pyOCD reach memory through DP and AP registers, word by word, instead of "
+                "through the fast memory interface. For tests of the debug port.",
+            ),
+        ]
