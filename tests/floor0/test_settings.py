@@ -1,0 +1,29 @@
+"""Settings of this computer: where they are found, and what is refused."""
+
+import pytest
+
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.settings import Settings, load_settings
+
+
+def test_no_file_gives_empty_settings(tmp_path):
+    assert load_settings(tmp_path, tmp_path) == Settings()
+
+
+def test_the_working_directory_comes_before_the_home(tmp_path):
+    home, work = tmp_path / "home", tmp_path / "work"
+    (home / ".config" / "mcuq").mkdir(parents=True)
+    work.mkdir()
+    (home / ".config" / "mcuq" / "mcuq.toml").write_text('[toolchain]\ngcc = "/opt/gcc"\n')
+    assert str(load_settings(work, home).gcc) == "/opt/gcc"
+    (work / "mcuq.toml").write_text('[data]\ncifar10 = "images"\n')
+    settings = load_settings(work, home)
+    assert settings.gcc is None
+    assert settings.data_roots == {"cifar10": work / "images"}
+
+
+@pytest.mark.parametrize("text", ["[data\n", '[dta]\ncifar10 = "x"\n', "[data]\ncifar10 = 3\n"])
+def test_wrong_files_are_refused_by_name(tmp_path, text):
+    (tmp_path / "mcuq.toml").write_text(text)
+    with pytest.raises(ConfigError, match=r"mcuq\.toml"):
+        load_settings(tmp_path, tmp_path)
