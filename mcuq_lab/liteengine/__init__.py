@@ -1,1 +1,37 @@
 """LiteEngine: from a quantized network to specialised C with packed operands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mcuq_lab.liteengine.codegen import ENGINE_NAME, generate_sources
+from mcuq_lab.liteengine.kernels import FAMILIES, GENERIC_FAMILIES
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.memory import ArenaPlan
+from mcuq_lab.liteengine.plan import Plan, Step, plan
+from mcuq_lab.liteengine.schedule import Family, kernel_key
+from mcuq_lab.quantgraph import QuantGraph
+from mcuq_lab.sources import Sources
+
+__all__ = [
+    "ENGINE_NAME",
+    "FAMILIES",
+    "GENERIC_FAMILIES",
+    "ArenaPlan",
+    "Family",
+    "Lowered",
+    "Plan",
+    "Step",
+    "generate",
+    "kernel_key",
+    "plan",
+]
+
+
+def generate(
+    graph: QuantGraph,
+    families: Sequence[Family] = FAMILIES,
+    measured_cycles: Mapping[str, int] | None = None,
+) -> Sources:
+    """C sources of a quantized network; arguments and errors as for `plan`."""
+    return generate_sources(plan(graph, families, measured_cycles))

@@ -1,1 +1,30 @@
 """Kernel families: C kernels, and the Python that lowers an operator to a call of one of them."""
+
+from __future__ import annotations
+
+from mcuq_lab.liteengine.kernels.add_generic import lower_add_generic
+from mcuq_lab.liteengine.kernels.conv2d_generic import lower_conv2d_generic
+from mcuq_lab.liteengine.kernels.depthwise_generic import lower_depthwise_generic
+from mcuq_lab.liteengine.kernels.fullyconnected_lanes import lower_fullyconnected_lanes
+from mcuq_lab.liteengine.kernels.layout import lower_concat, lower_flatten
+from mcuq_lab.liteengine.kernels.pool_generic import (
+    lower_averagepool_generic,
+    lower_maxpool_generic,
+)
+
+GENERIC_FAMILIES = (
+    lower_conv2d_generic,
+    lower_depthwise_generic,
+    lower_fullyconnected_lanes,
+    lower_add_generic,
+    lower_averagepool_generic,
+    lower_maxpool_generic,
+    lower_flatten,
+    lower_concat,
+)
+"""Together they compute every operator at every width; also the twins that others are tested by."""
+
+FAMILIES = (*GENERIC_FAMILIES,)
+"""All families; where two cost the same the earlier one is taken."""
+
+__all__ = ["FAMILIES", "GENERIC_FAMILIES"]

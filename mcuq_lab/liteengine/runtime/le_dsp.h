@@ -14,6 +14,11 @@
 
 #define LE_INLINE static inline __attribute__((always_inline, unused))
 
+/* Functions that only generated code calls. A file that joins all code may define it as static. */
+#ifndef LE_INTERNAL
+#define LE_INTERNAL __attribute__((visibility("hidden")))
+#endif
+
 #if defined(__ARM_FEATURE_DSP) && defined(__OPTIMIZE__) && !defined(LE_PORTABLE)
 #define LE_ARM_DSP 1
 #else

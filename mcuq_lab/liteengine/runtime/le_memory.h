@@ -25,6 +25,9 @@ LE_INLINE uint32_t le_load32(const void *p) { return ((const le_any32 *)p)->valu
 LE_INLINE void le_store16(void *p, uint32_t value) { ((le_any16 *)p)->value = (uint16_t)value; }
 LE_INLINE void le_store32(void *p, uint32_t value) { ((le_any32 *)p)->value = value; }
 
+/* Width of the field that an activation of `bits` bits takes in memory. */
+LE_INLINE unsigned le_storage_bits(unsigned bits) { return bits <= 2 ? 2 : bits <= 4 ? 4 : 8; }
+
 /* Bytes from one pixel of `channels` to the next. */
 LE_INLINE uint32_t le_pixel_bytes(uint32_t channels, unsigned storage) {
     return (channels * storage + 7) / 8;
@@ -36,11 +39,26 @@ LE_INLINE uint32_t le_get_field(const uint8_t *p, uint32_t index, unsigned stora
     return ((uint32_t)p[bit / 8] >> (bit % 8)) & ((1u << storage) - 1u);
 }
 
-/* Writes a field and leaves its neighbours in the byte as they are. */
-LE_INLINE void le_set_field(uint8_t *p, uint32_t index, unsigned storage, uint32_t value) {
+/* Writes field `index` of a run whose fields are written in ascending order: the first field of a
+ * byte clears the rest of it, so that bits behind the last channel of a pixel are zero. */
+LE_INLINE void le_append_field(uint8_t *p, uint32_t index, unsigned storage, uint32_t value) {
     uint32_t bit = index * storage;
-    uint32_t mask = ((1u << storage) - 1u) << (bit % 8);
-    p[bit / 8] = (uint8_t)((p[bit / 8] & ~mask) | ((value << (bit % 8)) & mask));
+    uint32_t before = bit % 8 == 0 ? 0u : p[bit / 8];
+    p[bit / 8] = (uint8_t)(before | (value << (bit % 8)));
+}
+
+/* Writes fields `index` (even) and, if there are `two`, index + 1 of a pixel, in ascending order. */
+LE_INLINE void le_put_pair(uint8_t *pixel, uint32_t index, unsigned storage, uint32_t low,
+                           uint32_t high, int two) {
+    if (storage == 8) {
+        pixel[index] = (uint8_t)low;
+        if (two) {
+            pixel[index + 1] = (uint8_t)high;
+        }
+    } else {
+        uint32_t pair = two ? low | (high << storage) : low;
+        le_append_field(pixel, index / 2, 2 * storage, pair);
+    }
 }
 
 /* Four fields x0..x3 (of 4 * storage bits, which start on a byte) spread over a word such that
@@ -75,6 +93,13 @@ LE_INLINE void le_store_quad(uint8_t *p, unsigned storage, uint32_t x0, uint32_t
         le_store16(p, fields);
     } else {
         p[0] = (uint8_t)fields;
+    }
+}
+
+/* Writes the bytes of `count` (1..4) fields, given side by side from bit 0 up. */
+LE_INLINE void le_store_fields(uint8_t *p, unsigned storage, uint32_t fields, uint32_t count) {
+    for (uint32_t bit = 0; bit < count * storage; bit += 8) {
+        *p++ = (uint8_t)(fields >> bit);
     }
 }
 

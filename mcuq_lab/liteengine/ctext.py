@@ -1,0 +1,73 @@
+"""Pieces of C text: identifiers, arrays, structures. Equal arguments give equal text."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from mcuq_lab.quantgraph import Requantize
+
+_NOT_C = re.compile(r"[^A-Za-z0-9_]")
+_LINE = 98
+
+
+def c_identifier(name: str) -> str:
+    """A C identifier for a node's name; different names give different identifiers.
+
+    A name that is no identifier as it stands has its other characters replaced by underscores, and
+    a checksum added, so that `a.b` and `a_b` stay apart.
+    """
+    plain = _NOT_C.sub("_", name)
+    if plain == name and not name[:1].isdigit():
+        return name
+    return f"n_{plain}_{zlib.crc32(name.encode()):08x}"
+
+
+def c_array(c_type: str, name: str, values: np.ndarray, alignment: int = 4) -> str:
+    """`static const <c_type> <name>[n] = {...};` for a flat integer array."""
+    items = [_literal(value) for value in np.asarray(values).reshape(-1).tolist()]
+    attribute = f"__attribute__((aligned({alignment})))"
+    return f"static const {c_type} {name}[{len(items)}] {attribute} = {{\n{_wrapped(items)}\n}};\n"
+
+
+def c_struct(c_type: str, name: str, fields: Mapping[str, int | str]) -> str:
+    """`static const <c_type> <name> = {.field = value, ...};`."""
+    items = [f".{field} = {value}" for field, value in fields.items()]
+    return f"static const {c_type} {name} = {{\n{_wrapped(items)}\n}};\n"
+
+
+def c_nested(fields: Mapping[str, int | str]) -> str:
+    """An initialiser `{.field = value, ...}`, to be a field of another structure."""
+    return "{" + ", ".join(f".{field} = {value}" for field, value in fields.items()) + "}"
+
+
+def c_requantize(name: str, requantize: Requantize) -> str:
+    """Start, multiplier and offset of every channel as an array of `le_requantize`."""
+    rows = zip(requantize.start, requantize.multiplier, requantize.offset, strict=True)
+    items = [f"{{{', '.join(_literal(int(value)) for value in row)}}}" for row in rows]
+    return f"static const le_requantize {name}[{len(items)}] = {{\n{_wrapped(items)}\n}};\n"
+
+
+def c_comment(lines: list[str]) -> str:
+    """A block comment."""
+    body = "\n * ".join(line.replace("*/", "* /") for line in lines)
+    return f"/* {body}\n */\n" if len(lines) > 1 else f"/* {body} */\n"
+
+
+def _literal(value: int) -> str:
+    # -2147483648 is in C the negation of a number that does not fit an int.
+    return "(-2147483647 - 1)" if value == -(1 << 31) else str(value)
+
+
+def _wrapped(items: list[str]) -> str:
+    lines: list[str] = []
+    line = "   "
+    for item in items:
+        if len(line) + len(item) + 2 > _LINE:
+            lines.append(line)
+            line = "   "
+        line += f" {item},"
+    return "\n".join([*lines, line])

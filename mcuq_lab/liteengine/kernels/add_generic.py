@@ -1,0 +1,46 @@
+"""Elementwise sums of any widths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mcuq_lab.liteengine.ctext import c_identifier, c_struct
+from mcuq_lab.liteengine.kernels.specialise import specialised
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.quantgraph import QAdd, QOp, QTensor
+
+_HEADERS = ("le_add_generic.h",)
+_PARAMETERS = "const le_add_layer *layer, const uint8_t *a, const uint8_t *b, uint8_t *out"
+_LAYER_BYTES = 20
+
+
+def lower_add_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+    """Any `QAdd`."""
+    if not isinstance(op, QAdd):
+        return None
+    a, b, output = tensors[op.inputs[0]], tensors[op.inputs[1]], tensors[op.output]
+    name = c_identifier(op.name)
+    kernel = f"le_add_a{a.storage_bits}a{b.storage_bits}_generic_o{output.bits}"
+    body = f"le_add_generic(layer, a, b, out, {a.storage_bits}, {b.storage_bits}, {output.bits});"
+    shape = output.shape
+    # Without gaps between pixels the whole tensor is one run.
+    dense = all(shape.c * tensor.storage_bits % 8 == 0 for tensor in (a, b, output))
+    pixels = shape.h * shape.w
+    fields = {
+        "runs": 1 if dense else pixels,
+        "run_length": shape.size if dense else shape.c,
+        "multipliers": f"{op.multiplier_a} | ({op.multiplier_b} << 16)",
+        "offset": op.offset,
+        "shift": op.shift,
+    }
+    fitting = [i for i, t in enumerate((a, b)) if t.storage_bits >= output.storage_bits]
+    return Lowered(
+        kernel=kernel,
+        packing="halves",
+        files=specialised(kernel, _PARAMETERS, body, _HEADERS),
+        declarations=c_struct("le_add_layer", f"{name}_layer", fields),
+        call=f"{kernel}(&{name}_layer, {{in0}}, {{in1}}, {{out}});",
+        weights_bytes=_LAYER_BYTES,
+        in_place=tuple(fitting),
+        predicted_cycles=int(7.5 * shape.size + (0 if dense else 20 * pixels)),
+    )

@@ -1,0 +1,71 @@
+"""Convolutions that no packed family takes: any size, stride, padding and widths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_nested, c_requantize, c_struct
+from mcuq_lab.liteengine.dense import pack_stream
+from mcuq_lab.liteengine.kernels.specialise import specialised
+from mcuq_lab.liteengine.kernels.windows import (
+    eight_byte_aligned,
+    row_halves,
+    rows_allow_in_place,
+    window_fields,
+)
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.quantgraph import QConv2d, QOp, QTensor
+
+_HEADERS = ("le_rows.h", "le_conv2d_generic.h")
+_LAYER_BYTES = 36
+_PARAMETERS = "const le_conv2d_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
+
+
+def lower_conv2d_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+    """Any `QConv2d`."""
+    if not isinstance(op, QConv2d):
+        return None
+    source, output = tensors[op.inputs[0]], tensors[op.output]
+    name = c_identifier(op.name)
+    kernel = f"le_conv2d_w{op.w_bits}a{source.storage_bits}_generic_o{output.bits}"
+    body = (
+        f"le_conv2d_generic(layer, in, out, scratch, {op.w_bits}, {source.storage_bits}, "
+        f"{output.bits});"
+    )
+    weights = pack_stream(op.weight.reshape(op.out_channels, -1), op.w_bits)
+    fields = {
+        "window": c_nested(window_fields(op.window, source, output, source.shape.c)),
+        "out_c": op.out_channels,
+        "pre_shift": op.requantize.pre_shift,
+        "shift": op.requantize.shift,
+        "weights": f"{name}_weights",
+        "channels": f"{name}_channels",
+    }
+    run = (op.window.kernel_w * source.shape.c + 1) // 2 * 2
+    halves = op.window.kernel_h * (
+        row_halves(op.window, output, source.shape.c) + min(2, op.out_channels) * run
+    )
+    return Lowered(
+        kernel=kernel,
+        packing="",
+        files=specialised(kernel, _PARAMETERS, body, _HEADERS),
+        declarations=c_array("uint8_t", f"{name}_weights", weights)
+        + c_requantize(f"{name}_channels", op.requantize)
+        + c_struct("le_conv2d_layer", f"{name}_layer", fields),
+        call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
+        weights_bytes=weights.size + 12 * op.out_channels + _LAYER_BYTES,
+        scratch_bytes=eight_byte_aligned(2 * halves),
+        in_place=(0,) if rows_allow_in_place(op.window, source, output) else (),
+        predicted_cycles=_cycles(op, source, output),
+    )
+
+
+def _cycles(op: QConv2d, source: QTensor, output: QTensor) -> int:
+    """Estimate from the instruction counts of the loops in `le_conv2d_generic.h`."""
+    rows, columns, channels = output.shape.h, output.shape.w, op.out_channels
+    tiles = rows * ((columns + 1) // 2) * ((channels + 1) // 2)
+    run = (op.window.kernel_w * source.shape.c + 1) // 2
+    tile = 11 * run * op.window.kernel_h + 16 * op.window.kernel_h + 90
+    unpacking = 2.2 * rows * op.weight.size
+    widening = 2.5 * source.shape.size
+    return int(tiles * tile + unpacking + widening)

@@ -1,0 +1,61 @@
+"""Depthwise convolutions that no packed family takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_nested, c_requantize, c_struct
+from mcuq_lab.liteengine.dense import pack_stream
+from mcuq_lab.liteengine.kernels.specialise import specialised
+from mcuq_lab.liteengine.kernels.windows import (
+    eight_byte_aligned,
+    row_halves,
+    rows_allow_in_place,
+    window_fields,
+)
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.quantgraph import QDepthwiseConv2d, QOp, QTensor
+
+_HEADERS = ("le_rows.h", "le_depthwise_generic.h")
+_PARAMETERS = "const le_depthwise_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
+_LAYER_BYTES = 32
+
+
+def lower_depthwise_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+    """Any `QDepthwiseConv2d`."""
+    if not isinstance(op, QDepthwiseConv2d):
+        return None
+    source, output = tensors[op.inputs[0]], tensors[op.output]
+    name = c_identifier(op.name)
+    kernel = f"le_depthwiseconv2d_w{op.w_bits}a{source.storage_bits}_generic_o{output.bits}"
+    body = (
+        f"le_depthwise_generic(layer, in, out, scratch, {op.w_bits}, {source.storage_bits}, "
+        f"{output.bits});"
+    )
+    taps = op.window.kernel_h * op.window.kernel_w
+    weights = pack_stream(op.weight.reshape(source.shape.c, taps).T, op.w_bits)
+    pixel_halves = (source.shape.c + 1) // 2 * 2
+    fields = {
+        "window": c_nested(window_fields(op.window, source, output, pixel_halves)),
+        "pre_shift": op.requantize.pre_shift,
+        "shift": op.requantize.shift,
+        "weights": f"{name}_weights",
+        "channels": f"{name}_channels",
+    }
+    rows = op.window.kernel_h * row_halves(op.window, output, pixel_halves)
+    outputs = output.shape.size
+    return Lowered(
+        kernel=kernel,
+        packing="",
+        files=specialised(kernel, _PARAMETERS, body, _HEADERS),
+        declarations=c_array("uint8_t", f"{name}_weights", weights)
+        + c_requantize(f"{name}_channels", op.requantize)
+        + c_struct("le_depthwise_layer", f"{name}_layer", fields),
+        call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
+        weights_bytes=weights.size + 12 * source.shape.c + _LAYER_BYTES,
+        scratch_bytes=eight_byte_aligned(2 * (rows + taps * pixel_halves)),
+        in_place=(0,) if rows_allow_in_place(op.window, source, output) else (),
+        predicted_cycles=int(
+            outputs * (4.5 * taps + 5 * op.window.kernel_h + 22) + 2.5 * source.shape.size
+        ),
+    )

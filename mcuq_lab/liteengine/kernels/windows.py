@@ -1,0 +1,57 @@
+"""What the kernels that walk over widened rows (`le_rows.h`) share on the Python side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mcuq_lab.graph import Window
+from mcuq_lab.quantgraph import QTensor
+
+
+def window_fields(
+    window: Window, source: QTensor, output: QTensor, pixel_halves: int
+) -> Mapping[str, int]:
+    """Initialisers of a C `le_window`."""
+    return {
+        "in_h": source.shape.h,
+        "in_w": source.shape.w,
+        "in_c": source.shape.c,
+        "out_h": output.shape.h,
+        "out_w": output.shape.w,
+        "kernel_h": window.kernel_h,
+        "kernel_w": window.kernel_w,
+        "stride_h": window.stride_h,
+        "stride_w": window.stride_w,
+        "pad_top": window.pad_top,
+        "pad_left": window.pad_left,
+        "zero_point": source.zero_point,
+        "pixel_halves": pixel_halves,
+    }
+
+
+def row_halves(window: Window, output: QTensor, pixel_halves: int) -> int:
+    """16-bit halves of one slot of the ring of rows; `le_row_halves` in C."""
+    columns = (output.shape.w - 1) * window.stride_w + window.kernel_w
+    return (columns * pixel_halves + 1 + 3) // 4 * 4
+
+
+def rows_allow_in_place(window: Window, source: QTensor, output: QTensor) -> bool:
+    """Whether each output row, written at the input's address, spares the input rows to come.
+
+    When output row y is written, input rows up to the last one of its window have been widened.
+    """
+    for y in range(output.shape.h - 1):
+        widened = min(source.shape.h, y * window.stride_h - window.pad_top + window.kernel_h)
+        # A later window may also start behind rows that nobody reads; those are free as well.
+        unread = max(widened, (y + 1) * window.stride_h - window.pad_top)
+        if unread >= source.shape.h:
+            return True
+        written = (y + 1) * output.shape.w * output.pixel_bytes
+        if written > max(unread, 0) * source.shape.w * source.pixel_bytes:
+            return False
+    return True
+
+
+def eight_byte_aligned(size_bytes: int) -> int:
+    """Rounded up to a multiple of eight."""
+    return (size_bytes + 7) // 8 * 8

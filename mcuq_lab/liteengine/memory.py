@@ -1,0 +1,210 @@
+"""The arena: where every tensor and every scratch buffer lies, in as few bytes as possible.
+
+A block lives from the operator that writes it to the last one that reads it; blocks that live at
+the same time must not overlap, except that an output may take its input's very address where the
+kernel allows it and nobody reads the input later.
+
+A greedy placement comes first. Where it meets the lower bound it is optimal, which is the usual
+case; else CP-SAT searches, with a fixed seed and a limit in deterministic time, so that equal
+problems give equal plans on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+ALIGNMENT_BYTES = 8
+_SOLVER_LIMIT = 2.0  # deterministic seconds, roughly a second each
+_SOLVER_SEED = 1
+
+
+@dataclass(frozen=True)
+class Block:
+    """`size_bytes` of arena, in use while operators `first` to `last` (both included) run."""
+
+    size_bytes: int
+    first: int
+    last: int
+
+    def meets(self, other: Block) -> bool:
+        """Whether both are in use at the same time."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class ArenaPlan:
+    """Where the blocks lie.
+
+    Attributes:
+        offsets: bytes from the start of the arena, one for each block, multiples of 8.
+        total_bytes: size of the arena.
+        lower_bound_bytes: no plan for these blocks is smaller.
+        method: `greedy`, `cp-sat`, or `greedy, cp-sat found no better`.
+    """
+
+    offsets: tuple[int, ...]
+    total_bytes: int
+    lower_bound_bytes: int
+    method: str
+
+    @property
+    def optimal(self) -> bool:
+        """Whether the plan is known to be the smallest."""
+        return self.total_bytes == self.lower_bound_bytes
+
+
+@lru_cache(maxsize=1024)
+def plan_arena(blocks: tuple[Block, ...], shareable: tuple[tuple[int, int], ...]) -> ArenaPlan:
+    """The smallest arena for `blocks`.
+
+    Args:
+        blocks: the blocks; sizes of 0 take no place.
+        shareable: pairs (input, output) of indices into `blocks` that may have the same offset.
+            They must meet in one operator only: the input's last, the output's first.
+    """
+    blocks = tuple(Block(_aligned(b.size_bytes), b.first, b.last) for b in blocks)
+    bound = lower_bound_bytes(blocks, shareable)
+    offsets = _greedy(blocks, shareable, bound)
+    total = _total(blocks, offsets)
+    if total == bound:
+        return ArenaPlan(offsets, total, bound, "greedy")
+    found, proven = _solve(blocks, shareable, bound, total)
+    bound = max(bound, proven)
+    if found is None:
+        return ArenaPlan(offsets, total, bound, "greedy, cp-sat found no better")
+    return ArenaPlan(found, _total(blocks, found), bound, "cp-sat")
+
+
+def lower_bound_bytes(blocks: Sequence[Block], shareable: Sequence[tuple[int, int]] = ()) -> int:
+    """What the blocks of the fullest operator need; at most one sharing happens in each."""
+    largest = 0
+    for step in range(max((block.last for block in blocks), default=-1) + 1):
+        live = sum(_aligned(b.size_bytes) for b in blocks if b.first <= step <= b.last)
+        saved = max(
+            (
+                min(_aligned(blocks[i].size_bytes), _aligned(blocks[o].size_bytes))
+                for i, o in shareable
+                if blocks[o].first == step
+            ),
+            default=0,
+        )
+        largest = max(largest, live - saved)
+    return largest
+
+
+def _aligned(size_bytes: int) -> int:
+    return (size_bytes + ALIGNMENT_BYTES - 1) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
+
+
+def _total(blocks: Sequence[Block], offsets: Sequence[int]) -> int:
+    return max((o + b.size_bytes for o, b in zip(offsets, blocks, strict=True)), default=0)
+
+
+def _greedy(
+    blocks: Sequence[Block], shareable: Sequence[tuple[int, int]], bound: int
+) -> tuple[int, ...]:
+    """Best of first-fit placements in several orders, with and without sharing."""
+    best: tuple[int, ...] = ()
+    for groups in (_chains(blocks, shareable), tuple((i,) for i in range(len(blocks)))):
+        orders = (
+            lambda g: (-max(blocks[i].size_bytes for i in g), g[0]),
+            lambda g: (-sum(_area(blocks[i]) for i in g), g[0]),
+            lambda g: (-(blocks[g[-1]].last - blocks[g[0]].first), g[0]),
+            lambda g: (blocks[g[0]].first, g[0]),
+        )
+        for order in orders:
+            offsets = _first_fit(blocks, sorted(groups, key=order))
+            if not best or _total(blocks, offsets) < _total(blocks, best):
+                best = offsets
+            if _total(blocks, best) == bound:
+                return best
+    return best
+
+
+def _area(block: Block) -> int:
+    return block.size_bytes * (block.last - block.first + 1)
+
+
+def _chains(
+    blocks: Sequence[Block], shareable: Sequence[tuple[int, int]]
+) -> tuple[tuple[int, ...], ...]:
+    """Blocks in groups of one offset: each output joins its largest shareable input."""
+    joined: dict[int, int] = {}
+    for source, output in shareable:
+        known = joined.get(output)
+        if known is None or blocks[source].size_bytes > blocks[known].size_bytes:
+            joined[output] = source
+    chains: dict[int, list[int]] = {}
+    head: dict[int, int] = {}
+    for index in sorted(range(len(blocks)), key=lambda i: (blocks[i].first, i)):
+        source = joined.get(index)
+        head[index] = index if source is None else head[source]
+        chains.setdefault(head[index], []).append(index)
+    return tuple(tuple(chain) for chain in chains.values())
+
+
+def _first_fit(blocks: Sequence[Block], groups: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    offsets: dict[int, int] = {}
+    for group in groups:
+        walls = [
+            (offsets[placed], offsets[placed] + blocks[placed].size_bytes, index)
+            for placed in offsets
+            for index in group
+            if blocks[placed].meets(blocks[index])
+        ]
+        tried = sorted({0, *(end for _, end, _ in walls)})
+        offset = next(
+            o for o in tried if all(_clear(o, blocks[i].size_bytes, s, e) for s, e, i in walls)
+        )
+        offsets |= dict.fromkeys(group, offset)
+    return tuple(offsets[index] for index in range(len(blocks)))
+
+
+def _clear(offset: int, size: int, start: int, end: int) -> bool:
+    return offset + size <= start or offset >= end
+
+
+def _solve(
+    blocks: Sequence[Block], shareable: Sequence[tuple[int, int]], bound: int, known: int
+) -> tuple[tuple[int, ...] | None, int]:
+    """Offsets of a plan smaller than `known` bytes or None, and a proven lower bound."""
+    from ortools.sat.python import cp_model  # slow to import, and rarely needed
+
+    unit = ALIGNMENT_BYTES
+    model = cp_model.CpModel()
+    sizes = [block.size_bytes // unit for block in blocks]
+    top = (known - 1) // unit
+    if any(size > top for size in sizes):
+        return None, known
+    at = [model.new_int_var(0, top - size, f"at{i}") for i, size in enumerate(sizes)]
+    height = model.new_int_var(bound // unit, top, "height")
+    for offset, size in zip(at, sizes, strict=True):
+        model.add(offset + size <= height)
+    pairs = set(shareable)
+    for i in range(len(blocks)):
+        for j in range(i + 1, len(blocks)):
+            if not (sizes[i] and sizes[j] and blocks[i].meets(blocks[j])):
+                continue
+            below, above = model.new_bool_var(""), model.new_bool_var("")
+            model.add(at[i] + sizes[i] <= at[j]).only_enforce_if(below)
+            model.add(at[j] + sizes[j] <= at[i]).only_enforce_if(above)
+            choices = [below, above]
+            if (i, j) in pairs or (j, i) in pairs:
+                same = model.new_bool_var("")
+                model.add(at[i] == at[j]).only_enforce_if(same)
+                choices.append(same)
+            model.add_exactly_one(choices)
+    model.minimize(height)
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = _SOLVER_SEED
+    solver.parameters.max_deterministic_time = _SOLVER_LIMIT
+    status = solver.solve(model)
+    if status == cp_model.INFEASIBLE:
+        return None, known
+    proven = int(solver.best_objective_bound) * unit
+    if status in (cp_model.OPTIMAL, cp_model.FEASIBLE):
+        return tuple(solver.value(offset) * unit for offset in at), proven
+    return None, proven

@@ -1,0 +1,144 @@
+"""From a quantized network to a plan: a kernel for each operator, a place for each tensor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mcuq_lab.errors import ModelError
+from mcuq_lab.liteengine.kernels import FAMILIES
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.memory import ArenaPlan, Block, plan_arena
+from mcuq_lab.liteengine.schedule import Family, schedule
+from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One operator that computes something.
+
+    Attributes:
+        op: the operator.
+        lowered: its kernel call.
+        inputs: its input tensors; output: its output tensor.
+        in_offsets: where in the arena the inputs lie; out_offset, scratch_offset likewise.
+        live_bytes: bytes of all tensors and scratch in use while it runs.
+    """
+
+    op: QOp
+    lowered: Lowered
+    inputs: tuple[QTensor, ...]
+    output: QTensor
+    in_offsets: tuple[int, ...]
+    out_offset: int
+    scratch_offset: int
+    live_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A network ready for code generation.
+
+    Attributes:
+        graph: the quantized network.
+        steps: in execution order; operators that only rename a tensor have none.
+        arena: the memory plan.
+        tensor_offsets: where each tensor of the graph lies, in bytes from the arena's start.
+    """
+
+    graph: QuantGraph
+    steps: tuple[Step, ...]
+    arena: ArenaPlan
+    tensor_offsets: Mapping[str, int]
+
+    @property
+    def arena_bytes(self) -> int:
+        return self.arena.total_bytes
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Largest scratch of any step."""
+        return max(step.lowered.scratch_bytes for step in self.steps)
+
+    @property
+    def predicted_cycles(self) -> int:
+        """Sum of the families' own predictions."""
+        return sum(step.lowered.predicted_cycles for step in self.steps)
+
+
+def plan(
+    graph: QuantGraph,
+    families: Sequence[Family] = FAMILIES,
+    measured_cycles: Mapping[str, int] | None = None,
+) -> Plan:
+    """Chooses kernels and places all tensors.
+
+    Args:
+        graph: the quantized network.
+        families: kernel families to choose from.
+        measured_cycles: cycles on the target by `schedule.kernel_key`, if some were measured.
+
+    Raises:
+        ModelError: an operator that no family computes, or a network that computes nothing.
+    """
+    lowered = schedule(graph, families, measured_cycles)
+    work = [(op, way) for op, way in zip(graph.ops, lowered, strict=True) if way.call]
+    if not work:
+        raise ModelError(f"'{graph.name}' computes nothing; give it at least one layer.")
+    root = _roots(graph, lowered)
+    names = list(dict.fromkeys(root[name] for name in (graph.input_name, *root)))
+    index = {name: i for i, name in enumerate(names)}
+    first = dict.fromkeys(names, 0)
+    last = dict.fromkeys(names, 0)
+    for step, (op, _) in enumerate(work):
+        first[root[op.output]] = step
+        for source in (*op.inputs, op.output):
+            last[root[source]] = step
+    last[root[graph.output_name]] = len(work) - 1
+    tensors = [Block(graph.tensors[name].size_bytes, first[name], last[name]) for name in names]
+    scratch = [Block(way.scratch_bytes, step, step) for step, (_, way) in enumerate(work)]
+    shareable = tuple(
+        (index[root[op.inputs[i]]], index[root[op.output]])
+        for step, (op, way) in enumerate(work)
+        for i in way.in_place
+        if last[root[op.inputs[i]]] == step
+    )
+    blocks = (*tensors, *scratch)
+    arena = plan_arena(blocks, tuple(dict.fromkeys(shareable)))
+    at = {name: arena.offsets[index[source]] for name, source in root.items()}
+    steps = tuple(
+        Step(
+            op=op,
+            lowered=way,
+            inputs=tuple(graph.tensors[name] for name in op.inputs),
+            output=graph.tensors[op.output],
+            in_offsets=tuple(at[name] for name in op.inputs),
+            out_offset=at[op.output],
+            scratch_offset=arena.offsets[len(names) + step],
+            live_bytes=_live_bytes(blocks, arena.offsets, step),
+        )
+        for step, (op, way) in enumerate(work)
+    )
+    return Plan(graph, steps, arena, at)
+
+
+def _roots(graph: QuantGraph, lowered: Sequence[Lowered]) -> dict[str, str]:
+    """For each tensor the one whose bytes it is: itself, but for an operator without a call."""
+    root = {graph.input_name: graph.input_name}
+    for op, way in zip(graph.ops, lowered, strict=True):
+        root[op.output] = op.output if way.call else root[op.inputs[0]]
+    return root
+
+
+def _live_bytes(blocks: Sequence[Block], offsets: Sequence[int], step: int) -> int:
+    """Bytes of the arena that some block uses at `step`; what two blocks share counts once."""
+    spans = sorted(
+        (offset, offset + block.size_bytes)
+        for block, offset in zip(blocks, offsets, strict=True)
+        if block.first <= step <= block.last
+    )
+    total = end = 0
+    for start, stop in spans:
+        total += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return total

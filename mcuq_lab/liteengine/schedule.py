@@ -1,0 +1,77 @@
+"""Which kernel computes which operator: the cheapest of all that can."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from mcuq_lab.errors import ModelError
+from mcuq_lab.liteengine.kernels import FAMILIES
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
+
+
+class Family(Protocol):
+    """A kernel family: lowers the operators that it can compute, and returns None for others."""
+
+    def __call__(self, op: QOp, tensors: Mapping[str, QTensor], /) -> Lowered | None: ...
+
+
+def candidates(
+    op: QOp, tensors: Mapping[str, QTensor], families: Sequence[Family] = FAMILIES
+) -> tuple[Lowered, ...]:
+    """All ways to compute `op`, in the order of the families."""
+    lowered = (family(op, tensors) for family in families)
+    return tuple(way for way in lowered if way is not None)
+
+
+def kernel_key(op: QOp, tensors: Mapping[str, QTensor], lowered: Lowered) -> str:
+    """What decides the cycles of a call, as text: kernel, packing, shapes, window.
+
+    Two layers with equal keys take equal cycles on one board (but for the values of weights, which
+    may cost a packing another segment: the packing's text says so).
+    """
+    shapes = "+".join(str(tensors[name].shape) for name in op.inputs)
+    window = getattr(op, "window", None)
+    parts = [lowered.kernel, lowered.packing, f"{shapes}->{tensors[op.output].shape}"]
+    return "|".join([*parts, "" if window is None else repr(window)])
+
+
+def choose(
+    op: QOp,
+    tensors: Mapping[str, QTensor],
+    families: Sequence[Family] = FAMILIES,
+    measured_cycles: Mapping[str, int] | None = None,
+) -> Lowered:
+    """The cheapest way to compute `op`.
+
+    Cycles measured on the target (by `kernel_key`) count before predicted ones. A way with neither
+    comes last, in the order of the families.
+
+    Raises:
+        ModelError: no family computes this operator.
+    """
+    ways = candidates(op, tensors, families)
+    if not ways:
+        shapes = ", ".join(str(tensors[name].shape) for name in op.inputs)
+        raise ModelError(
+            f"LiteEngine has no kernel for {op.op} '{op.name}' on {shapes}; supported are Conv2d, "
+            "DepthwiseConv2d, FullyConnected, Add, AveragePool and MaxPool without padding, "
+            "Flatten, Concat."
+        )
+    table = measured_cycles or {}
+
+    def cost(way: Lowered) -> float:
+        known = table.get(kernel_key(op, tensors, way), way.predicted_cycles)
+        return known if known > 0 else float("inf")
+
+    return min(ways, key=cost)
+
+
+def schedule(
+    graph: QuantGraph,
+    families: Sequence[Family] = FAMILIES,
+    measured_cycles: Mapping[str, int] | None = None,
+) -> tuple[Lowered, ...]:
+    """One kernel call for each operator of `graph`, in its order; raises ModelError."""
+    return tuple(choose(op, graph.tensors, families, measured_cycles) for op in graph.ops)
