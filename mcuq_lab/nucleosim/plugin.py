@@ -8,7 +8,7 @@ class NucleoSimPlugin(Plugin):
     """Tells pyOCD of probes whose unique ids start with `sim:`."""
 
     def load(self) -> type:
-        """The probe class; imported here, because pyOCD is half imported while it looks for plugins."""
+        """The probe class; imported late, as pyOCD is half imported while it looks for plugins."""
         from mcuq_lab.nucleosim.probe import SimulatedProbe
 
         return SimulatedProbe

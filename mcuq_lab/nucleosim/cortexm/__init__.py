@@ -1,1 +1,1 @@
-"""The ARMv7-M system around the instruction engine: exceptions, debug control, private peripherals."""
+"""The ARMv7-M system around the instruction engine: exceptions, debug control, private bus."""

@@ -49,7 +49,7 @@ VC_MMERR = 1 << 4
 
 @dataclass(frozen=True)
 class Fault:
-    """A fault before it is taken: exception, bits to set in CFSR, address for BFAR if it has one."""
+    """A fault before it is taken: exception, bits for CFSR, address for BFAR if it has one."""
 
     exception: int
     cfsr: int

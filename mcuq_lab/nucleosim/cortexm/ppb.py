@@ -1,4 +1,4 @@
-"""The Private Peripheral Bus: what answers from 0xE0000000 on, for the core and for the debugger."""
+"""The Private Peripheral Bus: what answers from 0xE0000000 on, for the core and the debugger."""
 
 from __future__ import annotations
 

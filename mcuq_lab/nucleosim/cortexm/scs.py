@@ -1,4 +1,4 @@
-"""System Control Space at 0xE000E000: system control block, debug control, and the rest as storage."""
+"""System Control Space at 0xE000E000: system control block, debug control, the rest as storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of costed blocks that the block hook reads, and Python fills when it meets a new one."""
+"""The table of costed blocks: the block hook reads it, Python fills it at each new block."""
 
 from __future__ import annotations
 

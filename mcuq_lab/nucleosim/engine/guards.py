@@ -1,4 +1,4 @@
-"""Single instructions that need a look before they run: breakpoints, divisions, the FPU when off."""
+"""Instructions that need a look before they run: breakpoints, divisions, the FPU when off."""
 
 from __future__ import annotations
 

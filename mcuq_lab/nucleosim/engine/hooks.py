@@ -71,7 +71,7 @@ def hash_slot(address, state):
 
 @numba.njit
 def _find_row(context, rows, address, size, state):
-    """Row of a block, by search; Python makes it if there is none. NO_ROW if Python wants a stop."""
+    """Row of a block, by search; Python makes a missing one. NO_ROW if Python wants a stop."""
     table = numba.carray(pointer(context[HASH_ADDRESS]), (HASH_SLOTS,), numba.int64)
     slot = hash_slot(address, state)
     row = table[slot]

@@ -87,7 +87,7 @@ class Machine:
         return int(self._context[layout.INSTRUCTIONS])
 
     def run(self, limit_cycles: int) -> Stop:
-        """Run from PC until `cycles` reaches the limit (at a block's start) or something happens."""
+        """Run until `cycles` reaches the limit (at a block's start) or something happens."""
         context = self._context
         context[layout.LIMIT] = limit_cycles
         while True:
@@ -206,7 +206,7 @@ class Machine:
         return Stop(StopKind.WAIT)
 
     def _settle(self) -> None:
-        """Count the part of the current block that has run, now that the program counter is known."""
+        """Count the part of the current block that has run, up to the program counter."""
         context = self._context
         row = int(context[layout.ROW])
         if row == layout.NO_ROW:

@@ -42,7 +42,7 @@ def add_native_hook(
 def map_native_device(
     uc: unicorn.Uc, start: int, size_bytes: int, read, write, data: np.ndarray
 ) -> None:
-    """Map a device whose callbacks are numba cfuncs, with the address of `data` as last argument."""
+    """Map a device whose callbacks are numba cfuncs, the address of `data` their last argument."""
     status = uclib.uc_mmio_map(
         uc._uch,
         ctypes.c_uint64(start),

@@ -1,4 +1,4 @@
-"""Clock and power control of the STM32F4 (RM0402 chapters 5 and 6): the bits that software waits for.
+"""Clock and power control of the STM32F4 (RM0402 5 and 6): the bits that software waits for.
 
 A ready bit comes at once when its clock can run, and never when it cannot, so that a wrong clock
 set-up waits for ever as it does on silicon. Clock frequencies do not change the cycle counts.
@@ -91,7 +91,7 @@ class ClockControl(Storage):
 
     def _write_cr(self, value: int) -> None:
         in_use = self.read_word(CFGR) >> 2 & 3
-        if in_use == _HSI or in_use == _PLL and not self._pll_uses_hse:
+        if in_use == _HSI or (in_use == _PLL and not self._pll_uses_hse):
             value |= _HSI_BITS[0]
         if in_use == _PLL:
             value |= _PLL_BITS[0]
