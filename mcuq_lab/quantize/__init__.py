@@ -1,16 +1,59 @@
-"""Quantization: from a float `Graph` and a `Policy` to the integers of a `QuantGraph`."""
+"""Quantization: from a float `Graph` and a `Policy` to the integers of a `QuantGraph`.
+
+`StepTables` hold least-squares steps for all widths, `QuantState` the real weights and steps of one
+policy (post-training or fine-tuned), `to_integers` makes the `QuantGraph`; `run_reference` is the
+oracle of every engine. What needs torch is loaded when it is first asked for.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+
+from mcuq_lab.quantize.inputs import quantize_input
 from mcuq_lab.quantize.random_graphs import random_graph, random_inputs, single_layer
 from mcuq_lab.quantize.ranges import check_ranges
 from mcuq_lab.quantize.reference import run_reference, run_reference_all
+from mcuq_lab.quantize.state import AffineMap, QuantState
+from mcuq_lab.quantize.tensors import TensorGroup, group_bits, tensor_groups
+
+_WITH_TORCH = {
+    "FakeQuantized": "fake",
+    "StepTables": "calibration",
+    "calibrate": "calibration",
+    "evaluate": "executor",
+    "initial_state": "post_training",
+    "predict": "executor",
+    "quantize": "post_training",
+    "run_integers": "executor",
+    "to_integers": "export",
+}
 
 __all__ = [
+    "AffineMap",
+    "FakeQuantized",
+    "QuantState",
+    "StepTables",
+    "TensorGroup",
+    "calibrate",
     "check_ranges",
+    "evaluate",
+    "group_bits",
+    "initial_state",
+    "predict",
+    "quantize",
+    "quantize_input",
     "random_graph",
     "random_inputs",
+    "run_integers",
     "run_reference",
     "run_reference_all",
     "single_layer",
+    "tensor_groups",
+    "to_integers",
 ]
+
+
+def __getattr__(name: str):
+    if name in _WITH_TORCH:
+        return getattr(import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,10 @@ from mcuq_lab.quantgraph import QTensor, Requantize
 from mcuq_lab.quantize.ranges import accumulator_peak, accumulator_start
 
 FRACTION_BITS = 6
-"""Fractional bits of t that a pre-shift is spent on: six leave an error of 1/32 step."""
+"""Fractional bits of t that do without a pre-shift: six leave an error of 1/32 step."""
+
+PRE_SHIFTED_FRACTION_BITS = 14
+"""What a pre-shift aims at: it costs one instruction, however far it shifts."""
 
 _INT31 = 1 << 31
 _INT15 = 1 << 15
@@ -117,7 +120,9 @@ def _fit(
         )
     spare = -_exponent(ratio[live].max()) - 1 if live.any() else FRACTION_BITS
     head_room = 31 - int(peak.max()).bit_length()
-    shift = min(max(spare, min(FRACTION_BITS, spare + head_room)), 30 - bits)
+    enough = spare >= FRACTION_BITS
+    shift = spare if enough else min(PRE_SHIFTED_FRACTION_BITS, spare + head_room)
+    shift = min(shift, 30 - bits)
     if shift < 0:
         raise NumericsError(
             f"'{name}': one step of its accumulator is {ratio[live].max():.3g} output steps, and "

@@ -1,0 +1,50 @@
+"""Post-training quantization: a network's own weights, and steps from tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.graph import Graph
+from mcuq_lab.policy import MIN_BITS, Policy
+from mcuq_lab.quantgraph import QuantGraph
+from mcuq_lab.quantize.calibration import StepTables
+from mcuq_lab.quantize.export import to_integers
+from mcuq_lab.quantize.state import QuantState
+from mcuq_lab.quantize.tensors import group_bits
+
+
+def quantize(graph: Graph, policy: Policy, tables: StepTables) -> QuantGraph:
+    """The integer network of `graph` under `policy`, without any training.
+
+    Raises:
+        ConfigError: the policy or the tables are those of another network.
+        ModelError: the network has no integer form.
+        NumericsError: a layer leaves the range of the integer arithmetic.
+    """
+    return to_integers(graph, initial_state(graph, policy, tables))
+
+
+def initial_state(graph: Graph, policy: Policy, tables: StepTables) -> QuantState:
+    """Post-training quantization: the graph's own weights, and the policy's steps.
+
+    Raises:
+        ConfigError: the policy or the tables are those of another network.
+    """
+    if tables.graph_digest != graph.digest:
+        raise ConfigError(
+            f"The step tables were made for another network than this '{graph.name}'; "
+            "run calibrate on it."
+        )
+    bits = group_bits(graph, policy)
+    return QuantState(
+        graph.digest,
+        policy,
+        {layer.name: np.asarray(layer.weight, np.float32) for layer in graph.layers},
+        {layer.name: np.asarray(layer.bias, np.float32) for layer in graph.layers},
+        {
+            layer.name: tables.weight_scales[layer.name][chosen.w_bits - MIN_BITS]
+            for layer, chosen in zip(graph.layers, policy.layers, strict=True)
+        },
+        {name: tables.maps[name][width - MIN_BITS] for name, width in bits.items()},
+    )
