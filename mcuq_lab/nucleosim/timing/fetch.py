@@ -17,6 +17,11 @@ from typing import NamedTuple
 
 from mcuq_lab.nucleosim.timing.memory import MemoryTiming
 
+STOPPED = 2
+"""After so many idle cycles the unit has stopped and takes a cycle to start again. One idle cycle
+is not enough: a two-cycle load among straddling instructions costs nothing more, a longer one does
+(adds up to the counts that github.com/Emill/X25519-Cortex-M4 gives for its routines)."""
+
 
 class Fetch(NamedTuple):
     """The FIFO at the start of a cycle."""
@@ -25,18 +30,18 @@ class Fetch(NamedTuple):
     """Words that decode may use now, the one it is in the middle of included."""
     pending: tuple[int, ...]
     """Words under way: pending[i] becomes ready in i + 1 cycles."""
-    stopped: bool
-    """The FIFO was full and no request went out: it takes a cycle to start again."""
+    idle_cycles: int
+    """Cycles in a row without a request because the FIFO was full, counted up to STOPPED."""
 
 
 def full(memory: MemoryTiming) -> Fetch:
     """After a long pause: everything fetched, nothing under way."""
-    return Fetch(memory.fetch_fifo_words, (0,) * (memory.fetch_latency_cycles - 1), True)
+    return Fetch(memory.fetch_fifo_words, (0,) * (memory.fetch_latency_cycles - 1), STOPPED)
 
 
 def refilled(memory: MemoryTiming, words: int) -> Fetch:
     """Streaming from a new address, with `words` arrived and one request a cycle behind them."""
-    return Fetch(words, (1,) * (memory.fetch_latency_cycles - 1), False)
+    return Fetch(words, (1,) * (memory.fetch_latency_cycles - 1), 0)
 
 
 def step(fetch: Fetch, memory: MemoryTiming, used_words: int = 0, stolen: bool = False) -> Fetch:
@@ -44,14 +49,14 @@ def step(fetch: Fetch, memory: MemoryTiming, used_words: int = 0, stolen: bool =
 
     `stolen`: the slot goes to the target of a branch that is then not taken.
     """
-    ready, pending, stopped = fetch
+    ready, pending, idle_cycles = fetch
     room = ready - used_words + sum(pending) < memory.fetch_fifo_words
-    request = room and not stopped and not stolen
+    request = room and idle_cycles < STOPPED and not stolen
     arrived = pending[0] if pending else int(request)
     return Fetch(
         ready - used_words + arrived,
         (*pending[1:], int(request)) if pending else (),
-        not room and not stolen,
+        0 if room or stolen else min(idle_cycles + 1, STOPPED),
     )
 
 

@@ -1,0 +1,175 @@
+"""What must hold of the Cortex-M4 model whatever the numbers are."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mcuq_lab.nucleosim.timing import (
+    TimingModel,
+    UnknownCoreError,
+    extra_divide_cycles,
+    timing_model,
+)
+from mcuq_lab.nucleosim.timing.benchmark import load_sequences
+from mcuq_lab.nucleosim.timing.cortex_m4 import STATE_LIMIT, CortexM4
+from mcuq_lab.nucleosim.timing.decode import is_wide
+
+NOP = bytes.fromhex("00bf")
+BX_LR = bytes.fromhex("7047")
+POP_PC = bytes.fromhex("10bd")  # pop {r4, pc}
+WIDE = bytes.fromhex("41eb0200")  # adc.w r0, r1, r2
+BACK = bytes.fromhex("fee7")  # b .
+BNE_BACK = bytes.fromhex("fed1")  # bne .
+IT_EQ = bytes.fromhex("08bf")
+UDIV = bytes.fromhex("b1fbf2f0")  # udiv r0, r1, r2
+SDIV = bytes.fromhex("95fbf6f4")  # sdiv r4, r5, r6
+
+STRAIGHT = [s.code for s in load_sequences() if s.kind == "straight"]
+
+
+@pytest.fixture
+def model() -> TimingModel:
+    return timing_model("cortex-m4")
+
+
+def pieces(code: bytes) -> list[bytes]:
+    """The single instructions of `code`."""
+    out, offset = [], 0
+    while offset < len(code):
+        size = 4 if is_wide(int.from_bytes(code[offset : offset + 2], "little")) else 2
+        out.append(code[offset : offset + size])
+        offset += size
+    return out
+
+
+def test_unknown_core_names_the_known_ones() -> None:
+    with pytest.raises(UnknownCoreError, match="cortex-m4"):
+        timing_model("cortex-m85")
+
+
+def test_model_names_itself(model: TimingModel) -> None:
+    assert model.name == "cortex-m4"
+    assert model.version
+    assert "%" in model.uncertainty
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sequences=st.lists(st.sampled_from(STRAIGHT), min_size=1, max_size=12),
+    upper=st.booleans(),
+    cuts=st.sets(st.integers(1, 60)),
+)
+def test_cost_does_not_depend_on_where_the_code_is_cut(
+    sequences: list[bytes], upper: bool, cuts: set[int]
+) -> None:
+    model = CortexM4()
+    code = b"".join(sequences)
+    address = 0x0800_0102 if upper else 0x0800_0100
+    whole = model.block_cost(address, code, model.initial_state)
+    cycles, state, block = 0, model.initial_state, b""
+    for n, instruction in enumerate([*pieces(code), b""]):
+        if n in cuts or not instruction:
+            cost = model.block_cost(address, block, state)
+            cycles, state = cycles + cost.cycles_fallthrough, cost.exit_fallthrough
+            address, block = address + len(block), b""
+        block += instruction
+    assert cycles == whole.cycles_fallthrough
+    assert state == whole.exit_fallthrough
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=80), st.integers(0, 3))
+def test_any_bytes_have_a_cost(code: bytes, halfwords: int) -> None:
+    model = CortexM4()
+    cost = model.block_cost(0x0800_0000 + 2 * halfwords, code, model.initial_state)
+    assert cost.cycles_fallthrough >= 0
+    assert cost.cycles_taken >= 0
+    assert 0 <= cost.exit_fallthrough < STATE_LIMIT
+    assert 0 <= cost.exit_taken < STATE_LIMIT
+
+
+def test_cost_at_an_instruction_is_the_cost_of_the_code_before_it(model: TimingModel) -> None:
+    code = NOP * 3 + WIDE
+    assert model.block_cost(0, code[:6], model.initial_state).cycles_fallthrough == 3
+    assert model.block_cost(0, b"", model.initial_state).cycles_fallthrough == 0
+
+
+def test_conditional_branch_costs_more_when_taken(model: TimingModel) -> None:
+    cost = model.block_cost(0, NOP * 4 + BNE_BACK, model.initial_state)
+    assert (cost.cycles_fallthrough, cost.cycles_taken) == (5, 6)
+
+
+def test_a_branch_that_is_always_taken_is_so_even_to_the_next_address(model: TimingModel) -> None:
+    cost = model.block_cost(0, NOP + BACK, model.initial_state)
+    assert cost.cycles_fallthrough == cost.cycles_taken == 3
+    assert cost.exit_fallthrough == cost.exit_taken
+
+
+def test_a_branch_under_it_may_fall_through_wherever_the_block_was_cut(model: TimingModel) -> None:
+    whole = model.block_cost(0, NOP + IT_EQ + BX_LR, model.initial_state)
+    assert whole.cycles_fallthrough < whole.cycles_taken
+    head = model.block_cost(0, NOP + IT_EQ, model.initial_state)
+    tail = model.block_cost(4, BX_LR, head.exit_fallthrough)
+    assert head.cycles_fallthrough + tail.cycles_fallthrough == whole.cycles_fallthrough
+    assert head.cycles_fallthrough + tail.cycles_taken == whole.cycles_taken
+
+
+@pytest.mark.parametrize("target", [0x100, 0x102])
+def test_refill_stays_between_one_and_three(model: TimingModel, target: int) -> None:
+    """P of the manual's tables, whatever branches and wherever it lands."""
+    for code, own_cycles in ((BACK, 1), (BX_LR, 1), (POP_PC, 3)):
+        jump = model.block_cost(0, code, model.initial_state)
+        landed = model.block_cost(target, WIDE, jump.exit_taken)
+        refill = jump.cycles_taken + landed.cycles_fallthrough - 1 - own_cycles
+        assert 1 <= refill <= 3
+
+
+def test_division_is_listed_with_its_registers_and_address(model: TimingModel) -> None:
+    cost = model.block_cost(0x0800_0002, NOP + UDIV + SDIV, model.initial_state)
+    listed = [(d.address, d.signed, d.dividend_register, d.divisor_register) for d in cost.dynamic]
+    assert listed == [(0x0800_0004, False, 1, 2), (0x0800_0008, True, 5, 6)]
+    assert cost.cycles_fallthrough == 1 + 2 + 2
+    elsewhere = model.block_cost(0x0800_1002, NOP + UDIV + SDIV, model.initial_state)
+    assert elsewhere.dynamic[0].address == 0x0800_1004
+
+
+WORDS = st.integers(0, 0xFFFF_FFFF)
+
+
+@given(WORDS, WORDS, st.booleans())
+def test_division_takes_2_to_12_cycles(dividend: int, divisor: int, signed: bool) -> None:
+    assert 0 <= extra_divide_cycles(dividend, divisor, signed) <= 10
+
+
+def test_division_ends_early_when_the_quotient_is_short() -> None:
+    assert extra_divide_cycles(7, 0, False) == 0
+    assert extra_divide_cycles(7, 8, False) == 0
+    assert extra_divide_cycles(0xFFFF_FFFF, 1, False) == 10
+    assert extra_divide_cycles(0x1000, 0x10, False) < extra_divide_cycles(0x1000_0000, 0x10, False)
+    # -1 / 1 is short when signed, the longest of all when not.
+    assert extra_divide_cycles(0xFFFF_FFFF, 1, True) < extra_divide_cycles(0xFFFF_FFFF, 1, False)
+
+
+def test_a_full_table_of_states_still_counts() -> None:
+    """With room for one state every block starts afresh: no crash, at most a stall lost."""
+    small = CortexM4(state_limit=1)
+    full = CortexM4()
+    for code in STRAIGHT:
+        cost = small.block_cost(0, code, small.initial_state)
+        assert cost.exit_fallthrough == small.initial_state
+        exact = full.block_cost(0, code, full.initial_state)
+        assert cost.cycles_fallthrough == exact.cycles_fallthrough
+
+
+def test_a_new_block_of_30_instructions_costs_well_below_a_millisecond() -> None:
+    code = (WIDE + NOP + bytes.fromhex("0868")) * 10
+    CortexM4().block_cost(0, code, 0)  # decoding is cached by encoding: once in a program's life
+    times = []
+    for _ in range(20):
+        model = CortexM4()
+        start = time.perf_counter()
+        model.block_cost(0, code, model.initial_state)
+        times.append(time.perf_counter() - start)
+    assert min(times) < 1e-3
