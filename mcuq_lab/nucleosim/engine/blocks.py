@@ -7,22 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from mcuq_lab.nucleosim.engine import context as layout
+from mcuq_lab.nucleosim.engine.alignment import EntryChecks, entry_checks
+from mcuq_lab.nucleosim.engine.guards import register_id
 from mcuq_lab.nucleosim.engine.hooks import hash_slot
+from mcuq_lab.nucleosim.engine.thumb import instruction_count
 from mcuq_lab.nucleosim.timing import BlockCost, TimingModel
-
-
-def instruction_count(code: bytes) -> int:
-    """Thumb instructions in `code` (16 or 32 bits each)."""
-    count = offset = 0
-    while offset < len(code):
-        offset += instruction_size(code, offset)
-        count += 1
-    return count
-
-
-def instruction_size(code: bytes, offset: int) -> int:
-    """Bytes of the Thumb instruction at `offset`: 4 if its first halfword says so, else 2."""
-    return 4 if offset + 1 < len(code) and code[offset + 1] >= 0xE8 else 2
 
 
 class BlockTable:
@@ -35,6 +24,7 @@ class BlockTable:
         self._hash = np.full(layout.HASH_SLOTS, layout.NO_ROW, dtype=np.int64)
         self._count = 0
         self._memo: dict[tuple[int, bytes, int], BlockCost] = {}
+        self._checks: dict[bytes, EntryChecks] = {}
         self.code_of_blocks: dict[int, bytes] = {}
         """Code of each block that has a row, by address."""
 
@@ -68,10 +58,22 @@ class BlockTable:
             cost = self._memo[key] = self._timing.block_cost(address, code, state)
         return cost
 
-    def add(self, address: int, size: int, state: int) -> tuple[int, bytes, BlockCost]:
-        """Make the row of a block that is met for the first time: (row, code, cost)."""
-        code = self._read_code(address, size)
+    def checks(self, code: bytes) -> EntryChecks:
+        """What to look at when a block is entered, memoised. At most two registers."""
+        checks = self._checks.get(code)
+        if checks is None:
+            checks = entry_checks(code)
+            if len(checks.registers) > layout.ROW_CHECKS:
+                checks = EntryChecks((), False, False)
+            self._checks[code] = checks
+        return checks
+
+    def add(self, address: int, code: bytes, state: int, checks: EntryChecks) -> int:
+        """Make the row of a block that is met for the first time."""
+        size = len(code)
         cost = self.cost(address, code, state)
+        registers = [register_id(number) << 2 | offset for number, offset in checks.registers]
+        registers += [layout.NO_CHECK] * (layout.ROW_CHECKS - len(registers))
         row = self._count
         self._count += 1
         base = row * layout.ROW_WORDS
@@ -87,14 +89,15 @@ class BlockTable:
             layout.NO_ROW,
             layout.NO_ROW,
             0,
-            0,
+            int(checks.kept),
+            *registers,
         )
         slot = int(hash_slot(address, state))
         while self._hash[slot] != layout.NO_ROW:
             slot = (slot + 1) & (layout.HASH_SLOTS - 1)
         self._hash[slot] = row
         self.code_of_blocks[address] = code
-        return row, code, cost
+        return row
 
     def block_of(self, row: int) -> tuple[int, int, int]:
         """(address, size, entry state) of a row."""

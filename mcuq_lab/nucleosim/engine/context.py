@@ -7,7 +7,6 @@ ROW = 2  # row of the block that is executing; NO_ROW when none is
 STATE = 3  # pipeline state on entry of the next block, valid while ROW is NO_ROW
 STOP = 4  # why a hook stopped execution: one of the STOP_ constants
 STOP_ADDRESS = 5
-FAULT_REGISTER = 6
 
 # Written by Python, read by the hooks.
 LIMIT = 8  # stop before the first block that starts at this many cycles or later
@@ -28,6 +27,7 @@ STOP_RESOLVE = 2  # Python wants the hooks of a new block in place before it run
 STOP_BREAKPOINT = 3  # a hardware breakpoint
 STOP_UNALIGNED = 4  # a multiple-word access at an address that is not a multiple of 4
 STOP_NO_FPU = 5  # a floating-point instruction while the FPU is off
+STOP_SUSPECT = 6  # a block was entered with a base register that may make an access unaligned
 
 # One row for each (block address, entry state).
 ROW_ADDRESS = 0
@@ -41,7 +41,12 @@ ROW_EXIT_TAKEN = 7
 ROW_NEXT = 8  # row that followed last time, for the two ways out; NO_ROW if not seen yet
 ROW_TAKEN = 9
 ROW_TAKEN_ADDRESS = 10
-ROW_WORDS = 12
+ROW_CHECKS_KEPT = 11  # 1 if a repeat of the block needs no new checks
+ROW_FIRST_CHECK = 12  # each: register id << 2 | constant, whose sum must be a multiple of 4
+ROW_CHECKS = 2
+ROW_WORDS = 14
+
+NO_CHECK = -1
 
 MAX_ROWS = 1 << 15
 HASH_SLOTS = 1 << 17  # power of two, four times the rows

@@ -1,4 +1,4 @@
-"""Instructions that need a look before they run: breakpoints, divisions, the FPU when off."""
+"""Instructions that need a look before they run: breakpoints, divisions, alignment, FPU use."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import unicorn
 from unicorn import arm_const as arm
 
 from mcuq_lab.nucleosim.engine import hooks
-from mcuq_lab.nucleosim.engine.blocks import instruction_size
-from mcuq_lab.nucleosim.engine.unicorn_api import add_native_hook
+from mcuq_lab.nucleosim.engine.alignment import EntryChecks
+from mcuq_lab.nucleosim.engine.thumb import ALWAYS, ThumbInstruction, instructions
+from mcuq_lab.nucleosim.engine.unicorn_api import add_native_hook, remove_native_hook
 from mcuq_lab.nucleosim.timing import DynamicCost
 
-_Guard = tuple[int, int, int, int]
+_Guard = tuple[int, int, int, int, int]
 
 
 class Guards:
     """Instruction hooks of one engine, installed when the block that needs them is first met.
 
     Unicorn puts a hook into a block when it translates it, so a new hook needs the block
-    translated anew: `wants` says so, and the caller flushes after `install_pending`.
+    translated anew: `wants` says so, and the caller flushes after `install_pending`. There should
+    be few of them: Unicorn walks through all when it comes to any.
     """
 
     def __init__(self, uc: unicorn.Uc, context: np.ndarray) -> None:
@@ -27,6 +29,7 @@ class Guards:
         self._installed: dict[tuple[int, _Guard], tuple[int, np.ndarray]] = {}
         self._pending: list[tuple[int, _Guard]] = []
         self._breakpoints: frozenset[int] = frozenset()
+        self._suspects: set[int] = set()
         self.fpu_enabled = False
 
     def set_breakpoints(self, addresses: frozenset[int]) -> bool:
@@ -35,24 +38,36 @@ class Guards:
         self._breakpoints = addresses
         return changed
 
-    def wants(self, address: int, code: bytes, dynamic: tuple[DynamicCost, ...]) -> bool:
+    def suspect(self, block_address: int) -> None:
+        """A block was entered with an unaligned base register: look at each of its accesses."""
+        self._suspects.add(block_address)
+
+    def is_suspect(self, block_address: int) -> bool:
+        """Whether each access of the block has its own look, so that its entry needs none."""
+        return block_address in self._suspects
+
+    def wants(
+        self, address: int, code: bytes, dynamic: tuple[DynamicCost, ...], checks: EntryChecks
+    ) -> bool:
         """Whether a block needs hooks that are not in place; they become pending."""
-        needed = [
-            (address + offset, (hooks.GUARD_BREAKPOINT, 0, 0, 0))
-            for offset in range(0, len(code), 2)
-            if address + offset in self._breakpoints
-        ]
-        needed += [(cost.address, _division(cost)) for cost in dynamic]
-        if not self.fpu_enabled:
-            needed += [(at, (hooks.GUARD_FPU, 0, 0, 0)) for at in _fpu_instructions(address, code)]
-        self._pending += [guard for guard in needed if guard not in self._installed]
+        divisions = {cost.address: cost for cost in dynamic}
+        each_access = not checks.all_known or address in self._suspects
+        for instruction in instructions(code):
+            at = address + instruction.offset
+            if at in self._breakpoints:
+                self._want(at, (hooks.GUARD_BREAKPOINT, ALWAYS, 0, 0, 0))
+            if instruction.is_floating_point and not self.fpu_enabled:
+                self._want(at, (hooks.GUARD_FPU, instruction.condition, 0, 0, 0))
+            if at in divisions:
+                self._want(at, _division(divisions[at], instruction))
+            if each_access and instruction.aligned_base is not None:
+                base = register_id(instruction.aligned_base)
+                self._want(at, (hooks.GUARD_ALIGNED_BASE, instruction.condition, base, 0, 0))
         return bool(self._pending)
 
-    def add_for_block(self, address: int, code: bytes, dynamic: tuple[DynamicCost, ...]) -> bool:
-        """Put the hooks of a block in place; returns whether there were new ones."""
-        wanted = self.wants(address, code, dynamic)
-        self.install_pending()
-        return wanted
+    def _want(self, address: int, guard: _Guard) -> None:
+        if (address, guard) not in self._installed:
+            self._pending.append((address, guard))
 
     def install_pending(self) -> None:
         """Put the pending hooks in place."""
@@ -67,32 +82,22 @@ class Guards:
     def clear(self) -> None:
         """Remove every hook; blocks will ask for theirs again."""
         for handle, _ in self._installed.values():
-            self._uc.hook_del(handle)
+            remove_native_hook(self._uc, handle)
         self._installed.clear()
         self._pending.clear()
 
 
-def _register_id(number: int) -> int:
+def register_id(number: int) -> int:
+    """Unicorn's id of a core register."""
     special = {13: arm.UC_ARM_REG_SP, 14: arm.UC_ARM_REG_LR, 15: arm.UC_ARM_REG_PC}
     return special.get(number, arm.UC_ARM_REG_R0 + number)
 
 
-def _division(cost: DynamicCost) -> _Guard:
+def _division(cost: DynamicCost, instruction: ThumbInstruction) -> _Guard:
     return (
         hooks.GUARD_DIVIDE,
+        instruction.condition,
+        register_id(cost.dividend_register),
+        register_id(cost.divisor_register),
         int(cost.signed),
-        _register_id(cost.dividend_register),
-        _register_id(cost.divisor_register),
     )
-
-
-def _fpu_instructions(address: int, code: bytes) -> list[int]:
-    """Addresses of the floating-point instructions (coprocessors 10 and 11) in a block."""
-    found = []
-    offset = 0
-    while offset < len(code):
-        size = instruction_size(code, offset)
-        if size == 4 and code[offset + 1] & 0xEC == 0xEC and code[offset + 3] & 0x0E == 0x0A:
-            found.append(address + offset)
-        offset += size
-    return found

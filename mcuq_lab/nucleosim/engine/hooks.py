@@ -8,25 +8,29 @@ successors, so that a loop runs without any search.
 
 import numba
 from numba import types
+from unicorn.arm_const import UC_ARM_REG_XPSR
 
 from mcuq_lab.nucleosim.engine.context import (
     CYCLES,
     EMU_STOP,
-    FAULT_REGISTER,
     HASH_ADDRESS,
     HASH_SLOTS,
     INSTRUCTIONS,
     LIMIT,
     MUTED,
+    NO_CHECK,
     NO_ROW,
     REG_READ,
     RESOLVE,
     ROW,
     ROW_ADDRESS,
+    ROW_CHECKS,
+    ROW_CHECKS_KEPT,
     ROW_CYCLES_NEXT,
     ROW_CYCLES_TAKEN,
     ROW_EXIT_NEXT,
     ROW_EXIT_TAKEN,
+    ROW_FIRST_CHECK,
     ROW_INSTRUCTIONS,
     ROW_NEXT,
     ROW_SIZE,
@@ -42,18 +46,21 @@ from mcuq_lab.nucleosim.engine.context import (
     STOP_BREAKPOINT,
     STOP_LIMIT,
     STOP_NO_FPU,
+    STOP_SUSPECT,
     STOP_UNALIGNED,
 )
 from mcuq_lab.nucleosim.engine.native import call_1, call_3, pointer, read_register
+from mcuq_lab.nucleosim.engine.thumb import ALWAYS
 from mcuq_lab.nucleosim.timing import extra_divide_cycles
 
-# What an instruction hook does; the first word of its guard.
+# A guard tells an instruction hook what to do: kind, condition of the instruction, operands, and
+# the address of the context.
 GUARD_BREAKPOINT = 0
-GUARD_ALIGNED_BASE = 1  # guard words: base register, offset register or -1, constant offset
-GUARD_DIVIDE = 2  # guard words: signed, dividend register, divisor register
+GUARD_ALIGNED_BASE = 1  # operand: base register
+GUARD_DIVIDE = 2  # operands: dividend register, divisor register, signed
 GUARD_FPU = 3
-GUARD_CONTEXT = 4  # index of the guard word that holds the address of the context
-GUARD_WORDS = 5
+GUARD_CONTEXT = 5
+GUARD_WORDS = 6
 
 _BLOCK_HOOK = types.void(types.int64, types.uint64, types.uint32, types.CPointer(types.int64))
 
@@ -86,6 +93,43 @@ def _find_row(context, rows, address, size, state):
         slot = (slot + 1) & (HASH_SLOTS - 1)
         row = table[slot]
     return call_3(context[RESOLVE], address, size, state)
+
+
+@numba.njit
+def _is_suspect(context, engine, rows, base):
+    """Whether a register that a block checks on entry is not what it should be."""
+    for index in range(ROW_CHECKS):
+        check = rows[base + ROW_FIRST_CHECK + index]
+        if check == NO_CHECK:
+            return False
+        if (read_register(context[REG_READ], engine, check >> 2) + check) & 3 != 0:
+            return True
+    return False
+
+
+@numba.njit
+def _passes(condition, nzcv):
+    """Whether a condition (0 is EQ, 13 is LE) holds for the flags N, Z, C, V."""
+    n = (nzcv >> 3) & 1
+    z = (nzcv >> 2) & 1
+    c = (nzcv >> 1) & 1
+    v = nzcv & 1
+    pair = condition >> 1
+    if pair == 0:
+        holds = z == 1
+    elif pair == 1:
+        holds = c == 1
+    elif pair == 2:
+        holds = n == 1
+    elif pair == 3:
+        holds = v == 1
+    elif pair == 4:
+        holds = c == 1 and z == 0
+    elif pair == 5:
+        holds = n == v
+    else:
+        holds = n == v and z == 0
+    return holds == (condition & 1 == 0)
 
 
 @numba.cfunc(_BLOCK_HOOK, cache=True)
@@ -138,6 +182,15 @@ def block_hook(engine, address, size, user_data):
             else:
                 rows[base + ROW_TAKEN] = row
                 rows[base + ROW_TAKEN_ADDRESS] = address
+    if (row != previous or rows[row * ROW_WORDS + ROW_CHECKS_KEPT] == 0) and _is_suspect(
+        context, engine, rows, row * ROW_WORDS
+    ):
+        context[ROW] = NO_ROW
+        context[STATE] = state
+        context[STOP] = STOP_SUSPECT
+        context[STOP_ADDRESS] = address
+        call_1(context[EMU_STOP], engine)
+        return
     context[ROW] = row
 
 
@@ -147,23 +200,22 @@ def instruction_hook(engine, address, size, user_data):
     guard = numba.carray(user_data, (GUARD_WORDS,))
     context = numba.carray(pointer(guard[GUARD_CONTEXT]), (SIZE,), numba.int64)
     kind = guard[0]
-    stop = 0
+    if guard[1] != ALWAYS:
+        flags = read_register(context[REG_READ], engine, UC_ARM_REG_XPSR)
+        if not _passes(guard[1], flags >> 28):
+            return
     if kind == GUARD_DIVIDE:
-        if context[MUTED] == 0:
-            dividend = read_register(context[REG_READ], engine, guard[2])
-            divisor = read_register(context[REG_READ], engine, guard[3])
-            context[CYCLES] += _extra_divide_cycles(dividend, divisor, guard[1] != 0)
+        dividend = read_register(context[REG_READ], engine, guard[2])
+        divisor = read_register(context[REG_READ], engine, guard[3])
+        context[CYCLES] += _extra_divide_cycles(dividend, divisor, guard[4] != 0)
         return
     if kind == GUARD_ALIGNED_BASE:
-        target = read_register(context[REG_READ], engine, guard[1])
-        if ((target + guard[3]) & 3) == 0:
+        if read_register(context[REG_READ], engine, guard[2]) & 3 == 0:
             return
-        context[FAULT_REGISTER] = guard[1]
-        stop = STOP_UNALIGNED
+        context[STOP] = STOP_UNALIGNED
     elif kind == GUARD_BREAKPOINT:
-        stop = STOP_BREAKPOINT
-    elif kind == GUARD_FPU:
-        stop = STOP_NO_FPU
-    context[STOP] = stop
+        context[STOP] = STOP_BREAKPOINT
+    else:
+        context[STOP] = STOP_NO_FPU
     context[STOP_ADDRESS] = numba.int64(address)
     call_1(context[EMU_STOP], engine)

@@ -10,11 +10,13 @@ from unicorn import arm_const as arm
 
 from mcuq_lab.nucleosim.engine import context as layout
 from mcuq_lab.nucleosim.engine import hooks
-from mcuq_lab.nucleosim.engine.blocks import BlockTable, instruction_count, instruction_size
+from mcuq_lab.nucleosim.engine.alignment import EntryChecks
+from mcuq_lab.nucleosim.engine.blocks import BlockTable
 from mcuq_lab.nucleosim.engine.guards import Guards
 from mcuq_lab.nucleosim.engine.memory_map import MemoryMap
 from mcuq_lab.nucleosim.engine.registers import Registers
 from mcuq_lab.nucleosim.engine.stop import Stop, StopKind
+from mcuq_lab.nucleosim.engine.thumb import instruction_count, instruction_size
 from mcuq_lab.nucleosim.engine.unicorn_api import (
     EMU_STOP_ADDRESS,
     REG_READ_ADDRESS,
@@ -35,6 +37,9 @@ _HOOK_STOPS = {
     layout.STOP_UNALIGNED: StopKind.UNALIGNED,
     layout.STOP_NO_FPU: StopKind.NO_FPU,
 }
+
+_NO_CHECKS = EntryChecks((), all_known=True, kept=True)
+_CHECK_EACH_ACCESS = EntryChecks((), all_known=False, kept=False)
 
 # An address that no instruction has, so that only hooks end a run.
 _NOWHERE = 0xFFFFFFFF
@@ -96,6 +101,9 @@ class Machine:
             if context[layout.STOP] == layout.STOP_RESOLVE:
                 self._guards.install_pending()
                 self._uc.ctl_flush_tb()
+            elif context[layout.STOP] == layout.STOP_SUSPECT:
+                self._guards.suspect(int(context[layout.STOP_ADDRESS]))
+                self._blocks.clear()
             elif stop.kind is not StopKind.NO_FPU or not self._fpu_wanted:
                 return stop
 
@@ -200,7 +208,7 @@ class Machine:
             return self._event
         if context[layout.STOP] in _HOOK_STOPS:
             return Stop(_HOOK_STOPS[int(context[layout.STOP])], int(context[layout.STOP_ADDRESS]))
-        if count or context[layout.STOP] == layout.STOP_RESOLVE:
+        if count or context[layout.STOP] in (layout.STOP_RESOLVE, layout.STOP_SUSPECT):
             return Stop(StopKind.LIMIT)
         # Unicorn comes back without a word from an instruction that waits.
         return Stop(StopKind.WAIT)
@@ -227,8 +235,10 @@ class Machine:
         context[layout.INSTRUCTIONS] += instruction_count(code)
 
     def _prepare_step(self, pc: int, code: bytes) -> None:
-        size = instruction_size(code, 0)
-        if self._guards.add_for_block(pc, code[:size], self._cost_of_step(pc, code[:size]).dynamic):
+        first = code[: instruction_size(code)]
+        dynamic = self._cost_of_step(pc, first).dynamic
+        if self._guards.wants(pc, first, dynamic, _CHECK_EACH_ACCESS):
+            self._guards.install_pending()
             self._uc.ctl_flush_tb()
 
     def _cost_of_step(self, pc: int, code: bytes):
@@ -236,7 +246,7 @@ class Machine:
 
     def _count_step(self, pc: int, code: bytes) -> None:
         offset = self.registers.pc - pc
-        size = instruction_size(code, 0)
+        size = instruction_size(code)
         if not size <= offset <= len(code):
             # A branch, or a loop to itself.
             cost = self._cost_of_step(pc, code[:size])
@@ -259,11 +269,15 @@ class Machine:
             if self._blocks.is_full:
                 self._blocks.clear()
                 self._context[layout.ROW] = layout.NO_ROW
-            row, code, cost = self._blocks.add(address, size, state)
-            if self._guards.wants(address, code, cost.dynamic):
+            code = self._read_code(address, size)
+            checks = self._blocks.checks(code)
+            dynamic = self._blocks.cost(address, code, state).dynamic
+            if self._guards.wants(address, code, dynamic, checks):
                 self._context[layout.STOP] = layout.STOP_RESOLVE
                 return layout.NO_ROW
-            return row
+            if self._guards.is_suspect(address):
+                checks = _NO_CHECKS
+            return self._blocks.add(address, code, state, checks)
         except BaseException as error:  # must not cross the compiled caller: raised again after it
             self._failure = error
             return layout.NO_ROW

@@ -39,6 +39,11 @@ def add_native_hook(
     return handle.value
 
 
+def remove_native_hook(uc: unicorn.Uc, handle: int) -> None:
+    """Take a hook away; translated code may still call it until it is flushed."""
+    _check(uclib.uc_hook_del(uc._uch, ctypes.c_size_t(handle)))
+
+
 def map_native_device(
     uc: unicorn.Uc, start: int, size_bytes: int, read, write, data: np.ndarray
 ) -> None:
