@@ -41,7 +41,7 @@ _PICKLE_FILES = (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
 _PICKLE_FOLDER = "cifar-10-batches-py"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Images and labels in memory; images are uint8 NHWC in RGB, labels uint8 class indices."""
 

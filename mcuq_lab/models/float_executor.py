@@ -25,13 +25,17 @@ from mcuq_lab.graph import (
     Window,
 )
 
+# All tensors of a batch are kept until it is done; this many images need some 200 MB.
+_BATCH = 250
+
 
 def run_float(graph: Graph, x: np.ndarray | Tensor) -> np.ndarray:
     """The output of the graph: (N, classes), or NHWC if the output is a map.
 
     x: NHWC; float in [0, 1], or uint8, which is divided by 255.
     """
-    return run_float_all(graph, x)[graph.output.name]
+    batches = torch.as_tensor(x).split(_BATCH)
+    return np.concatenate([run_float_all(graph, batch)[graph.output.name] for batch in batches])
 
 
 @torch.no_grad()

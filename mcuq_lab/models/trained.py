@@ -41,6 +41,8 @@ class Provenance:
     data_note: str
     seconds: float
     """Wall-clock time since the start or the last resumption, the final evaluation included."""
+    remarks: str = ""
+    """What the command alone does not tell."""
 
 
 def save_trained(module: nn.Module, provenance: Provenance, folder: Path = CHECKPOINTS) -> Path:
@@ -77,7 +79,7 @@ def load_trained(model: str, data: str, folder: Path = CHECKPOINTS) -> nn.Module
     try:
         with np.load(path, allow_pickle=False) as arrays:
             state = {k: torch.from_numpy(arrays[k]) for k in arrays.files}
-        module = build_model(model, classes=len(state["fc.bias"]) if "fc.bias" in state else 10)
+        module = build_model(model)
         module.load_state_dict(state)
     except Exception as error:
         raise ConfigError(

@@ -54,13 +54,15 @@ class TrainingConfig:
     crop_margin_px: int = 4
     """Images are padded by this much on each side and cropped at random; 0 turns it off."""
     bfloat16: bool = False
-    """Convolutions in bfloat16 (weights stay float32): 1.6x faster where the CPU has it."""
+    """Convolutions in bfloat16 (weights stay float32): 1.6x faster on CPUs with AVX512-BF16, and
+    many times slower on others."""
     ema_decay: float = 0.998
     """Decay per step of the running average of weights, which is what is evaluated and kept."""
     seed: int = 1
     """Decides initial weights, order and augmentation."""
-    threads: int = 2
-    """CPU threads of torch; another number changes the rounding, hence the last digits."""
+    threads: int = 1
+    """CPU threads of torch. A second one gains little on nets this small, and loses much on a busy
+    machine; another number changes the rounding, hence the last digits."""
 
 
 @dataclass(frozen=True)
