@@ -1,0 +1,205 @@
+"""Which probe: lists them, picks exactly one, keeps others off it, opens pyOCD's session on it."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import filelock
+import platformdirs
+from pyocd.core import exceptions
+from pyocd.core.helpers import ConnectHelper
+from pyocd.core.session import Session
+from pyocd.probe.debug_probe import DebugProbe
+
+from mcuq_lab.board import Board
+from mcuq_lab.errors import BoardError, ConfigError
+
+SIMULATED_PREFIX = "sim:"
+
+# ST-LINK/V2-1 goes up to 4.6 MHz (UM1724); a core at a reset clock of 4 MHz still answers.
+_SWD_HZ = 4_000_000
+
+_open_simulated: set[str] = set()
+_open_simulated_guard = threading.Lock()
+
+
+@dataclass(frozen=True)
+class ProbeInfo:
+    """A probe that answers now.
+
+    Attributes:
+        uid: unique id.
+        description: vendor and product.
+        pyocd_target: target of the board that the probe is soldered to, "" where not known.
+        simulated: whether it is a simulated one.
+    """
+
+    uid: str
+    description: str
+    pyocd_target: str
+    simulated: bool
+
+
+def is_simulated(uid: str) -> bool:
+    """Whether a unique id names a simulated board."""
+    return uid.lower().startswith(SIMULATED_PREFIX)
+
+
+def find_probes() -> tuple[ProbeInfo, ...]:
+    """All probes that answer, real ones first; raises BoardError when USB cannot be searched."""
+    with probe_errors("search for probes"):
+        found = [_describe(probe) for probe in _all_probes(None)]
+    return tuple(sorted(found, key=lambda probe: (probe.simulated, probe.uid)))
+
+
+def choose_uid(
+    board: Board, probe_uid: str | None, simulated: bool | None, probes: Sequence[ProbeInfo]
+) -> str:
+    """Unique id of the one probe to use.
+
+    Args:
+        board: what the probe must belong to, as far as the probe knows.
+        probe_uid: the whole or a part of the id of a real probe; or a simulated board's id.
+        simulated: True: a simulated board; False: a real one; None: a real one if there is one.
+        probes: those that answer.
+
+    Raises:
+        ConfigError: `probe_uid` and `simulated` contradict each other.
+        BoardError: no probe, or more than one, fits.
+    """
+    if probe_uid is not None and is_simulated(probe_uid):
+        if simulated is False:
+            raise ConfigError(f"Probe '{probe_uid}' is simulated, but a real one is asked for.")
+        return probe_uid
+    if simulated:
+        if probe_uid is not None:
+            raise ConfigError(
+                f"Probe '{probe_uid}' is no simulated one; those start with '{SIMULATED_PREFIX}'. "
+                f"Leave the probe out for '{board.simulated_uid}'."
+            )
+        return board.simulated_uid
+    real = [probe for probe in probes if not probe.simulated]
+    if probe_uid is not None:
+        wanted = probe_uid.lower()
+        matching = [probe for probe in real if probe.uid.lower() == wanted]
+        matching = matching or [probe for probe in real if wanted in probe.uid.lower()]
+    else:
+        matching = [probe for probe in real if probe.pyocd_target in ("", board.pyocd_target)]
+    if len(matching) == 1:
+        return matching[0].uid
+    if matching:
+        asked = f"match '{probe_uid}'" if probe_uid else f"may belong to a {board.name}"
+        raise BoardError(
+            f"{len(matching)} probes {asked}: {_listed(matching)}. Give the whole unique id of one."
+        )
+    if probe_uid is None and simulated is None:
+        return board.simulated_uid
+    asked = f"matches '{probe_uid}'" if probe_uid else f"of a {board.name} answers"
+    raise BoardError(
+        f"No probe {asked}; there are: {_listed(real) or 'no real ones'}. Plug the board in, check "
+        f"the cable and the udev rules ('pyocd list' must show it), or take the simulated board."
+    )
+
+
+@contextlib.contextmanager
+def open_session(board: Board, uid: str) -> Iterator[Session]:
+    """pyOCD's session on the probe with exactly this id, core halted, no one else on it.
+
+    Raises:
+        BoardError: the probe is in use, is gone, or its board does not answer.
+    """
+    with _alone(uid), probe_errors(f"open probe {uid}"):
+        # pyOCD matches by substring: `sim:x` is part of `sim:x:1`.
+        exact = [probe for probe in _all_probes(uid) if probe.unique_id.lower() == uid.lower()]
+        if not exact:
+            raise BoardError(
+                f"Probe {uid} does not answer. Plug it in; 'pyocd list' shows those that do."
+            )
+        session = Session(exact[0], options=_options(board))
+        with session:
+            yield session
+
+
+def _options(board: Board) -> dict[str, object]:
+    return {
+        "target_override": board.pyocd_target,
+        "frequency": _SWD_HZ,
+        # The default may erase the whole chip, to unlock it.
+        "auto_unlock": False,
+        "hide_programming_progress": True,
+        # Otherwise DEMCR is cleared on disconnect, and with it the cycle counter stops.
+        "resume_on_disconnect": False,
+        # A pyocd.yaml that happens to lie in the working directory must not change a measurement.
+        "no_config": True,
+        # Whole sectors, and only those that differ: never the whole chip, nor what lies behind
+        # the image. Pages of equal CRC count as equal; the firmware checks all of it afterwards.
+        "chip_erase": "sector",
+        "smart_flash": True,
+        "fast_program": True,
+        "keep_unwritten": False,
+    }
+
+
+@contextlib.contextmanager
+def probe_errors(task: str) -> Iterator[None]:
+    """Turns what pyOCD and USB raise into BoardError that says what was being done."""
+    try:
+        yield
+    except (exceptions.Error, OSError) as error:
+        said = str(error) or type(error).__name__
+        raise BoardError(
+            f"Could not {task}: {said}. Check the cable and that nothing else uses the probe."
+        ) from error
+
+
+@contextlib.contextmanager
+def _alone(uid: str) -> Iterator[None]:
+    """Keeps a second session off the probe.
+
+    A real probe is guarded against all processes of this computer. A simulated board lives inside
+    of its process, so it is guarded there.
+    """
+    in_use = f"Probe {uid} is in use by another session. Close that one, or choose another probe."
+    if is_simulated(uid):
+        with _open_simulated_guard:
+            if uid in _open_simulated:
+                raise BoardError(in_use)
+            _open_simulated.add(uid)
+        try:
+            yield
+        finally:
+            with _open_simulated_guard:
+                _open_simulated.discard(uid)
+        return
+    directory = platformdirs.user_runtime_path("mcuq", ensure_exists=True)
+    lock = filelock.FileLock(directory / f"{re.sub(r'[^A-Za-z0-9_-]', '_', uid)}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise BoardError(in_use) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _all_probes(uid: str | None) -> list[DebugProbe]:
+    return ConnectHelper.get_all_connected_probes(blocking=False, unique_id=uid)
+
+
+def _describe(probe: DebugProbe) -> ProbeInfo:
+    info = probe.associated_board_info
+    return ProbeInfo(
+        uid=probe.unique_id,
+        description=f"{probe.vendor_name} {probe.product_name}",
+        pyocd_target=(info.target or "") if info is not None else "",
+        simulated=is_simulated(probe.unique_id),
+    )
+
+
+def _listed(probes: Sequence[ProbeInfo]) -> str:
+    return ", ".join(f"{probe.uid} ({probe.description})" for probe in probes)
