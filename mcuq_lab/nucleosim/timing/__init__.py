@@ -6,10 +6,12 @@ which the pipeline leaves. Costs that depend on operands (division) are listed a
 caller adds them when it knows the registers.
 
 The cost does not depend on where a run of instructions is cut into blocks. Two things follow:
-the caller may split blocks where it likes, and the exact count at an instruction inside a block is
-`block_cost(address, code[:offset], entry_state).cycles_fallthrough`.
+the caller may split blocks where it likes, and the cycle in which a single-cycle or load
+instruction inside a block starts, its own stalls before it included, is
+`block_cost(address, code[:end of it], entry_state).cycles_fallthrough - 1`.
 """
 
+from mcuq_lab.nucleosim.timing.benchmark import BenchmarkRow, benchmark_rows
 from mcuq_lab.nucleosim.timing.cost import (
     BlockCost,
     DynamicCost,
@@ -20,10 +22,12 @@ from mcuq_lab.nucleosim.timing.cost import (
 from mcuq_lab.nucleosim.timing.models import timing_model
 
 __all__ = [
+    "BenchmarkRow",
     "BlockCost",
     "DynamicCost",
     "TimingModel",
     "UnknownCoreError",
+    "benchmark_rows",
     "extra_divide_cycles",
     "timing_model",
 ]

@@ -95,17 +95,13 @@ class CortexM4:
     name = "cortex-m4"
     version = "1"
     uncertainty = (
-        "Zero-wait-state memory. Hand-written assembly with data in SRAM: within 1 % of published "
-        "counts (X25519 of Emill/X25519-Cortex-M4, 548 873 cycles: -0.2 %, its routines of 45 to "
-        "173 cycles: 1 cycle each; ChaCha8/12/20 of joostrijneveld/chacha-arm-cortex-m on a "
-        "Cortex-M3 without wait states and AES-128 key schedule of Ko-/aes-armcortexm likewise: "
-        "1 cycle each after the call). Tables or weights read from flash: up to 4 % low "
-        "(AES-128-CTR of Ko-/aes-armcortexm on STM32F407: -3.8 %), since loads and fetches "
-        "that meet at the flash are not modelled. Compiled code: not compared with hardware; "
-        "expect 0 to 10 % low, more with SRAM that turns slowly from read to write. Divisions: "
-        "within 3 cycles each. Floating point: the manual's table, loads not overlapped, 10 %. "
-        "Loads skipped by an IT count as executed. Code in SRAM, unaligned accesses and exception "
-        "entry are not modelled."
+        "Zero-wait-state memory. Hand-written assembly with its data in SRAM: within 1 % of "
+        "published counts, single routines within 2 %. Tables or weights read from flash: up to "
+        "5 % low, since loads that meet a fetch at the flash are not modelled. Compiled code: not "
+        "compared with hardware; expect 0 to 10 % low. Divisions: within 3 cycles each. Floating "
+        "point: the manual's table, 10 %. Loads skipped by an IT count as executed. Code in SRAM "
+        "and unaligned data are counted as if they cost nothing extra. README.md in the package "
+        "mcuq_lab/nucleosim/timing names the programs compared."
     )
 
     def __init__(

@@ -24,9 +24,13 @@ _LOADS = frozenset(
         "ldrex",
         "ldrexb",
         "ldrexh",
+        # A store that answers with a register is pipelined like a load (ARM DDI 0337I, 3.3.2).
+        "strex",
+        "strexb",
+        "strexh",
     ]
 )
-_STORES = frozenset(["str", "strb", "strh", "strt", "strbt", "strht", "strex", "strexb", "strexh"])
+_STORES = frozenset(["str", "strb", "strh", "strt", "strbt", "strht"])
 _LOAD_MULTIPLES = frozenset(["ldm", "ldmdb", "pop", "ldrd"])
 _STORE_MULTIPLES = frozenset(["stm", "stmdb", "push", "strd"])
 _DIRECT_BRANCHES = frozenset(["b", "bl", "cbz", "cbnz"])
