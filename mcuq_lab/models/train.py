@@ -36,7 +36,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
             kind = {"action": argparse.BooleanOptionalAction}
         else:
             kind = {"type": str if field.default is None else type(field.default)}
-        parser.add_argument(option, default=field.default, **kind)
+        # argparse reads % as a format.
+        sentence = field.metadata["help"].replace("%", "%%") + " Default: %(default)s."
+        parser.add_argument(option, default=field.default, help=sentence, **kind)
     parser.add_argument(
         "--checkpoint", type=Path, help="file to resume from; default: in results/runs/training"
     )

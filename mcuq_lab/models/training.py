@@ -8,8 +8,9 @@ very weights of an uninterrupted one (with the same number of threads on the sam
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,46 +24,64 @@ from mcuq_lab.models.muon import Muon
 from mcuq_lab.models.zoo import build_model
 
 
+def setting(default: Any, sentence: str) -> Any:
+    """A field of a configuration with a default and the sentence that explains it (--help)."""
+    return field(default=default, metadata={"help": sentence})
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """Everything that decides what comes out of a training run."""
 
-    model: str = "resnet8"
-    """A name in models.ZOO."""
-    data: str = "digits"
-    """A name in models.DATASETS."""
-    data_root: str | None = None
-    """The folder with the files of the data set; digits needs none."""
-    epochs: int = 60
-    """Passes over the training images; the learning rate reaches zero at the end of the last."""
-    batch_size: int = 128
-    """Images of one step; an incomplete last batch is dropped (its images differ each epoch)."""
-    filter_lr: float = 0.03
-    """Peak learning rate of the orthogonalised steps of filter banks and matrices."""
-    filter_decay: float = 0.03
-    """Their decoupled weight decay (per step: times the learning rate)."""
-    other_lr: float = 0.2
-    """Peak learning rate of biases, batch norm and depthwise filters."""
-    other_decay: float = 1e-4
-    """Their L2 decay."""
-    momentum: float = 0.9
-    """Nesterov momentum of both."""
-    warmup_fraction: float = 0.2
-    """Part of all steps over which the learning rates rise from zero; then they fall linearly."""
-    label_smoothing: float = 0.05
-    """Part of the target's mass spread evenly over all classes."""
-    crop_margin_px: int = 4
-    """Images are padded by this much on each side and cropped at random; 0 turns it off."""
-    bfloat16: bool = False
-    """Convolutions in bfloat16 (weights stay float32): 1.6x faster on CPUs with AVX512-BF16, and
-    many times slower on others."""
-    ema_decay: float = 0.998
-    """Decay per step of the running average of weights, which is what is evaluated and kept."""
-    seed: int = 1
-    """Decides initial weights, order and augmentation."""
-    threads: int = 1
-    """CPU threads of torch. A second one gains little on nets this small, and loses much on a busy
-    machine; another number changes the rounding, hence the last digits."""
+    model: str = setting("resnet8", "A name in models.ZOO.")
+    data: str = setting("digits", "A name in models.DATASETS.")
+    data_root: str | None = setting(
+        None, "The folder with the files of the data set; digits needs none."
+    )
+    epochs: int = setting(
+        60,
+        "Passes over the training images; the learning rate reaches zero at the end of the last.",
+    )
+    batch_size: int = setting(
+        128,
+        "Images of one step; an incomplete last batch is dropped (its images differ each epoch).",
+    )
+    filter_lr: float = setting(
+        0.03, "Peak learning rate of the orthogonalised steps of filter banks and matrices."
+    )
+    filter_decay: float = setting(
+        0.03, "Their decoupled weight decay (per step: times the learning rate)."
+    )
+    other_lr: float = setting(
+        0.2, "Peak learning rate of biases, batch norm and depthwise filters."
+    )
+    other_decay: float = setting(1e-4, "Their L2 decay.")
+    momentum: float = setting(0.9, "Nesterov momentum of both.")
+    warmup_fraction: float = setting(
+        0.2,
+        "Part of all steps over which the learning rates rise from zero; then they fall linearly.",
+    )
+    label_smoothing: float = setting(
+        0.05, "Part of the target's mass spread evenly over all classes."
+    )
+    crop_margin_px: int = setting(
+        4, "Images are padded by this much on each side and cropped at random; 0 turns it off."
+    )
+    bfloat16: bool = setting(
+        False,
+        "Convolutions in bfloat16 (weights stay float32): 1.6x faster on CPUs with "
+        "AVX512-BF16, and many times slower on others.",
+    )
+    ema_decay: float = setting(
+        0.998,
+        "Decay per step of the running average of weights, which is what is evaluated and kept.",
+    )
+    seed: int = setting(1, "Decides initial weights, order and augmentation.")
+    threads: int = setting(
+        1,
+        "CPU threads of torch. A second one gains little on nets this small, and loses much "
+        "on a busy machine; another number changes the rounding, hence the last digits.",
+    )
 
 
 @dataclass(frozen=True)
