@@ -1,0 +1,39 @@
+"""RLQuant: the bilevel search for bit-widths, its rivals, and the process that runs them.
+
+Upper level: a method proposes policies (RLQuant: a PPO agent on a surrogate of what was measured so
+far). Lower level: SGD on the step sizes of each policy. Every policy ends as a row: generated,
+built, flashed and measured.
+"""
+
+from mcuq_lab.rlquant.config import (
+    AgentConfig,
+    LowerLevelConfig,
+    ProposalConfig,
+    SearchConfig,
+    quick_config,
+)
+from mcuq_lab.rlquant.evaluation import Evaluator
+from mcuq_lab.rlquant.methods import METHODS
+from mcuq_lab.rlquant.process import attach, is_running, resume, start, stop
+from mcuq_lab.rlquant.progress import Progress
+from mcuq_lab.rlquant.search import float_accuracy_of, new_run, reference_of, run_search
+
+__all__ = [
+    "METHODS",
+    "AgentConfig",
+    "Evaluator",
+    "LowerLevelConfig",
+    "Progress",
+    "ProposalConfig",
+    "SearchConfig",
+    "attach",
+    "float_accuracy_of",
+    "is_running",
+    "new_run",
+    "quick_config",
+    "reference_of",
+    "resume",
+    "run_search",
+    "start",
+    "stop",
+]

@@ -1,0 +1,183 @@
+"""The configuration of a search: every knob, its unit, and a sentence on why one would turn it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.policy import Policy
+
+LOWER_LEVELS = ("none", "steps", "weights_and_steps")
+
+
+@dataclass(frozen=True)
+class LowerLevelConfig:
+    """SGD below each policy: what an episode trains before it is scored."""
+
+    mode: str = "steps"
+    """`none` (post-training steps only), `steps` (the poster's: step sizes learn, weights stay) or
+    `weights_and_steps` (costs the same, recovers more below 4 bits)."""
+    batches: int = 20
+    """Mini-batches of SGD an episode; 0 is the same as mode `none`."""
+    batch_size: int = 64
+    """Images a mini-batch."""
+    validation_images: int = 5000
+    """Images of the search's validation split (from the training data) that score a policy; below
+    5,000 the scatter of the score decides the ranking."""
+    calibration_images: int = 512
+    """Training images that fit the post-training steps."""
+    threads: int = 2
+    """Threads of torch; one number for a whole run, since sums depend on it."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """The RL agent: PPO of Ray RLlib on imagined episodes."""
+
+    episodes_per_iteration: int = 100
+    """Imagined episodes before each PPO update."""
+    first_iterations: int = 12
+    """PPO updates in the first round, when the agent knows nothing."""
+    iterations: int = 4
+    """PPO updates in each later round."""
+    rollouts: int = 256
+    """Policies that the agent proposes a round, each under a preference drawn anew."""
+    parallel_envs: int = 20
+    """Environments that one sampling pass steps together."""
+    minibatch_size: int = 250
+    """Steps a gradient; at most episodes_per_iteration times layers."""
+    epochs: int = 8
+    """Passes over each batch of episodes."""
+    learning_rate: float = 1e-3
+    """Of Adam; the imagined world is cheap and forgiving."""
+    entropy_coefficient: float = 0.003
+    """Keeps the choices apart; higher explores more."""
+    hidden_units: int = 128
+    """Width of the two hidden layers of policy and value network."""
+
+
+@dataclass(frozen=True)
+class ProposalConfig:
+    """How the surrogate loop finds and picks candidates; shared by all surrogate methods."""
+
+    batch_size: int = 6
+    """Policies measured between two fits; smaller uses the board better, larger trains less."""
+    uniform_anchors: tuple[str, ...] = ("w4a4", "w2a2", "w3a3", "w6a6", "w4a8", "w8a4")
+    """Uniform policies that are measured first, besides w8a8, which every search starts with."""
+    random_anchors: int = 8
+    """Random policies that are measured first."""
+    mutations: int = 512
+    """Mutations and crossings of the measured front that compete a round."""
+    draws: int = 16
+    """Draws of the surrogate that an expected gain is averaged over."""
+    shortlist: int = 48
+    """Candidates whose memory is planned exactly before the last choice."""
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """One search; stored in run.json, and enough to start it again."""
+
+    model: str = "resnet8"
+    """Network of the zoo."""
+    data: str = "digits"
+    """Data set that the network was trained on."""
+    board: str = "nucleo_f412zg"
+    """Id of the board."""
+    clock: str = "reset"
+    """Clock option of the board."""
+    probe: str = ""
+    """Unique id of the probe; empty takes the only one, or the simulated board."""
+    simulated: bool = True
+    """Measure on the simulated board even if a real one is there."""
+    engine: str = "liteengine"
+    """Who generates the code."""
+    method: str = "rlquant"
+    """What proposes policies; see `mcuq_lab.rlquant.METHODS`."""
+    evaluations: int = 100
+    """Policies to evaluate; failures count, repeats of a measured policy are free and do not."""
+    seed: int = 0
+    """Decides everything that is drawn."""
+    budget_sram_bytes: int | None = None
+    """Hard limit of peak SRAM; None for the board's own."""
+    budget_flash_bytes: int | None = None
+    """Hard limit of flash; None for the board's own."""
+    budget_latency_ms: float | None = None
+    """Hard limit of the latency of one inference, at the board's clock."""
+    reference_accuracy_drop: float = 0.4
+    """The reference point of the hypervolume lies this far below the float accuracy ..."""
+    reference_cost_factor: float = 1.1
+    """... and at this multiple of w8a8's cycles and peak SRAM."""
+    board_inputs: int = 1
+    """Inputs that run on the board an episode (a run is deterministic; more checks more bits)."""
+    evaluator: str = "mcuq_lab.rlquant.evaluator:make_evaluator"
+    """Import path of the function that turns this configuration into an `Evaluator`."""
+    lower_level: LowerLevelConfig = field(default_factory=LowerLevelConfig)
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    proposals: ProposalConfig = field(default_factory=ProposalConfig)
+
+    def __post_init__(self) -> None:
+        if self.evaluations < 1:
+            raise ConfigError(f"A search needs at least 1 evaluation, not {self.evaluations}.")
+        if self.lower_level.mode not in LOWER_LEVELS:
+            raise ConfigError(
+                f"Lower level '{self.lower_level.mode}' is unknown; choose one of "
+                f"{', '.join(LOWER_LEVELS)}."
+            )
+        if self.proposals.batch_size < 1:
+            raise ConfigError("proposals.batch_size must be at least 1.")
+        for text in self.proposals.uniform_anchors:
+            Policy.parse(text, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON; `from_json` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> SearchConfig:
+        """Reads what `to_json` wrote; raises ConfigError on an unknown entry or a wrong value."""
+        parts = {
+            "lower_level": LowerLevelConfig,
+            "agent": AgentConfig,
+            "proposals": ProposalConfig,
+        }
+        values = dict(content)
+        for name, part in parts.items():
+            if name in values:
+                values[name] = _build(part, values[name], f"{name}.")
+        return _build(cls, values, "")
+
+
+def quick_config(**changes: Any) -> SearchConfig:
+    """A search of 20 evaluations for a first look: few anchors, small rounds, a small agent.
+
+    `changes` override fields of `SearchConfig`.
+    """
+    values: dict[str, Any] = {
+        "evaluations": 20,
+        "lower_level": LowerLevelConfig(batches=8, validation_images=2000, calibration_images=256),
+        "agent": AgentConfig(
+            episodes_per_iteration=60, first_iterations=8, iterations=4, minibatch_size=150
+        ),
+        "proposals": ProposalConfig(
+            batch_size=4, uniform_anchors=("w4a4", "w2a2", "w3a3", "w4a8"), random_anchors=3
+        ),
+    }
+    return SearchConfig(**(values | changes))
+
+
+def _build(cls: type, values: Mapping[str, Any], prefix: str):
+    known = {f.name for f in fields(cls)}
+    unknown = set(values) - known
+    if unknown:
+        raise ConfigError(
+            f"Unknown entry '{prefix}{sorted(unknown)[0]}' in the configuration of a search; "
+            f"known: {', '.join(sorted(known))}."
+        )
+    frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    try:
+        return cls(**frozen)
+    except TypeError as error:
+        raise ConfigError(f"The configuration of a search cannot be read: {error}.") from error

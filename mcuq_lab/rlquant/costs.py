@@ -1,0 +1,191 @@
+"""What a policy costs: cycles, peak SRAM and flash, known without running it.
+
+Cycles add up over layers, and a layer's cycles depend on its own widths (nearly) alone. So each
+measured row teaches exact entries of one table (layer, w_bits, a_bits); entries that nobody
+measured yet are predicted by a ridge regression in log space over the entries that are known. After
+some rounds the table is exact wherever the search goes.
+
+Peak SRAM is not additive: the calibrated estimate of `memory` serves imagined episodes, and the
+exact plan replaces it where a policy is about to be measured. Flash is the weights' bytes, which
+are exact, plus code, which is calibrated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mcuq_lab.graph import DepthwiseConv2d, FullyConnected
+from mcuq_lab.policy import MAX_BITS, MIN_BITS
+from mcuq_lab.results import Row
+from mcuq_lab.rlquant.memory import LiveTensors, live_tensors
+from mcuq_lab.rlquant.space import N_WIDTHS, SearchSpace
+
+_RIDGE = 1e-2
+_STARTING_CYCLES_PER_MAC = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Costs:
+    """Costs of a policy of one space, for arrays of policies (..., L, 2).
+
+    Attributes:
+        layer_cycles: predicted or measured cycles, float64 of shape (L, N_WIDTHS, N_WIDTHS),
+            indexed by width - MIN_BITS.
+        seen: which entries are measured.
+        other_cycles: cycles of everything beside the layers with weights.
+        sram_line: (slope, intercept) from estimated live bytes to peak SRAM bytes.
+        flash_line: (slope, intercept) from weight bytes to total flash bytes.
+    """
+
+    space: SearchSpace
+    lifetimes: LiveTensors
+    layer_cycles: np.ndarray
+    seen: np.ndarray
+    other_cycles: float
+    sram_line: tuple[float, float] = (1.0, 0.0)
+    flash_line: tuple[float, float] = (1.0, 0.0)
+
+    def cycles(self, bits: np.ndarray) -> np.ndarray:
+        """Cycles of one inference, float64 of shape (...)."""
+        index = self.space.canonical(bits).astype(np.intp) - MIN_BITS
+        layers = np.arange(self.space.n_layers)
+        return self.layer_cycles[layers, index[..., 0], index[..., 1]].sum(-1) + self.other_cycles
+
+    def sram_bytes(self, bits: np.ndarray) -> np.ndarray:
+        """Estimated peak SRAM, float64 of shape (...)."""
+        slope, intercept = self.sram_line
+        return slope * self.lifetimes.peak_bytes(bits) + intercept
+
+    def flash_bytes(self, bits: np.ndarray) -> np.ndarray:
+        """Estimated flash, float64 of shape (...)."""
+        slope, intercept = self.flash_line
+        return slope * self._weight_bytes(bits) + intercept
+
+    def _weight_bytes(self, bits: np.ndarray) -> np.ndarray:
+        return (bits[..., 0] * self._weights_per_bit).sum(-1)
+
+    @cached_property
+    def _weights_per_bit(self) -> np.ndarray:
+        return np.array([layer.weight.size / 8 for layer in self.space.graph.layers])
+
+    @cached_property
+    def cheapest_cycles(self) -> np.ndarray:
+        """For each layer and input width the cycles of the best choice at that width or above."""
+        best = self.layer_cycles.min(axis=1)
+        return np.minimum.accumulate(best[:, ::-1], axis=1)[:, ::-1]
+
+
+def initial_costs(space: SearchSpace) -> Costs:
+    """Costs before anything was measured: proportional to MACs and, weakly, to both widths."""
+    return fit_costs(space, (), live_tensors(space))
+
+
+def fit_costs(space: SearchSpace, rows: Sequence[Row], lifetimes: LiveTensors) -> Costs:
+    """Costs learnt from the rows of one model, engine and board that succeeded."""
+    rows = [row for row in rows if row.ok]
+    totals, counts = _collect(space, rows)
+    seen = counts > 0
+    predicted = _predict(space, totals, counts)
+    table = np.where(seen, totals / np.maximum(counts, 1), predicted)
+    costs = Costs(space, lifetimes, table, seen, _other_cycles(space, rows))
+    if not rows:
+        return costs
+    bits = np.array([row.policy for row in rows])
+    sram = np.array([row.sram_peak_bytes for row in rows], dtype=np.float64)
+    flash = np.array([row.flash_total_bytes for row in rows], dtype=np.float64)
+    return Costs(
+        space,
+        lifetimes,
+        table,
+        seen,
+        costs.other_cycles,
+        _line(lifetimes.peak_bytes(bits), sram),
+        _line(costs._weight_bytes(bits), flash),
+    )
+
+
+def _collect(space: SearchSpace, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
+    shape = (space.n_layers, N_WIDTHS, N_WIDTHS)
+    totals, counts = np.zeros(shape), np.zeros(shape)
+    for row in rows:
+        measured = dict(zip(row.layer_names, row.layer_cycles, strict=True))
+        for index, (layer, (w, a)) in enumerate(zip(space.graph.layers, row.policy, strict=True)):
+            if layer.name in measured:
+                totals[index, w - MIN_BITS, a - MIN_BITS] += measured[layer.name]
+                counts[index, w - MIN_BITS, a - MIN_BITS] += 1
+    return totals, counts
+
+
+def _other_cycles(space: SearchSpace, rows: Sequence[Row]) -> float:
+    """Mean cycles beside the layers; each row's total minus its layers' own profile."""
+    names = {layer.name for layer in space.graph.layers}
+    rest = [
+        row.cycles_median
+        - sum(c for n, c in zip(row.layer_names, row.layer_cycles, strict=True) if n in names)
+        for row in rows
+        if row.layer_names
+    ]
+    return float(np.mean(rest)) if rest else 0.0
+
+
+def _predict(space: SearchSpace, totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Cycles for every entry: MACs times a rate, log-linear in layer, widths and operator."""
+    design = _design(space)
+    log_macs = np.log([space.graph.macs(layer) for layer in space.graph.layers])[:, None, None]
+    seen = counts > 0
+    prior = np.log(_STARTING_CYCLES_PER_MAC) + log_macs + np.zeros_like(totals)
+    if not seen.any():
+        widths = np.arange(MIN_BITS, MAX_BITS + 1) / MAX_BITS
+        return np.exp(prior) * (0.2 + 0.3 * widths[None, :, None] + 0.5 * widths[None, None, :])
+    x, y = design[seen], np.log(totals[seen] / counts[seen]) - prior[seen]
+    mean = y.mean()
+    weights = np.linalg.solve(x.T @ x + _RIDGE * np.eye(x.shape[1]), x.T @ (y - mean))
+    return np.exp(prior + mean + design @ weights)
+
+
+def _design(space: SearchSpace) -> np.ndarray:
+    """Indicator features of every table entry, shape (L, N_WIDTHS, N_WIDTHS, F)."""
+    n, eye = space.n_layers, np.eye(N_WIDTHS)
+    kinds = np.array([_kind(layer) for layer in space.graph.layers])
+    kind_indicator = np.eye(kinds.max() + 1)[kinds]
+    shape = (n, N_WIDTHS, N_WIDTHS)
+
+    def spread(block: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(block, (*shape, block.shape[-1]))
+
+    layer = spread(np.eye(n)[:, None, None, :])
+    w = spread(eye[None, :, None, :])
+    a = spread(eye[None, None, :, :])
+    pair = spread(np.einsum("wi,aj->waij", eye, eye).reshape(1, N_WIDTHS, N_WIDTHS, -1)) * 0.5
+    by_kind = (
+        spread(np.einsum("lk,wi->lwki", kind_indicator, eye).reshape(n, N_WIDTHS, 1, -1)),
+        spread(np.einsum("lk,ai->laki", kind_indicator, eye).reshape(n, 1, N_WIDTHS, -1)),
+    )
+    widths = np.arange(N_WIDTHS) / (N_WIDTHS - 1)
+    slope_w = spread(np.eye(n)[:, None, None, :] * widths[None, :, None, None])
+    slope_a = spread(np.eye(n)[:, None, None, :] * widths[None, None, :, None])
+    return np.concatenate([layer, w, a, pair, *by_kind, 0.5 * slope_w, 0.5 * slope_a], axis=-1)
+
+
+def _kind(layer) -> int:
+    """Layers of one kind share kernels: depthwise, fully connected, 1x1, strided, other dense."""
+    if isinstance(layer, FullyConnected):
+        return 0
+    if isinstance(layer, DepthwiseConv2d):
+        return 1
+    if (layer.window.kernel_h, layer.window.kernel_w) == (1, 1):
+        return 2
+    return 3 if layer.window.stride_h > 1 else 4
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Least squares y = slope * x + intercept with slope >= 0 (a wider tensor is never smaller)."""
+    x = np.asarray(x, dtype=np.float64)
+    spread = ((x - x.mean()) ** 2).sum()
+    slope = float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread > 0 else 1.0
+    slope = max(slope, 0.0)
+    return slope, float(y.mean() - slope * x.mean())

@@ -1,0 +1,192 @@
+"""The upper level as a gymnasium environment: one step a layer, one policy an episode.
+
+Observation (a flat float32 vector): the layer's descriptors as in HAQ, the widths chosen for the
+layer before, what the policy costs so far (its rest at the smallest widths), what is left of each
+hard budget, the episode's preference, and at its end the 14-wide action mask. Action:
+MultiDiscrete([7, 7]), the indices of w_bits and a_bits.
+
+The return of an episode is exactly `-preference . (error, cycles, SRAM) / reference`: each step
+pays the cost that its choice adds (costs are known), the last step pays the error, and what the
+measured costs differ from the known ones. A failure (does not fit, hangs, faults) pays
+`FAILURE_REWARD` at the end instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from mcuq_lab.policy import MAX_BITS, MIN_BITS
+from mcuq_lab.results import ReferencePoint, Row
+from mcuq_lab.rlquant.budgets import Budgets, choice_mask, feasible_choices, nearest_feasible
+from mcuq_lab.rlquant.costs import Costs
+from mcuq_lab.rlquant.space import FEATURES, N_WIDTHS
+
+FAILURE_REWARD = -2.0
+MASK_WIDTH = 2 * N_WIDTHS
+N_OBJECTIVES = 3
+OBSERVATION_WIDTH = len(FEATURES) + 2 + 3 + 3 + N_OBJECTIVES + MASK_WIDTH
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a policy. Costs are None where only the known costs are to count."""
+
+    ok: bool
+    accuracy: float = 0.0
+    cycles: float | None = None
+    sram_bytes: float | None = None
+
+    @classmethod
+    def of_row(cls, row: Row) -> Outcome:
+        """The outcome of a real evaluation."""
+        if not row.ok:
+            return cls(ok=False)
+        return cls(True, row.accuracy_quick, row.cycles_median, row.sram_peak_bytes)
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """Everything that an episode depends on.
+
+    Attributes:
+        costs: what is known about costs (its `space` is the search space).
+        budgets: hard limits, kept by masks.
+        reference: scales the objectives.
+        judge: what becomes of a policy (L, 2): imagined by a surrogate, or measured.
+    """
+
+    costs: Costs
+    budgets: Budgets
+    reference: ReferencePoint
+    judge: Callable[[np.ndarray], Outcome]
+
+    def scaled_costs(self, bits: np.ndarray) -> np.ndarray:
+        """(cycles, SRAM) of policies over the reference's, float64 of shape (..., 2)."""
+        cycles = self.costs.cycles(bits) / self.reference.cycles
+        return np.stack([cycles, self.costs.sram_bytes(bits) / self.reference.sram_peak_bytes], -1)
+
+
+def draw_preference(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Preferences over (error, cycles, SRAM), uniform on the simplex, float64 (n, 3)."""
+    return rng.dirichlet(np.ones(N_OBJECTIVES), size=n)
+
+
+class Episodes:
+    """`n` episodes side by side: the environment's dynamics, free of gymnasium.
+
+    Attributes:
+        bits: policies so far (n, L, 2), layers ahead at the smallest widths.
+        layer: the layer to decide next.
+    """
+
+    def __init__(self, world: World, preferences: np.ndarray) -> None:
+        n_layers = world.costs.space.n_layers
+        self.world = world
+        self.preferences = preferences
+        self.bits = np.full((len(preferences), n_layers, 2), MIN_BITS, dtype=np.int8)
+        self.layer = 0
+        self._costs = world.scaled_costs(self.bits)
+        self._feasible = self._find_feasible()
+
+    @property
+    def done(self) -> bool:
+        return self.layer == self.world.costs.space.n_layers
+
+    def observe(self) -> np.ndarray:
+        """Observations, float32 of shape (n, OBSERVATION_WIDTH)."""
+        n, costs = len(self.bits), self.world.costs
+        layer = min(self.layer, costs.space.n_layers - 1)
+        features = np.tile(costs.space.features[layer], (n, 1))
+        before = self.bits[:, self.layer - 1] if self.layer else np.full((n, 2), MAX_BITS)
+        flash = costs.flash_bytes(self.bits) / max(costs.flash_bytes(costs.space.uniform(8, 8)), 1)
+        left = self.world.budgets.left(costs, self.bits)
+        masks = np.stack([choice_mask(feasible) for feasible in self._feasible])
+        columns = [features, before / MAX_BITS, self._costs, flash[:, None], left]
+        return np.concatenate([*columns, self.preferences, masks], axis=1).astype(np.float32)
+
+    def step(self, actions: np.ndarray) -> np.ndarray:
+        """Decides the next layer by actions (n, 2); returns the cost part of the rewards (n,)."""
+        for i, (w, a) in enumerate(actions):
+            pair = nearest_feasible(self._feasible[i], int(w), int(a))
+            self.bits[i, self.layer] = np.add(pair, MIN_BITS)
+        self.layer += 1
+        before, self._costs = self._costs, self.world.scaled_costs(self.bits)
+        # The first step also pays the floor that no policy goes below, so that the sum is exact.
+        added = self._costs - (before if self.layer > 1 else 0.0)
+        if not self.done:
+            self._feasible = self._find_feasible()
+        return -(self.preferences[:, 1:] * added).sum(axis=1)
+
+    def judge(self) -> np.ndarray:
+        """The last part of the rewards, (n,); only when done."""
+        rewards = np.empty(len(self.bits))
+        for i, bits in enumerate(self.bits):
+            rewards[i] = self._judge_one(bits, self.preferences[i], self._costs[i])
+        return rewards
+
+    def _judge_one(self, bits: np.ndarray, preference: np.ndarray, known: np.ndarray) -> float:
+        outcome, reference = self.world.judge(bits), self.world.reference
+        if not outcome.ok:
+            return FAILURE_REWARD
+        reward = -preference[0] * (1.0 - outcome.accuracy) / reference.error
+        if outcome.cycles is not None:
+            reward -= preference[1] * (outcome.cycles / reference.cycles - known[0])
+        if outcome.sram_bytes is not None:
+            reward -= preference[2] * (outcome.sram_bytes / reference.sram_peak_bytes - known[1])
+        return float(reward)
+
+    def _find_feasible(self) -> np.ndarray:
+        if not self.world.budgets.any:
+            return np.ones((len(self.bits), N_WIDTHS, N_WIDTHS), dtype=bool)
+        costs, budgets = self.world.costs, self.world.budgets
+        return np.stack([feasible_choices(costs, budgets, b, self.layer) for b in self.bits])
+
+
+class BitWidthEnv(gym.Env):
+    """One episode chooses the widths of one policy; see the module's text.
+
+    An environment is made empty, because its maker (RLlib) may copy what it is made from; `enter`
+    gives it a world before the first real episode.
+    """
+
+    observation_space = gym.spaces.Box(-2.0, 4.0, (OBSERVATION_WIDTH,), np.float32)
+    action_space = gym.spaces.MultiDiscrete([N_WIDTHS, N_WIDTHS])
+
+    def __init__(self, config: dict[str, Any] | None = None) -> None:
+        self._world: World | None = None
+        self._episodes: Episodes | None = None
+        self._rng = np.random.default_rng(0)
+
+    def enter(self, world: World, seed: int) -> None:
+        """Episodes from now on happen in `world`; their preferences are drawn from `seed`."""
+        self._world = world
+        self._rng = np.random.default_rng(seed)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
+        """Starts an episode; `options={"preference": (3,)}` sets its preference."""
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        if self._world is None:
+            return np.zeros(OBSERVATION_WIDTH, np.float32), {}
+        preference = (options or {}).get("preference")
+        if preference is None:
+            preference = draw_preference(self._rng, 1)[0]
+        self._episodes = Episodes(self._world, np.asarray(preference, dtype=np.float64)[None])
+        return self._episodes.observe()[0], {}
+
+    def step(self, action: np.ndarray):
+        """One layer; the last step's info holds `bits`, the policy of shape (L, 2)."""
+        episodes = self._episodes
+        if episodes is None:
+            return np.zeros(OBSERVATION_WIDTH, np.float32), 0.0, True, False, {}
+        reward = episodes.step(np.asarray(action)[None])[0]
+        if not episodes.done:
+            return episodes.observe()[0], float(reward), False, False, {}
+        reward += episodes.judge()[0]
+        info = {"bits": episodes.bits[0].copy()}
+        return episodes.observe()[0], float(reward), True, False, info

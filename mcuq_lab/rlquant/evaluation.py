@@ -1,0 +1,60 @@
+"""What the search needs of whoever evaluates policies: the board, or a stand-in in the tests."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Protocol
+
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.graph import Graph
+from mcuq_lab.policy import Policy
+from mcuq_lab.results import Row
+from mcuq_lab.rlquant.config import SearchConfig
+
+
+class Evaluator(Protocol):
+    """Evaluates policies of one network on one board; what it says must follow from the policy.
+
+    Attributes:
+        graph: the float network.
+        float_accuracy: its accuracy on the search's validation split, a fraction of 1.
+        sysclk_hz: core clock of the board.
+    """
+
+    graph: Graph
+    float_accuracy: float
+    sysclk_hz: int
+
+    def evaluate(self, policy: Policy) -> Row:
+        """One episode's end: trains, generates, builds, flashes, runs.
+
+        A policy that does not fit, hangs or faults is a row with that status, not an exception.
+        `evaluation`, `origin` and `elapsed_s` are filled in by the search.
+
+        Raises:
+            McuqError: nothing can be evaluated any more (no compiler, no such model).
+        """
+
+    def plan(self, policy: Policy) -> int | None:
+        """Exact planned SRAM bytes of the policy up to a constant, without a board; None if
+        unknown."""
+
+    def close(self) -> None:
+        """Releases the board."""
+
+
+def load_evaluator(config: SearchConfig) -> Evaluator:
+    """Makes the evaluator that `config.evaluator` ("module:function") names.
+
+    Raises:
+        ConfigError: there is no such module or function.
+    """
+    module_name, _, function_name = config.evaluator.partition(":")
+    try:
+        function = getattr(import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"Evaluator '{config.evaluator}' cannot be imported ({error}); "
+            'it must read "module:function".'
+        ) from error
+    return function(config)

@@ -1,0 +1,75 @@
+"""Search methods, one name each: ours, its ablations without RL, and the rivals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.rlquant.methods.protocol import Method, Problem, Proposal
+
+
+def make_method(problem: Problem) -> Method:
+    """The method that the problem's configuration names; raises ConfigError for another name."""
+    name = problem.config.method
+    if name not in METHODS:
+        raise ConfigError(f"There is no method '{name}'; choose one of {', '.join(METHODS)}.")
+    return METHODS[name](problem)
+
+
+# Each method is imported when it is made: pymoo, optuna and ray take seconds each.
+
+
+def _random(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.methods.random_search import RandomSearch
+
+    return RandomSearch(problem)
+
+
+def _nsga2(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.methods.nsga2 import Nsga2
+
+    return Nsga2(problem)
+
+
+def _tpe(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.methods.tpe import Tpe
+
+    return Tpe(problem)
+
+
+def _sa_mutation(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.methods.surrogate_search import SurrogateSearch
+    from mcuq_lab.rlquant.proposers import Mutations
+
+    return SurrogateSearch(problem, [Mutations(problem.config.proposals.mutations)])
+
+
+def _sa_nsga2(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.methods.surrogate_search import SurrogateSearch
+    from mcuq_lab.rlquant.proposers import InnerNsga2
+
+    return SurrogateSearch(problem, [InnerNsga2()])
+
+
+def _rlquant(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.agent import Agent
+    from mcuq_lab.rlquant.methods.surrogate_search import SurrogateSearch
+    from mcuq_lab.rlquant.proposers import Mutations
+
+    agent = Agent(problem.config.agent, problem.space.n_layers, problem.config.seed)
+    return SurrogateSearch(problem, [agent, Mutations(problem.config.proposals.mutations)])
+
+
+METHODS: MappingProxyType[str, Callable[[Problem], Method]] = MappingProxyType(
+    {
+        "rlquant": _rlquant,
+        "sa_mutation": _sa_mutation,
+        "sa_nsga2": _sa_nsga2,
+        "nsga2": _nsga2,
+        "tpe": _tpe,
+        "random": _random,
+    }
+)
+
+__all__ = ["METHODS", "Method", "Problem", "Proposal", "make_method"]

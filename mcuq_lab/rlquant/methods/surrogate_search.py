@@ -1,0 +1,123 @@
+"""The surrogate loop: fit what was measured, imagine, pick what promises most, measure.
+
+RLQuant is this loop with the RL agent (and mutations of the front) as proposers; its ablations
+without RL are the same loop with other proposers, so that they differ in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mcuq_lab.results import Row, front_mask, objectives
+from mcuq_lab.rlquant.costs import Costs, fit_costs
+from mcuq_lab.rlquant.env import Outcome, World
+from mcuq_lab.rlquant.memory import live_tensors
+from mcuq_lab.rlquant.methods.anchors import anchors, stack, unseen
+from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
+from mcuq_lab.rlquant.proposers import Proposer, Round
+from mcuq_lab.rlquant.selection import pick_batch
+from mcuq_lab.rlquant.surrogate import AccuracySurrogate
+
+
+class SurrogateSearch:
+    """Anchors first, then rounds of `proposals.batch_size` policies."""
+
+    def __init__(self, problem: Problem, proposers: Sequence[Proposer]) -> None:
+        self._problem = problem
+        self._proposers = tuple(proposers)
+        self._lifetimes = live_tensors(problem.space)
+        self._rounds = 0
+        self._planned: dict = {}
+
+    def ask(self, rows: Sequence[Row]) -> list[Proposal]:
+        if self._rounds == 0 or not any(row.ok for row in rows):
+            return anchors(self._problem)
+        round_ = self._prepare(rows)
+        pool = [
+            Proposal(bits, proposer.name)
+            for proposer in self._proposers
+            for bits in self._problem.space.canonical(proposer.propose(round_))
+        ]
+        pool = unseen(pool, {row.policy for row in rows})
+        if pool and self._problem.budgets.any:
+            bits = stack(pool, self._problem.space.n_layers)
+            kept = self._problem.budgets.keeps(round_.world.costs, bits)
+            pool = [p for p, keep in zip(pool, kept, strict=True) if keep]
+        return self._pick(pool, round_, rows) if pool else []
+
+    def tell(self, results: Sequence[Row]) -> None:
+        self._rounds += 1
+
+    def state(self) -> object:
+        return (self._rounds, [proposer.state() for proposer in self._proposers])
+
+    def restore(self, state: object) -> None:
+        self._rounds, states = state
+        for proposer, saved in zip(self._proposers, states, strict=True):
+            proposer.restore(saved)
+
+    def close(self) -> None:
+        for proposer in self._proposers:
+            proposer.close()
+
+    def _prepare(self, rows: Sequence[Row]) -> Round:
+        problem = self._problem
+        costs = fit_costs(problem.space, rows, self._lifetimes)
+        surrogate = AccuracySurrogate(problem.space, rows, problem.config.seed)
+
+        def judge(bits: np.ndarray) -> Outcome:
+            return Outcome(ok=True, accuracy=float(surrogate.mean(bits[None])[0]))
+
+        measured = [row for row in rows if row.ok]
+        front = front_mask(objectives(measured))
+        return Round(
+            number=self._rounds - 1,
+            world=World(costs, problem.budgets, problem.reference, judge),
+            surrogate=surrogate,
+            front=np.array([row.policy for row in measured], dtype=np.int8)[front],
+            rng=problem.rng(3, self._rounds),
+        )
+
+    def _pick(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
+        """The batch with the largest expected gain: a shortlist by estimated memory, then the
+        choice by planned memory."""
+        settings = self._problem.config.proposals
+        bits = stack(pool, self._problem.space.n_layers)
+        errors = 1.0 - round_.surrogate.samples(bits, settings.draws, round_.rng)
+        costs = round_.world.costs
+        estimated = np.column_stack([costs.cycles(bits), costs.sram_bytes(bits)])
+        points = objectives(rows)
+        front = points[front_mask(points)]
+        reference = self._problem.reference
+        n = min(settings.shortlist, len(pool))
+        short = pick_batch(front, errors, estimated, reference, n)
+        exact = estimated[short]
+        exact[:, 1] = self._planned_sram(bits[short], exact[:, 1], rows, costs)
+        limit = self._problem.budgets.sram_bytes
+        if limit is not None:
+            kept = exact[:, 1] <= limit
+            short, exact = [i for i, keep in zip(short, kept, strict=True) if keep], exact[kept]
+        picked = pick_batch(front, errors[:, short], exact, reference, settings.batch_size)
+        return [pool[short[i]] for i in picked]
+
+    def _planned_sram(
+        self, bits: np.ndarray, estimated: np.ndarray, rows: Sequence[Row], costs: Costs
+    ) -> np.ndarray:
+        """Exact peaks: the plan plus what measured peaks had beyond their plans (stack, static)."""
+        measured = [row for row in rows if row.ok]
+        plans = [self._plan(np.array(row.policy, dtype=np.int8)) for row in measured]
+        beyond = [row.sram_peak_bytes - p for row, p in zip(measured, plans, strict=True) if p]
+        if not beyond:
+            return estimated
+        planned = [self._plan(policy) for policy in bits]
+        return np.array(
+            [p + np.mean(beyond) if p else e for p, e in zip(planned, estimated, strict=True)]
+        )
+
+    def _plan(self, bits: np.ndarray) -> int | None:
+        key = bits.tobytes()
+        if key not in self._planned:
+            self._planned[key] = self._problem.plan_sram(bits)
+        return self._planned[key]

@@ -1,0 +1,123 @@
+"""Where candidates come from inside the surrogate loop: mutations, an inner NSGA-II, the agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from mcuq_lab.policy import MAX_BITS, MIN_BITS
+from mcuq_lab.rlquant.env import World
+from mcuq_lab.rlquant.surrogate import AccuracySurrogate
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """One round of the surrogate loop.
+
+    Attributes:
+        number: from 0.
+        world: costs, budgets and reference, judged by the surrogate.
+        front: measured policies that nobody dominates, (f, L, 2).
+        rng: the round's own generator.
+    """
+
+    number: int
+    world: World
+    surrogate: AccuracySurrogate
+    front: np.ndarray
+    rng: np.random.Generator
+
+    def imagined(self, bits: np.ndarray) -> np.ndarray:
+        """Expected objectives over the reference for policies (n, L, 2); (n, 3)."""
+        error = (1.0 - self.surrogate.mean(bits)) / self.world.reference.error
+        return np.column_stack([error, self.world.scaled_costs(bits)])
+
+
+class Proposer(Protocol):
+    """A source of candidates; `name` becomes the origin of the rows."""
+
+    name: str
+
+    def propose(self, round_: Round) -> np.ndarray:
+        """Candidates, (n, L, 2), not yet canonical."""
+
+    def state(self) -> object: ...
+
+    def restore(self, state: object) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Mutations:
+    """Small changes and crossings of the front's policies."""
+
+    name = "mutation"
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+
+    def propose(self, round_: Round) -> np.ndarray:
+        rng, front = round_.rng, round_.front.astype(np.int16)
+        children = front[rng.integers(len(front), size=self._n)]
+        others = front[rng.integers(len(front), size=self._n)]
+        crossed = rng.random(self._n) < 0.3
+        mixed = rng.random(children.shape) < 0.5
+        children = np.where(mixed & crossed[:, None, None], others, children)
+        n_genes = children.shape[1] * children.shape[2]
+        rate = rng.choice([1.0, 2.0, 4.0], size=self._n) / n_genes
+        hit = rng.random(children.shape) < rate[:, None, None]
+        nudged = children + rng.choice([-2, -1, 1, 2], size=children.shape)
+        redrawn = rng.integers(MIN_BITS, MAX_BITS + 1, children.shape)
+        changed = np.where(rng.random(children.shape) < 0.7, nudged, redrawn)
+        return np.clip(np.where(hit, changed, children), MIN_BITS, MAX_BITS).astype(np.int8)
+
+    def state(self) -> object:
+        return None
+
+    def restore(self, state: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class InnerNsga2:
+    """NSGA-II run to its end on the surrogate; its last populations are the candidates."""
+
+    name = "sa_nsga2"
+
+    def __init__(self, population: int = 64, generations: int = 40) -> None:
+        self._population, self._generations = population, generations
+
+    def propose(self, round_: Round) -> np.ndarray:
+        from mcuq_lab.rlquant.methods.nsga2 import make_nsga2
+
+        space = round_.world.costs.space
+        missing = max(self._population - len(round_.front), 0)
+        start = np.concatenate(
+            [round_.front[: self._population], space.random(round_.rng, missing)]
+        )
+        seed = int(round_.rng.integers(2**31))
+        algorithm = make_nsga2(space.n_layers, self._population, start, seed)
+        populations = []
+        for generation in range(self._generations):
+            asked = algorithm.ask()
+            bits = asked.get("X").reshape(-1, space.n_layers, 2).astype(np.int8)
+            objectives = round_.imagined(bits)
+            kept = round_.world.budgets.keeps(round_.world.costs, bits)
+            asked.set("F", np.where(kept[:, None], objectives, objectives + 2.0))
+            algorithm.tell(infills=asked)
+            if generation >= self._generations - 8:
+                populations.append(algorithm.pop.get("X").reshape(-1, space.n_layers, 2))
+        return np.concatenate(populations).astype(np.int8)
+
+    def state(self) -> object:
+        return None
+
+    def restore(self, state: object) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

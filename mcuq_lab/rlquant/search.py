@@ -1,0 +1,310 @@
+"""The search: evaluate what the method proposes, keep every row, survive anything.
+
+`process` runs this loop in a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.policy import Policy
+from mcuq_lab.results import (
+    RUNS_DIR,
+    ReferencePoint,
+    Row,
+    append_rows,
+    create_run,
+    hypervolume,
+    objectives,
+    read_rows,
+    read_run_info,
+    write_atomically,
+)
+from mcuq_lab.rlquant.budgets import Budgets
+from mcuq_lab.rlquant.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mcuq_lab.rlquant.config import SearchConfig
+from mcuq_lab.rlquant.evaluation import Evaluator, load_evaluator
+from mcuq_lab.rlquant.methods import METHODS, Method, Problem, Proposal, make_method
+from mcuq_lab.rlquant.progress import Progress, read_progress, write_progress
+from mcuq_lab.rlquant.space import SearchSpace, to_bits, to_policy
+
+log = logging.getLogger("mcuq.rlquant")
+
+_REFERENCE_POLICIES = ("w8a8", "w4a4", "w2a2")
+"""The first of these that runs sets the reference point: w8a8 unless it does not fit."""
+
+_MAX_IDLE_BATCHES = 200
+"""So many batches of nothing but repeats, and the method has run dry."""
+
+
+def new_run(config: SearchConfig, *, command: str = "", root: Path = RUNS_DIR) -> Path:
+    """Makes the directory of a new search; raises ConfigError if the method is unknown."""
+    if config.method not in METHODS:
+        raise ConfigError(
+            f"There is no method '{config.method}'; choose one of {', '.join(METHODS)}."
+        )
+    return create_run(
+        kind="search",
+        model=config.model,
+        data=config.data,
+        board=config.board,
+        method=config.method,
+        seed=config.seed,
+        config=config.to_json(),
+        command=command,
+        root=root,
+    )
+
+
+def run_search(
+    run_dir: Path,
+    *,
+    evaluator: Evaluator | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Progress:
+    """Runs the search of `run_dir`, from its start or from where it was interrupted, to its end.
+
+    Args:
+        evaluator: who evaluates; the one that the run's configuration names if None.
+        should_stop: asked after each evaluation; True ends the search, to be resumed later.
+
+    Raises:
+        ConfigError: the run's files are damaged, another process runs it, or no policy can run.
+        McuqError: nothing can be evaluated any more. Rows so far are kept.
+    """
+    config = SearchConfig.from_json(read_run_info(run_dir).config)
+    lock = FileLock(run_dir / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ConfigError(
+            f"{run_dir.name} is being run by another process; attach to it, or stop it first."
+        ) from None
+    with lock:
+        write_progress(run_dir, Progress("starting", total=config.evaluations))
+        own = evaluator is None
+        try:
+            evaluator = load_evaluator(config) if own else evaluator
+            progress = _Search(run_dir, config, evaluator, should_stop).run()
+        except BaseException as error:
+            _report_end(run_dir, config, error)
+            raise
+        finally:
+            if own and evaluator is not None:
+                evaluator.close()
+    return progress
+
+
+def reference_of(run_dir: Path) -> ReferencePoint:
+    """The reference point of a run; raises ConfigError before its reference policy is measured."""
+    return ReferencePoint(**_read_reference(run_dir)["reference"])
+
+
+def float_accuracy_of(run_dir: Path) -> float:
+    """Accuracy of the float network on the run's validation split; ConfigError as above."""
+    return float(_read_reference(run_dir)["float_accuracy"])
+
+
+class _Search:
+    """One life of one search."""
+
+    def __init__(
+        self,
+        run_dir: Path,
+        config: SearchConfig,
+        evaluator: Evaluator,
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._run_dir, self._config, self._evaluator = run_dir, config, evaluator
+        self._should_stop = should_stop
+        self._space = SearchSpace(evaluator.graph)
+        self._rows = read_rows(run_dir)
+        self._position = {row.policy: i for i, row in enumerate(self._rows)}
+        self._reference: ReferencePoint | None = None
+        self._started_s = time.monotonic()
+        self._worked_before_s = self._rows[-1].elapsed_s if self._rows else 0.0
+        self._bar = tqdm(
+            total=config.evaluations, initial=len(self._rows), disable=None, unit="policy"
+        )
+
+    def run(self) -> Progress:
+        self._reference = self._measure_reference()
+        method = make_method(self._problem())
+        try:
+            return self._loop(method)
+        finally:
+            method.close()
+            self._bar.close()
+
+    def _loop(self, method: Method) -> Progress:
+        """Asks, evaluates and tells; rows of an earlier life answer proposals without the board.
+
+        `known` rows are what the method has been told of: in a replay it must not see the future.
+        """
+        checkpoint = load_checkpoint(self._run_dir)
+        batch: Sequence[Proposal] = ()
+        known = sum(row.origin == "reference" for row in self._rows)
+        if checkpoint is not None:
+            method.restore(checkpoint.state)
+            batch, known = checkpoint.batch, checkpoint.n_rows
+        idle = 0
+        while len(self._rows) < self._config.evaluations:
+            propose_s = 0.0
+            if not batch:
+                batch, propose_s = self._ask(method, known)
+                if not batch:
+                    log.warning("%s has no more proposals", self._config.method)
+                    break
+            if not self._evaluate_batch(batch, propose_s):
+                break
+            if self._should_stop():
+                return self._report("stopped")
+            method.tell([self._rows[self._position[p.key]] for p in batch])
+            told = 1 + max(self._position[p.key] for p in batch)
+            idle = idle + 1 if told <= known else 0
+            batch, known = (), max(known, told)
+            if idle >= _MAX_IDLE_BATCHES:
+                log.warning("%s only repeats itself; the search ends early", self._config.method)
+                break
+        return self._report("done")
+
+    def _ask(self, method: Method, known: int) -> tuple[Sequence[Proposal], float]:
+        self._report("proposing")
+        started_s = time.monotonic()
+        batch = tuple(method.ask(self._rows[:known]))
+        propose_s = time.monotonic() - started_s
+        if batch:
+            save_checkpoint(self._run_dir, Checkpoint(known, batch, method.state()))
+        return batch, propose_s
+
+    def _evaluate_batch(self, batch: Sequence[Proposal], propose_s: float) -> bool:
+        """Evaluates what has no row yet; False when the search is over before the batch is."""
+        for proposal in batch:
+            if proposal.key in self._position:
+                continue
+            if len(self._rows) >= self._config.evaluations:
+                return False
+            if self._should_stop():
+                return True
+            self._evaluate(proposal.bits, proposal.origin, propose_s)
+            propose_s = 0.0
+        return True
+
+    def _measure_reference(self) -> ReferencePoint:
+        for text in _REFERENCE_POLICIES:
+            bits = to_bits([Policy.parse(text, self._space.n_layers)])[0]
+            at = self._position.get(to_policy(self._space.canonical(bits)).pairs)
+            row = self._evaluate(bits, "reference", 0.0) if at is None else self._rows[at]
+            if row.ok:
+                return self._save_reference(row)
+        raise ConfigError(
+            f"No uniform policy of {self._config.model} runs on {self._config.board}; the smallest "
+            f"ended with {row.status}: {row.message} Choose a smaller network or a larger board."
+        )
+
+    def _save_reference(self, row: Row) -> ReferencePoint:
+        factor = self._config.reference_cost_factor
+        reference = ReferencePoint(
+            error=1.0 - self._evaluator.float_accuracy + self._config.reference_accuracy_drop,
+            cycles=row.cycles_median * factor,
+            sram_peak_bytes=row.sram_peak_bytes * factor,
+        )
+        content = {
+            "reference": asdict(reference),
+            "float_accuracy": self._evaluator.float_accuracy,
+            "policy": str(Policy.of(row.policy)),
+        }
+        path = self._run_dir / "reference.json"
+        write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+        return reference
+
+    def _problem(self) -> Problem:
+        config, evaluator = self._config, self._evaluator
+        latency_ms = config.budget_latency_ms
+        cycles = None if latency_ms is None else latency_ms * 1e-3 * evaluator.sysclk_hz
+        return Problem(
+            space=self._space,
+            budgets=Budgets(config.budget_sram_bytes, config.budget_flash_bytes, cycles),
+            reference=self._reference,
+            config=config,
+            plan_sram=lambda bits: evaluator.plan(to_policy(bits)),
+        )
+
+    def _evaluate(self, bits, origin: str, propose_s: float) -> Row:
+        self._report("evaluating")
+        policy = to_policy(self._space.canonical(bits))
+        row = self._evaluator.evaluate(policy)
+        seconds = dict(row.seconds) | ({"propose": propose_s} if propose_s else {})
+        row = replace(
+            row,
+            evaluation=len(self._rows),
+            policy=policy.pairs,
+            origin=origin,
+            seconds=seconds,
+            elapsed_s=self._elapsed_s(),
+        )
+        append_rows(self._run_dir, [row])
+        self._position[row.policy] = len(self._rows)
+        self._rows.append(row)
+        self._bar.update()
+        level = logging.INFO if row.ok else logging.WARNING
+        log.log(level, "%d %s %s %s", row.evaluation, origin, policy, row.message or row.status)
+        return row
+
+    def _report(self, state: str) -> Progress:
+        volume = 0.0
+        if self._reference is not None:
+            volume = hypervolume(objectives(self._rows), self._reference)
+            self._bar.set_postfix(hypervolume=f"{volume:.4f}", refresh=False)
+        progress = Progress(
+            state=state,
+            evaluations=len(self._rows),
+            total=self._config.evaluations,
+            hypervolume=volume,
+            failures=sum(not row.ok for row in self._rows),
+            last=_short(self._rows[-1]) if self._rows else {},
+            elapsed_s=self._elapsed_s(),
+        )
+        write_progress(self._run_dir, progress)
+        return progress
+
+    def _elapsed_s(self) -> float:
+        return self._worked_before_s + time.monotonic() - self._started_s
+
+
+def _report_end(run_dir: Path, config: SearchConfig, error: BaseException) -> None:
+    state = "stopped" if isinstance(error, KeyboardInterrupt) else "failed"
+    before = read_progress(run_dir) or Progress(state)
+    message = f"{type(error).__name__}: {error}"
+    write_progress(run_dir, replace(before, state=state, total=config.evaluations, message=message))
+
+
+def _short(row: Row) -> dict:
+    return {
+        "policy": str(Policy.of(row.policy)),
+        "origin": row.origin,
+        "status": row.status,
+        "accuracy": row.accuracy_quick,
+        "cycles": row.cycles_median,
+        "sram_peak_bytes": row.sram_peak_bytes,
+    }
+
+
+def _read_reference(run_dir: Path) -> dict:
+    path = run_dir / "reference.json"
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{path} cannot be read ({error}); it is written when the first policy is measured. "
+            "Wait for it, or resume the run."
+        ) from error

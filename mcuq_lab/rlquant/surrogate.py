@@ -1,0 +1,67 @@
+"""What accuracy a policy will have, guessed from the policies measured so far.
+
+A Gaussian process on two views of a policy: the quantization noise of each layer (a step of b bits
+has a variance of about 4^-b), in which accuracy falls smoothly, and the widths themselves. Its
+uncertainty decides what is worth measuring next.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
+
+from mcuq_lab.policy import MIN_BITS
+from mcuq_lab.results import Row
+from mcuq_lab.rlquant.space import SearchSpace
+
+_NOISE_POWER = 0.5
+"""Features are 2^-b, not 4^-b: with 4^-b all widths above 4 bits would look alike."""
+
+
+class AccuracySurrogate:
+    """A Gaussian process fitted to measured rows."""
+
+    def __init__(self, space: SearchSpace, rows: Sequence[Row], seed: int) -> None:
+        """Fits the rows that succeeded; there must be at least one."""
+        rows = [row for row in rows if row.ok]
+        self._space = space
+        accuracy = np.array([row.accuracy_quick for row in rows])
+        self._mean, self._scale = accuracy.mean(), max(accuracy.std(), 1e-3)
+        features = self._features(np.array([row.policy for row in rows]))
+        self._process = GaussianProcessRegressor(
+            _kernel(features.shape[1]), normalize_y=False, random_state=seed, alpha=1e-8
+        )
+        with warnings.catch_warnings():
+            # A length scale at its bound means a flat direction, which is fine here.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self._process.fit(features, (accuracy - self._mean) / self._scale)
+        self._cached = self._process.kernel_
+
+    def mean(self, bits: np.ndarray) -> np.ndarray:
+        """Expected accuracy of policies (n, L, 2), clipped to [0, 1]; shape (n,)."""
+        guess = self._process.predict(self._features(bits))
+        return np.clip(guess * self._scale + self._mean, 0.0, 1.0)
+
+    def samples(self, bits: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+        """`n` draws of the accuracies of policies (m, L, 2), independent between policies.
+
+        Returns:
+            float64 (n, m), clipped to [0, 1].
+        """
+        guess, deviation = self._process.predict(self._features(bits), return_std=True)
+        drawn = guess + deviation * rng.standard_normal((n, 1))
+        return np.clip(drawn * self._scale + self._mean, 0.0, 1.0)
+
+    def _features(self, bits: np.ndarray) -> np.ndarray:
+        bits = self._space.canonical(bits).astype(np.float64)
+        return (2.0 ** (MIN_BITS - bits)).reshape(len(bits), -1)
+
+
+def _kernel(n_features: int) -> Kernel:
+    smooth = ConstantKernel(1.0, (0.05, 50.0)) * Matern(3.0, (0.2, 30.0), nu=2.5)
+    return smooth + WhiteKernel(0.01, (1e-4, 0.5))
