@@ -63,6 +63,7 @@ def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
 
     root for cifar10 holds either train.parquet and test.parquet (columns jpeg, label) or
     torchvision's cifar-10-batches-py folder (or is that folder).
+    Decoded JPEG images are cached in the user's cache directory (mcuq/, 180 MB for CIFAR-10).
     Raises ConfigError if the name is unknown or the files are missing or unreadable.
     """
     if name == "digits":
