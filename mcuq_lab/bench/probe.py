@@ -133,6 +133,8 @@ def _options(board: Board) -> dict[str, object]:
         "hide_programming_progress": True,
         # Otherwise DEMCR is cleared on disconnect, and with it the cycle counter stops.
         "resume_on_disconnect": False,
+        # SYSRESETREQ takes microseconds on an STM32, and pyOCD polls for its end in any case.
+        "reset.post_delay": 0.002,
         # A pyocd.yaml that happens to lie in the working directory must not change a measurement.
         "no_config": True,
         # Whole sectors, and only those that differ: never the whole chip, nor what lies behind

@@ -17,6 +17,7 @@ from mcuq_lab.nucleosim.chip import board_ids, load_chip
 if TYPE_CHECKING:
     from mcuq_lab.nucleosim.board import SimulatedBoard
     from mcuq_lab.nucleosim.debug_port import DebugPort
+    from mcuq_lab.nucleosim.timing import TimingModel
 
 
 class SimulatedProbe(DebugProbe):
@@ -85,6 +86,14 @@ class SimulatedProbe(DebugProbe):
     def associated_board_info(self) -> BoardInfo | None:
         """pyOCD's entry for the board."""
         return BOARD_ID_TO_INFO.get(self._chip.board_id)
+
+    @property
+    def timing_model(self) -> TimingModel | None:
+        """The model that cycles come from: its name, version, stated uncertainty. None until open.
+
+        A capability of simulated boards: probes of real ones have no such property.
+        """
+        return None if self._board is None else self._board.timing
 
     def create_associated_board(self) -> MbedBoard:
         """pyOCD's board object, with the target that the chip's description names."""
