@@ -34,7 +34,7 @@ from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 ENGINE_NAME = "cmsis_nn"
 NOTE = "re-implementation of CMSIS-NN's published algorithms"
 
-_HEADERS = ("cn_support.h", "cn_layers.h")
+_HEADERS = ("cn_support.h", "cn_layers.h", "cn_output.h")
 
 
 def generate(graph: QuantGraph) -> Sources:

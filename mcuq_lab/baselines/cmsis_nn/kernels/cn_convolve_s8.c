@@ -3,6 +3,7 @@
  * multiplied with two rows of weights at a time, so that each load serves two SMLADs.
  */
 #include "cn_layers.h"
+#include "cn_output.h"
 #include "cn_support.h"
 
 /*
@@ -50,16 +51,14 @@ static int16_t *zero_column(int16_t *column, int32_t count)
     return column;
 }
 
-static inline int8_t finish(const cn_layer *layer, int32_t sum, int32_t channel)
-{
-    sum = cn_requantize(sum, layer->multiplier[channel], layer->shift[channel]);
-    return cn_clamp(sum + layer->out_offset, layer->act_min, layer->act_max);
-}
-
-/* All output channels of two pixels; returns where the next output goes. */
-static int8_t *multiply_two_columns(const cn_layer *layer, const int16_t *columns, int32_t depth,
+/*
+ * All output channels of two pixels; returns where the next output goes. Not inlined: its inner loop
+ * needs every register, and the caller's variables would be kept there at its expense.
+ */
+__attribute__((noinline)) static int8_t *multiply_two_columns(const cn_layer *layer, const int16_t *columns, int32_t depth,
                                     int32_t pitch, int8_t *out)
 {
+    const cn_output to = cn_output_of(layer);
     const int32_t channels = layer->out_c;
     int8_t *out_0 = out;
     int8_t *out_1 = out + channels;
@@ -73,8 +72,8 @@ static int8_t *multiply_two_columns(const cn_layer *layer, const int16_t *column
         int32_t sum_00 = layer->bias[channel], sum_01 = sum_00;
         int32_t sum_10 = layer->bias[channel + 1], sum_11 = sum_10;
 
-        int32_t groups = depth >> 2;
-        while (groups-- > 0) {
+        const int8_t *const end = row_0 + (depth & ~3);
+        while (row_0 != end) {
             const uint32_t w0 = cn_load_4(row_0);
             const uint32_t w1 = cn_load_4(row_1);
             uint32_t a0 = cn_load_2x16(column_0);
@@ -102,10 +101,10 @@ static int8_t *multiply_two_columns(const cn_layer *layer, const int16_t *column
             sum_10 += *row_1 * *column_0++;
             sum_11 += *row_1++ * *column_1++;
         }
-        *out_0++ = finish(layer, sum_00, channel);
-        *out_0++ = finish(layer, sum_10, channel + 1);
-        *out_1++ = finish(layer, sum_01, channel);
-        *out_1++ = finish(layer, sum_11, channel + 1);
+        *out_0++ = cn_finish(to, sum_00, channel);
+        *out_0++ = cn_finish(to, sum_10, channel + 1);
+        *out_1++ = cn_finish(to, sum_01, channel);
+        *out_1++ = cn_finish(to, sum_11, channel + 1);
         row_0 = row_1;
     }
     if (channel < channels) {
@@ -127,8 +126,8 @@ static int8_t *multiply_two_columns(const cn_layer *layer, const int16_t *column
             sum_0 += *row_0 * *column_0++;
             sum_1 += *row_0++ * *column_1++;
         }
-        *out_0++ = finish(layer, sum_0, channel);
-        *out_1++ = finish(layer, sum_1, channel);
+        *out_0++ = cn_finish(to, sum_0, channel);
+        *out_1++ = cn_finish(to, sum_1, channel);
     }
     return out_1;
 }
@@ -137,6 +136,7 @@ static int8_t *multiply_two_columns(const cn_layer *layer, const int16_t *column
 static void multiply_one_column(const cn_layer *layer, const int16_t *column, int32_t depth,
                                 int8_t *out)
 {
+    const cn_output to = cn_output_of(layer);
     const int8_t *row = layer->weight;
     for (int32_t channel = 0; channel < layer->out_c; channel++) {
         const int16_t *values = column;
@@ -150,7 +150,7 @@ static void multiply_one_column(const cn_layer *layer, const int16_t *column, in
         }
         for (int32_t rest = depth & 3; rest > 0; rest--)
             sum += *row++ * *values++;
-        *out++ = finish(layer, sum, channel);
+        *out++ = cn_finish(to, sum, channel);
     }
 }
 

@@ -1,16 +1,12 @@
 /* Fully connected, addition, pooling, concatenation. */
 #include "cn_layers.h"
+#include "cn_output.h"
 #include "cn_support.h"
-
-static inline int8_t finish(const cn_layer *layer, int32_t sum, int32_t channel)
-{
-    sum = cn_requantize(sum, layer->multiplier[channel], layer->shift[channel]);
-    return cn_clamp(sum + layer->out_offset, layer->act_min, layer->act_max);
-}
 
 /* Two rows of weights at a time, four inputs at a time. */
 void cn_fully_connected_s8(const cn_layer *layer, const int8_t *in, int8_t *out)
 {
+    const cn_output to = cn_output_of(layer);
     const int32_t depth = layer->in_c;
     const uint32_t offsets = ((uint32_t)layer->in_offset & 0xffffu) * 0x00010001u;
     const int8_t *row_0 = layer->weight;
@@ -38,15 +34,15 @@ void cn_fully_connected_s8(const cn_layer *layer, const int8_t *in, int8_t *out)
             sum_0 += *row_0++ * value;
             sum_1 += *row_1++ * value;
         }
-        *out++ = finish(layer, sum_0, channel);
-        *out++ = finish(layer, sum_1, channel + 1);
+        *out++ = cn_finish(to, sum_0, channel);
+        *out++ = cn_finish(to, sum_1, channel + 1);
         row_0 = row_1;
     }
     if (channel < layer->out_c) {
         int32_t sum = layer->bias[channel];
         for (int32_t i = 0; i < depth; i++)
             sum += row_0[i] * (in[i] + layer->in_offset);
-        *out = finish(layer, sum, channel);
+        *out = cn_finish(to, sum, channel);
     }
 }
 

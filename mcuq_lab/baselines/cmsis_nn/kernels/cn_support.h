@@ -53,7 +53,35 @@ static inline uint32_t cn_sxtab16_ror8(uint32_t sum, uint32_t x)
     return result;
 }
 
+/* sum + byte 1 (2, 3) of x, sign-extended. */
+#define CN_SXTAB(name, rotation)                                                            \
+    static inline int32_t name(int32_t sum, uint32_t x)                                     \
+    {                                                                                       \
+        int32_t result;                                                                     \
+        __asm__("sxtab %0, %1, %2, ror #" rotation : "=r"(result) : "r"(sum), "r"(x));      \
+        return result;                                                                      \
+    }
+CN_SXTAB(cn_sxtab_byte_1, "8")
+CN_SXTAB(cn_sxtab_byte_2, "16")
+CN_SXTAB(cn_sxtab_byte_3, "24")
+#undef CN_SXTAB
+
 #else /* the same on any host */
+
+static inline int32_t cn_sxtab_byte_1(int32_t sum, uint32_t x)
+{
+    return sum + (int8_t)(x >> 8);
+}
+
+static inline int32_t cn_sxtab_byte_2(int32_t sum, uint32_t x)
+{
+    return sum + (int8_t)(x >> 16);
+}
+
+static inline int32_t cn_sxtab_byte_3(int32_t sum, uint32_t x)
+{
+    return sum + (int8_t)(x >> 24);
+}
 
 static inline int32_t cn_smlad(uint32_t a, uint32_t b, int32_t sum)
 {
@@ -107,25 +135,20 @@ static inline int32_t cn_doubling_high_multiply(int32_t value, int32_t multiplie
     return (int32_t)(product >> 31);
 }
 
-/* value / 2**exponent, rounded to nearest, halves away from zero. */
+/* value / 2**exponent, rounded to nearest, halves away from zero; |value| < 2**30. */
 static inline int32_t cn_rounding_shift(int32_t value, int32_t exponent)
 {
-    const int32_t mask = (int32_t)((1u << exponent) - 1);
-    const int32_t remainder = value & mask;
-    int32_t result = value >> exponent;
-    int32_t threshold = mask >> 1;
-    if (result < 0)
-        threshold++;
-    if (remainder > threshold)
-        result++;
-    return result;
+    const int32_t half = (int32_t)((1u << exponent) >> 1);
+    const int32_t below_half = half - (half != 0);
+    return (value + (value < 0 ? below_half : half)) >> exponent;
 }
 
 /* value * multiplier / 2**31 * 2**shift; shift > 0 shifts to the left before the product. */
 static inline int32_t cn_requantize(int32_t value, int32_t multiplier, int32_t shift)
 {
-    const int32_t left = shift > 0 ? shift : 0;
-    const int32_t right = shift > 0 ? 0 : -shift;
+    const int32_t negative = shift >> 31; /* all ones or zero: without a branch */
+    const int32_t left = shift & ~negative;
+    const int32_t right = -shift & negative;
     const int32_t scaled = (int32_t)((uint32_t)value << left);
     return cn_rounding_shift(cn_doubling_high_multiply(scaled, multiplier), right);
 }

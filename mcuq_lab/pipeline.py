@@ -1,0 +1,115 @@
+"""The straight line: a float network and a policy go in, a measurement comes back from a board.
+
+Graph -> QuantGraph -> Sources -> Firmware -> RunOutput -> Measurement
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+
+from mcuq_lab.bench import BoardSession, BuildFlags, Toolchain, build, open_board
+from mcuq_lab.board import Board
+from mcuq_lab.engines import Engine
+from mcuq_lab.graph import Graph
+from mcuq_lab.measurement import Measurement
+from mcuq_lab.policy import Policy
+from mcuq_lab.quantgraph import QuantGraph
+from mcuq_lab.quantize import calibrate, quantize, quantize_input
+from mcuq_lab.sources import Sources
+from mcuq_lab.storage import pack_batch, unpack_batch
+
+CALIBRATION_IMAGES = 256
+SIGN_BIT = 0x80
+
+
+def measure(
+    graph: Graph, policy: Policy, engine: Engine, board: Board, images: np.ndarray
+) -> Measurement:
+    """The whole line at once, on post-training quantization.
+
+    Args:
+        graph: the float network.
+        policy: widths of each of its layers.
+        engine: what generates the C.
+        board: where it runs; a real one if its probe is there, else the simulated one.
+        images: uint8 NHWC; all (256 do) calibrate, the first two run on the board.
+
+    Raises:
+        McuqError: the stage that fails says why.
+    """
+    network = quantize(graph, policy, calibrate(graph, images))
+    inputs = quantize_input(images[:2], network.input, graph.input.low, graph.input.high)
+    with open_board(board) as session:
+        return measure_network(network, engine, session, inputs)
+
+
+def measure_network(
+    network: QuantGraph,
+    engine: Engine,
+    session: BoardSession,
+    inputs: np.ndarray,
+    *,
+    data: str = "",
+    toolchain: Toolchain | None = None,
+    flags: BuildFlags | None = None,
+) -> Measurement:
+    """Generates, builds, flashes and runs a quantized network on an open board.
+
+    Args:
+        network: the integer network.
+        engine: what generates the C.
+        session: an open board.
+        inputs: quantized inputs, uint8 (N, h, w, c); each is run once, and must give the integers
+            of the engine's reference for the measurement to be `bit_exact`.
+        data: name of the data set, for the record.
+        toolchain, flags: default: those of `mcuq_lab.bench`.
+
+    Raises:
+        McuqError: the stage that fails says why.
+    """
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "generate"):
+        sources = engine.generate(network)
+    with _timed(seconds, "build"):
+        firmware = build(sources, session.board, toolchain, flags)
+    run = session.run(firmware, _stored(inputs, network, sources))
+    seconds |= {"flash": session.last.flash_s, "run": session.last.run_s}
+    with _timed(seconds, "reference"):
+        expected = engine.reference(network, inputs)
+    outputs = unpack_batch(run.outputs ^ _sign(sources), network.output)
+    return Measurement(
+        model=network.name,
+        data=data,
+        policy=str(network.policy),
+        engine=engine.name,
+        bench=session.bench(firmware),
+        layers=sources.layers,
+        sizes=firmware.sizes,
+        run=run,
+        scratch_bytes=sources.scratch_bytes,
+        bit_exact=bool(np.array_equal(outputs, expected)),
+        elf_sha256=firmware.elf_sha256,
+        seconds=seconds,
+        note=sources.note,
+    )
+
+
+def _stored(inputs: np.ndarray, network: QuantGraph, sources: Sources) -> np.ndarray:
+    """Inputs as they lie in the board's memory, uint8 (N, input bytes)."""
+    return pack_batch(inputs, network.input) ^ _sign(sources)
+
+
+def _sign(sources: Sources) -> np.uint8:
+    """What turns the graph's u8 into the engine's own int8, and back."""
+    return np.uint8(SIGN_BIT if sources.signed_io else 0)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[phase] = time.perf_counter() - started
