@@ -15,7 +15,7 @@ from mcuq_lab.errors import BuildError
 from mcuq_lab.liteengine.ctext import c_comment, c_identifier
 from mcuq_lab.liteengine.plan import Plan, Step
 from mcuq_lab.liteengine.runtime import runtime_headers
-from mcuq_lab.quantgraph import QWeighted
+from mcuq_lab.quantgraph import QTensor, QWeighted
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 ENGINE_NAME = "liteengine"
@@ -50,10 +50,12 @@ def model_header(plan: Plan) -> SourceFile:
         [
             f"{graph.name}, quantized ({graph.policy}).",
             "",
-            f"input  {_tensor_text(graph.input)}, dense NHWC",
-            f"output {_tensor_text(graph.output)}",
+            f"input  {_scale_text(graph.input)}",
+            f"output {_scale_text(graph.output)}",
             "",
-            "A value u stands for scale * (u - zero_point). All mutable state lies in mcuq_arena.",
+            "Layout NHWC; `3 bits in 4` are values of 3 bits in fields of 4. A pixel's channels",
+            "lie side by side, the lowest in the lowest bits, and each pixel starts on a byte. A",
+            "value u stands for scale * (u - zero point). All mutable state lies in mcuq_arena.",
         ]
     )
     defines = {
@@ -144,18 +146,15 @@ def _model_file(plan: Plan) -> SourceFile:
 
 
 def _arena_enumerators(plan: Plan) -> str:
-    lines = [
-        f"    at_{c_identifier(name)} = {offset},"
-        f" /* {_tensor_text(plan.graph.tensors[name])}, {plan.graph.tensors[name].size_bytes}"
-        " bytes */\n"
+    places = [
+        (f"at_{c_identifier(name)} = {offset},", plan.graph.tensors[name])
         for name, offset in plan.tensor_offsets.items()
     ]
-    lines += [
-        f"    scratch_{c_identifier(step.op.name)} = {step.scratch_offset},"
-        f" /* {step.lowered.scratch_bytes} bytes */\n"
-        for step in plan.steps
-        if "{scratch}" in step.lowered.call
-    ]
+    lines = [f"    {place:<32} /* {_tensor_text(tensor)} */\n" for place, tensor in places]
+    for step in plan.steps:
+        if "{scratch}" in step.lowered.call:
+            place = f"scratch_{c_identifier(step.op.name)} = {step.scratch_offset},"
+            lines.append(f"    {place:<32} /* {step.lowered.scratch_bytes:,} bytes */\n")
     return "".join(lines)
 
 
@@ -202,11 +201,14 @@ def _model_text(plan: Plan) -> list[str]:
     ]
 
 
-def _tensor_text(tensor) -> str:
+def _tensor_text(tensor: QTensor) -> str:
     return (
-        f"{tensor.shape}, {tensor.bits} bits in fields of {tensor.storage_bits}, "
-        f"scale {tensor.scale:.9g}, zero point {tensor.zero_point}"
+        f"{tensor.shape}, {tensor.bits} bits in {tensor.storage_bits}, {tensor.size_bytes:,} bytes"
     )
+
+
+def _scale_text(tensor: QTensor) -> str:
+    return f"{_tensor_text(tensor)}, scale {tensor.scale:.9g}, zero point {tensor.zero_point}"
 
 
 def _policy_text(step: Step) -> str:

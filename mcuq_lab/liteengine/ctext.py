@@ -33,15 +33,20 @@ def c_array(c_type: str, name: str, values: np.ndarray, alignment: int = 4) -> s
     return f"static const {c_type} {name}[{len(items)}] {attribute} = {{\n{_wrapped(items)}\n}};\n"
 
 
-def c_struct(c_type: str, name: str, fields: Mapping[str, int | str]) -> str:
-    """`static const <c_type> <name> = {.field = value, ...};`."""
-    items = [f".{field} = {value}" for field, value in fields.items()]
-    return f"static const {c_type} {name} = {{\n{_wrapped(items)}\n}};\n"
+def c_struct(c_type: str, name: str, fields: Mapping[str, int | str | Mapping]) -> str:
+    """`static const <c_type> <name> = {.field = value, ...};`; a mapping is a nested structure."""
+    return f"static const {c_type} {name} = {{\n{_members(fields, '    ')}\n}};\n"
 
 
-def c_nested(fields: Mapping[str, int | str]) -> str:
-    """An initialiser `{.field = value, ...}`, to be a field of another structure."""
-    return "{" + ", ".join(f".{field} = {value}" for field, value in fields.items()) + "}"
+def _members(fields: Mapping[str, int | str | Mapping], indent: str) -> str:
+    plain = {field: value for field, value in fields.items() if not isinstance(value, Mapping)}
+    nested = [
+        f"{indent}.{field} = {{\n{_members(value, indent + '    ')}\n{indent}}},"
+        for field, value in fields.items()
+        if isinstance(value, Mapping)
+    ]
+    items = [f".{field} = {value}" for field, value in plain.items()]
+    return "\n".join([*nested, *([_wrapped(items, indent)] if items else [])])
 
 
 def c_requantize(name: str, requantize: Requantize) -> str:
@@ -53,8 +58,10 @@ def c_requantize(name: str, requantize: Requantize) -> str:
 
 def c_comment(lines: list[str]) -> str:
     """A block comment."""
-    body = "\n * ".join(line.replace("*/", "* /") for line in lines)
-    return f"/* {body}\n */\n" if len(lines) > 1 else f"/* {body} */\n"
+    safe = [line.replace("*/", "* /") for line in lines]
+    if len(safe) == 1:
+        return f"/* {safe[0]} */\n"
+    return "\n".join(f" * {line}".rstrip() for line in safe).replace(" *", "/*", 1) + "\n */\n"
 
 
 def _literal(value: int) -> str:
@@ -62,12 +69,10 @@ def _literal(value: int) -> str:
     return "(-2147483647 - 1)" if value == -(1 << 31) else str(value)
 
 
-def _wrapped(items: list[str]) -> str:
-    lines: list[str] = []
-    line = "   "
+def _wrapped(items: list[str], indent: str = "    ") -> str:
+    lines = [indent]
     for item in items:
-        if len(line) + len(item) + 2 > _LINE:
-            lines.append(line)
-            line = "   "
-        line += f" {item},"
-    return "\n".join([*lines, line])
+        if len(lines[-1]) + len(item) + 2 > _LINE and lines[-1].strip():
+            lines.append(indent)
+        lines[-1] += f"{item}, "
+    return "\n".join(line.rstrip() for line in lines)

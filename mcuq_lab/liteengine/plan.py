@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mcuq_lab.errors import ModelError
 from mcuq_lab.liteengine.kernels import FAMILIES
+from mcuq_lab.liteengine.kernels.layout import copied_flatten
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ArenaPlan, Block, plan_arena
 from mcuq_lab.liteengine.schedule import Family, schedule
@@ -79,12 +80,14 @@ def plan(
         measured_cycles: cycles on the target by `schedule.kernel_key`, if some were measured.
 
     Raises:
-        ModelError: an operator that no family computes, or a network that computes nothing.
+        ModelError: an operator that no family computes, or a network without any operator.
     """
+    if not graph.ops:
+        raise ModelError(f"'{graph.name}' has no operator; give it at least one layer.")
     lowered = schedule(graph, families, measured_cycles)
+    if not any(way.call for way in lowered):
+        lowered = (*lowered[:-1], copied_flatten(graph.ops[-1], graph.tensors))
     work = [(op, way) for op, way in zip(graph.ops, lowered, strict=True) if way.call]
-    if not work:
-        raise ModelError(f"'{graph.name}' computes nothing; give it at least one layer.")
     root = _roots(graph, lowered)
     names = list(dict.fromkeys(root[name] for name in (graph.input_name, *root)))
     index = {name: i for i, name in enumerate(names)}

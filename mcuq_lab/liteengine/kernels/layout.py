@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mcuq_lab.liteengine.kernels.specialise import specialised
+from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QConcat, QFlatten, QOp, QTensor
 
@@ -31,6 +31,18 @@ def lower_flatten(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
         call=f"{kernel}({{in0}}, {{out}}, {pixels}, {shape.c});",
         weights_bytes=0,
         predicted_cycles=20 * shape.size,
+    )
+
+
+def copied_flatten(op: QFlatten, tensors: Mapping[str, QTensor]) -> Lowered:
+    """A flattening as a copy of bytes: for a network that has no other operator to run."""
+    return Lowered(
+        kernel="le_copy",
+        packing="",
+        files=(kernel_header("le_layout.h"),),
+        declarations="",
+        call=f"le_copy({{out}}, {{in0}}, {tensors[op.output].size_bytes});",
+        weights_bytes=0,
     )
 
 

@@ -3,7 +3,9 @@
  * The kernel_h input rows under the current output row wait in scratch, widened to halves, in a
  * ring of rows; padding is written into them as the zero point. A window is then kernel_h runs of
  * kernel_w * in_c neighbouring halves, and SMLAD takes two of them at a time. The weights of two
- * output channels are widened once for each output row. The tile is 2 pixels x 2 channels.
+ * output channels are widened once for each output row; runs are filled up with zero weights to a
+ * multiple of four, against which the halves behind a run do not matter. The tile is 2 pixels x
+ * 2 channels.
  */
 #ifndef LE_CONV2D_GENERIC_H
 #define LE_CONV2D_GENERIC_H
@@ -17,6 +19,7 @@
 
 typedef struct {
     le_window window;
+    uint32_t run; /* halves of kernel_w * in_c weights, filled up to a multiple of four */
     uint16_t out_c;
     uint8_t pre_shift;
     uint8_t shift;
@@ -24,19 +27,14 @@ typedef struct {
     const le_requantize *channels; /* out_c                                                    */
 } le_conv2d_layer;
 
-_Static_assert(sizeof(void *) != 4 || sizeof(le_conv2d_layer) == 36, "as counted for flash");
+_Static_assert(sizeof(void *) != 4 || sizeof(le_conv2d_layer) == 44, "as counted for flash");
 
-/* Halves of one run of weights: even, so that runs keep their words aligned. */
-LE_INLINE uint32_t le_conv2d_run(const le_window *window) {
-    return ((uint32_t)window->kernel_w * window->in_c + 1) & ~1u;
-}
-
-/* Widens the weights of one output channel; a run of odd length ends in a zero weight. */
+/* Widens the weights of one output channel; runs end in up to three zero weights. */
 LE_INLINE void le_conv2d_weights(int16_t *to, const le_conv2d_layer *layer, uint32_t channel,
                                  unsigned w_bits) {
     const le_window *window = &layer->window;
     uint32_t taps = (uint32_t)window->kernel_w * window->in_c;
-    uint32_t run = le_conv2d_run(window);
+    uint32_t run = layer->run;
     uint32_t count = window->kernel_h * taps;
     le_unpack_weights(to, layer->weights + channel * ((count * w_bits + 7) / 8), count, w_bits);
     if (run != taps) {
@@ -44,32 +42,36 @@ LE_INLINE void le_conv2d_weights(int16_t *to, const le_conv2d_layer *layer, uint
             for (uint32_t i = taps; i-- > 0;) {
                 to[row * run + i] = to[row * taps + i];
             }
-            to[row * run + taps] = 0;
+            le_fill16(to + row * run + taps, 0, run - taps);
         }
     }
 }
 
 /* Sums of 2 pixels x 2 channels; sums[0..1] are the first pixel's. */
-LE_INLINE void le_conv2d_tile(int32_t sums[4], const le_window *window, const int16_t *ring,
+LE_INLINE void le_conv2d_tile(int32_t sums[4], const le_conv2d_layer *layer, const int16_t *ring,
                               const int16_t *row, uint32_t column0, uint32_t column1,
                               const int16_t *weights0, const int16_t *weights1) {
-    uint32_t run = le_conv2d_run(window);
+    const le_window *window = &layer->window;
     int32_t sum00 = sums[0], sum01 = sums[1], sum10 = sums[2], sum11 = sums[3];
     for (uint32_t ky = 0; ky < window->kernel_h; ++ky) {
         const int16_t *pixel0 = row + column0;
         const int16_t *pixel1 = row + column1;
-        const int16_t *end = weights0 + run;
+        const int16_t *end = weights0 + layer->run;
         while (weights0 != end) {
-            uint32_t a0 = le_load32(pixel0), a1 = le_load32(pixel1);
-            uint32_t w0 = le_load32(weights0), w1 = le_load32(weights1);
-            sum00 = le_smlad(a0, w0, sum00);
-            sum01 = le_smlad(a0, w1, sum01);
-            sum10 = le_smlad(a1, w0, sum10);
-            sum11 = le_smlad(a1, w1, sum11);
-            pixel0 += 2;
-            pixel1 += 2;
-            weights0 += 2;
-            weights1 += 2;
+#pragma GCC unroll 1
+            for (unsigned i = 0; i < 4; i += 2) {
+                uint32_t a0 = le_load32(pixel0 + i), a1 = le_load32(pixel1 + i);
+                uint32_t w0 = le_load32(weights0 + i), w1 = le_load32(weights1 + i);
+                LE_NOT_BEFORE_4(a0, a1, w0, w1);
+                sum00 = le_smlad(a0, w0, sum00);
+                sum01 = le_smlad(a0, w1, sum01);
+                sum10 = le_smlad(a1, w0, sum10);
+                sum11 = le_smlad(a1, w1, sum11);
+            }
+            pixel0 += 4;
+            pixel1 += 4;
+            weights0 += 4;
+            weights1 += 4;
         }
         row = le_next_slot(window, ring, row);
     }
@@ -87,8 +89,8 @@ LE_INLINE void le_conv2d_generic(const le_conv2d_layer *layer, const uint8_t *in
     const uint32_t pixel_bytes = le_pixel_bytes(layer->out_c, out_storage);
     const uint32_t step = (uint32_t)window->stride_w * window->in_c;
     int16_t *ring = (int16_t *)(void *)scratch;
-    int16_t *weights0 = ring + window->kernel_h * le_row_halves(window);
-    int16_t *weights1 = weights0 + window->kernel_h * le_conv2d_run(window);
+    int16_t *weights0 = ring + window->kernel_h * window->row_halves;
+    int16_t *weights1 = weights0 + window->kernel_h * layer->run;
 
     uint32_t widened = 0;
     for (uint32_t y = 0; y < window->out_h; ++y) {
@@ -106,7 +108,7 @@ LE_INLINE void le_conv2d_generic(const le_conv2d_layer *layer, const uint8_t *in
             for (uint32_t x = 0; x < window->out_w; x += 2) {
                 const int two_pixels = x + 1 < window->out_w;
                 int32_t sums[4] = {first->start, second->start, first->start, second->start};
-                le_conv2d_tile(sums, window, ring, rows, x * step,
+                le_conv2d_tile(sums, layer, ring, rows, x * step,
                                two_pixels ? (x + 1) * step : x * step, weights0,
                                two_channels ? weights1 : weights0);
                 for (int pixel = 0; pixel <= two_pixels; ++pixel) {

@@ -21,57 +21,95 @@ typedef struct {
     const le_requantize *channels; /* in_c                                            */
 } le_depthwise_layer;
 
-_Static_assert(sizeof(void *) != 4 || sizeof(le_depthwise_layer) == 32, "as counted for flash");
+_Static_assert(sizeof(void *) != 4 || sizeof(le_depthwise_layer) == 40, "as counted for flash");
 
+/* Most rows that a kernel known at compile time may have. */
+enum { LE_DEPTHWISE_ROWS = 7 };
+
+/* Sums of two channels of one pixel. `rows` are the kernel's rows at the pixel's first column. */
+LE_INLINE void le_depthwise_tap_rows(int32_t *low, int32_t *high, const int16_t *const *rows,
+                                     const int16_t *weights, uint32_t offset, uint32_t halves,
+                                     unsigned kernel_h, unsigned kernel_w) {
+#pragma GCC unroll 7
+    for (unsigned ky = 0; ky < kernel_h; ++ky) {
+#pragma GCC unroll 7
+        for (unsigned kx = 0; kx < kernel_w; ++kx) {
+            uint32_t a = le_load32(rows[ky] + offset + kx * halves);
+            uint32_t w = le_load32(weights + (ky * kernel_w + kx) * halves);
+            LE_NOT_BEFORE_2(a, w);
+            *low = le_smlabb(a, w, *low);
+            *high = le_smlatt(a, w, *high);
+        }
+    }
+}
+
+/* The same for a kernel of any size, walking from slot to slot. */
+LE_INLINE void le_depthwise_taps(int32_t *low, int32_t *high, const le_window *window,
+                                 const int16_t *ring, const int16_t *row, const int16_t *weights,
+                                 uint32_t offset, uint32_t halves) {
+    for (uint32_t ky = 0; ky < window->kernel_h; ++ky) {
+        const int16_t *pixel = row + offset;
+        for (uint32_t kx = 0; kx < window->kernel_w; ++kx) {
+            uint32_t a = le_load32(pixel);
+            uint32_t w = le_load32(weights);
+            *low = le_smlabb(a, w, *low);
+            *high = le_smlatt(a, w, *high);
+            pixel += halves;
+            weights += halves;
+        }
+        row = le_next_slot(window, ring, row);
+    }
+}
+
+/* `kernel_h` and `kernel_w` are constants, at most LE_DEPTHWISE_ROWS, or 0 for any. */
 LE_INLINE void le_depthwise_generic(const le_depthwise_layer *layer, const uint8_t *in,
                                     uint8_t *out, uint8_t *scratch, unsigned w_bits,
-                                    unsigned in_storage, unsigned out_bits) {
+                                    unsigned in_storage, unsigned out_bits, unsigned kernel_h,
+                                    unsigned kernel_w) {
     const le_window *window = &layer->window;
     const unsigned out_storage = le_storage_bits(out_bits);
-    const uint32_t pixel_bytes = le_pixel_bytes(window->in_c, out_storage);
+    const uint32_t channels = window->in_c;
+    const uint32_t pixel_bytes = le_pixel_bytes(channels, out_storage);
     const uint32_t halves = window->pixel_halves;
     const uint32_t taps = (uint32_t)window->kernel_h * window->kernel_w;
-    const uint32_t tap_bytes = ((uint32_t)window->in_c * w_bits + 7) / 8;
+    const uint32_t tap_bytes = (channels * w_bits + 7) / 8;
+    const unsigned pre_shift = layer->pre_shift, shift = layer->shift;
     int16_t *ring = (int16_t *)(void *)scratch;
-    int16_t *weights = ring + window->kernel_h * le_row_halves(window);
+    int16_t *weights = ring + window->kernel_h * window->row_halves;
 
     for (uint32_t tap = 0; tap < taps; ++tap) {
-        le_unpack_weights(weights + tap * halves, layer->weights + tap * tap_bytes, window->in_c,
+        le_unpack_weights(weights + tap * halves, layer->weights + tap * tap_bytes, channels,
                           w_bits);
     }
     uint32_t widened = 0;
     for (uint32_t y = 0; y < window->out_h; ++y) {
         uint32_t top = y * window->stride_h;
         widened = le_widen_rows(window, ring, in, widened, top, in_storage);
-        const int16_t *rows = le_slot(window, ring, top);
+        const int16_t *rows[LE_DEPTHWISE_ROWS];
+        rows[0] = le_slot(window, ring, top);
+        for (unsigned ky = 1; ky < kernel_h; ++ky) {
+            rows[ky] = le_next_slot(window, ring, rows[ky - 1]);
+        }
+        uint32_t column = 0;
         for (uint32_t x = 0; x < window->out_w; ++x) {
-            const uint32_t column = x * window->stride_w * halves;
-            for (uint32_t channel = 0; channel < window->in_c; channel += 2) {
-                const int two = channel + 1 < window->in_c;
-                const le_requantize *first = &layer->channels[channel];
+            const le_requantize *first = layer->channels;
+            for (uint32_t channel = 0; channel < channels; channel += 2) {
+                const int two = channel + 1 < channels;
                 const le_requantize *second = two ? first + 1 : first;
-                const int16_t *weight = weights + channel;
-                const int16_t *row = rows;
-                int32_t low = first->start;
-                int32_t high = second->start;
-                for (uint32_t ky = 0; ky < window->kernel_h; ++ky) {
-                    const int16_t *pixel = row + column + channel;
-                    for (uint32_t kx = 0; kx < window->kernel_w; ++kx) {
-                        uint32_t a = le_load32(pixel);
-                        uint32_t w = le_load32(weight);
-                        low = le_smlabb(a, w, low);
-                        high = le_smlatt(a, w, high);
-                        pixel += halves;
-                        weight += halves;
-                    }
-                    row = le_next_slot(window, ring, row);
+                int32_t low = first->start, high = second->start;
+                if (kernel_h > 0) {
+                    le_depthwise_tap_rows(&low, &high, rows, weights + channel, column + channel,
+                                          halves, kernel_h, kernel_w);
+                } else {
+                    le_depthwise_taps(&low, &high, window, ring, rows[0], weights + channel,
+                                      column + channel, halves);
                 }
-                le_put_pair(
-                    out, channel, out_storage,
-                    le_requantize_sum(low, first, layer->pre_shift, layer->shift, out_bits),
-                    le_requantize_sum(high, second, layer->pre_shift, layer->shift, out_bits),
-                    two);
+                le_put_pair(out, channel, out_storage,
+                            le_requantize_sum(low, first, pre_shift, shift, out_bits),
+                            le_requantize_sum(high, second, pre_shift, shift, out_bits), two);
+                first += 2;
             }
+            column += window->stride_w * halves;
             out += pixel_bytes;
         }
     }

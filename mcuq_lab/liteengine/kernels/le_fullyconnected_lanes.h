@@ -26,17 +26,22 @@ typedef struct {
 
 _Static_assert(sizeof(void *) != 4 || sizeof(le_fullyconnected_layer) == 24, "as counted for flash");
 
-/* Weights k and k + 16 of a group as halves, both plus 2^(w_bits-1). `k` and `w_bits` constant. */
-LE_INLINE uint32_t le_lane_pair(const uint32_t *words, unsigned k, unsigned w_bits) {
-    unsigned bit = k * w_bits;
-    unsigned word = bit / 16;
-    unsigned lsb = bit % 16;
-    uint32_t mask = ((1u << w_bits) - 1u) * 0x00010001u;
+/* Weights k and k + 16 of the group at `words` as halves, both plus 2^(w_bits-1). `word` is the last
+ * word loaded, in ascending k; `mask` has w_bits ones in each half; `k` and `w_bits` are constant. */
+LE_INLINE uint32_t le_lane_pair(const uint8_t *words, uint32_t *word, unsigned k, unsigned w_bits,
+                                uint32_t mask) {
+    unsigned lsb = k * w_bits % 16;
+    const uint8_t *at = words + k * w_bits / 16 * 4;
+    uint32_t current = lsb == 0 ? le_load32(at) : *word;
+    LE_NOT_BEFORE(current);
+    *word = current;
     if (lsb + w_bits <= 16) {
-        return (words[word] >> lsb) & mask;
+        return (current >> lsb) & mask;
     }
     uint32_t upper = ((1u << w_bits) - (1u << (16 - lsb))) * 0x00010001u;
-    return ((words[word] >> lsb) & (mask & ~upper)) | ((words[word + 1] << (16 - lsb)) & upper);
+    uint32_t lower = ((1u << (16 - lsb)) - 1u) * 0x00010001u;
+    *word = le_load32(at + 4);
+    return ((current >> lsb) & lower) | ((*word << (16 - lsb)) & upper);
 }
 
 /* Widens activations: for each group the 16 pairs (u[k], u[k+16]), then the rest in order. Returns
@@ -87,6 +92,8 @@ LE_INLINE void le_fullyconnected_lanes(const le_fullyconnected_layer *layer, con
     /* Sums wrap modulo 2^32 on their way; only the last one is known to be in range. */
     int32_t total = le_fullyconnected_widen(activations, in, layer->in_c, in_storage);
     int32_t surplus = (int32_t)(0u - ((uint32_t)total << (w_bits - 1)));
+    uint32_t mask = ((1u << w_bits) - 1u) * 0x00010001u;
+    LE_IN_REGISTER(mask);
     for (uint32_t channel = 0; channel < layer->out_c; channel += 2) {
         const int two = channel + 1 < layer->out_c;
         const le_requantize *first = &layer->channels[channel];
@@ -97,15 +104,12 @@ LE_INLINE void le_fullyconnected_lanes(const le_fullyconnected_layer *layer, con
         int32_t sum0 = le_wrapping_add(first->start, surplus);
         int32_t sum1 = le_wrapping_add(second->start, surplus);
         for (uint32_t group = 0; group < groups; ++group) {
-            uint32_t words0[8], words1[8];
-            for (unsigned i = 0; i < w_bits; ++i) {
-                words0[i] = le_load32(row0 + 4 * i);
-                words1[i] = le_load32(row1 + 4 * i);
-            }
+            uint32_t word0 = 0, word1 = 0;
+#pragma GCC unroll 16
             for (unsigned k = 0; k < 16; ++k) {
                 uint32_t a = le_load32(pairs + 2 * k);
-                sum0 = le_smlad(a, le_lane_pair(words0, k, w_bits), sum0);
-                sum1 = le_smlad(a, le_lane_pair(words1, k, w_bits), sum1);
+                sum0 = le_smlad(a, le_lane_pair(row0, &word0, k, w_bits, mask), sum0);
+                sum1 = le_smlad(a, le_lane_pair(row1, &word1, k, w_bits, mask), sum1);
             }
             row0 += 4 * w_bits;
             row1 += 4 * w_bits;

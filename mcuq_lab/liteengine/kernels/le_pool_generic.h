@@ -23,37 +23,58 @@ typedef struct {
 
 _Static_assert(sizeof(le_pool_layer) == 28, "as counted for flash");
 
-/* Sums four channels, each below 2^storage, over a window; `corner` is the first pixel's quad. */
-LE_INLINE void le_sum_quads(int32_t sums[4], const le_pool_layer *layer, const uint8_t *corner,
-                            uint32_t pixel_bytes, unsigned storage) {
-    uint32_t even = 0, odd = 0; /* lanes of 16 bits take 257 pixels of 8 bits */
-    uint32_t room = 257;
-    for (uint32_t ky = 0; ky < layer->kernel_h; ++ky) {
-        const uint8_t *pixel = corner + ky * layer->in_w * pixel_bytes;
-        for (uint32_t kx = 0; kx < layer->kernel_w; ++kx) {
-            uint32_t quad = le_load_quad(pixel, storage);
-            if (storage == 8) {
-                even = le_uxtab16(even, quad, 0);
-                odd = le_uxtab16(odd, quad, 8);
-            } else {
-                even += le_even(quad, storage);
-                odd += le_odd(quad, storage);
-            }
-            pixel += pixel_bytes;
-            if (--room == 0) {
-                room = 257;
-                sums[0] += (int32_t)(even & 0xFFFFu);
-                sums[1] += (int32_t)(odd & 0xFFFFu);
-                sums[2] += (int32_t)(even >> 16);
-                sums[3] += (int32_t)(odd >> 16);
-                even = odd = 0;
-            }
+/* Pixels of 8-bit fields whose sum fits into a lane of 16 bits. */
+enum { LE_LANE_PIXELS = 257 };
+
+/* Adds four channels of `count` pixels in a row to the lanes (c0, c2) and (c1, c3). */
+LE_INLINE const uint8_t *le_sum_row(uint32_t lanes[2], const uint8_t *pixel, uint32_t count,
+                                    uint32_t pixel_bytes, unsigned storage) {
+    uint32_t even = lanes[0], odd = lanes[1];
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < count; ++i) {
+        uint32_t quad = le_load_quad(pixel, storage);
+        if (storage == 8) {
+            even = le_uxtab16(even, quad, 0);
+            odd = le_uxtab16(odd, quad, 8);
+        } else {
+            even += le_even(quad, storage);
+            odd += le_odd(quad, storage);
+        }
+        pixel += pixel_bytes;
+    }
+    lanes[0] = even;
+    lanes[1] = odd;
+    return pixel;
+}
+
+/* Adds four channels of a window to `sums`; `corner` is the first pixel's quad. */
+LE_INLINE void le_sum_window(int32_t sums[4], const uint8_t *corner, uint32_t rows,
+                             uint32_t columns, uint32_t row_bytes, uint32_t pixel_bytes,
+                             unsigned storage) {
+    uint32_t lanes[2] = {0, 0};
+    uint32_t room = LE_LANE_PIXELS;
+    uint32_t left = columns;
+    const uint8_t *pixel = corner;
+    while (rows > 0) {
+        uint32_t count = left < room ? left : room;
+        pixel = le_sum_row(lanes, pixel, count, pixel_bytes, storage);
+        left -= count;
+        room -= count;
+        if (left == 0) {
+            rows -= 1;
+            left = columns;
+            corner += row_bytes;
+            pixel = corner;
+        }
+        if (room == 0 || rows == 0) {
+            room = LE_LANE_PIXELS;
+            sums[0] += (int32_t)(lanes[0] & 0xFFFFu);
+            sums[1] += (int32_t)(lanes[1] & 0xFFFFu);
+            sums[2] += (int32_t)(lanes[0] >> 16);
+            sums[3] += (int32_t)(lanes[1] >> 16);
+            lanes[0] = lanes[1] = 0;
         }
     }
-    sums[0] += (int32_t)(even & 0xFFFFu);
-    sums[1] += (int32_t)(odd & 0xFFFFu);
-    sums[2] += (int32_t)(even >> 16);
-    sums[3] += (int32_t)(odd >> 16);
 }
 
 LE_INLINE uint32_t le_average(const le_pool_layer *layer, int32_t sum, unsigned out_bits) {
@@ -65,7 +86,12 @@ LE_INLINE void le_averagepool_generic(const le_pool_layer *layer, const uint8_t 
     const unsigned out_storage = le_storage_bits(out_bits);
     const uint32_t in_bytes = le_pixel_bytes(layer->channels, in_storage);
     const uint32_t out_bytes = le_pixel_bytes(layer->channels, out_storage);
+    const uint32_t row_bytes = layer->in_w * in_bytes;
     const int32_t start = layer->requantize.start;
+    /* A window as wide as its input is one long row. */
+    const int global = layer->kernel_w == layer->in_w;
+    const uint32_t rows = global ? 1 : layer->kernel_h;
+    const uint32_t columns = global ? (uint32_t)layer->kernel_h * layer->in_w : layer->kernel_w;
     for (uint32_t y = 0; y < layer->out_h; ++y) {
         for (uint32_t x = 0; x < layer->out_w; ++x) {
             const uint8_t *corner =
@@ -73,8 +99,8 @@ LE_INLINE void le_averagepool_generic(const le_pool_layer *layer, const uint8_t 
             uint32_t channel = 0;
             for (; channel + 4 <= layer->channels; channel += 4) {
                 int32_t sums[4] = {start, start, start, start};
-                le_sum_quads(sums, layer, corner + channel * in_storage / 8, in_bytes,
-                             in_storage);
+                le_sum_window(sums, corner + channel * in_storage / 8, rows, columns, row_bytes,
+                              in_bytes, in_storage);
                 le_store_quad(out + channel * out_storage / 8, out_storage,
                               le_average(layer, sums[0], out_bits),
                               le_average(layer, sums[1], out_bits),
@@ -86,7 +112,7 @@ LE_INLINE void le_averagepool_generic(const le_pool_layer *layer, const uint8_t 
             for (uint32_t k = 0; k < rest; ++k) {
                 int32_t sum = start;
                 for (uint32_t ky = 0; ky < layer->kernel_h; ++ky) {
-                    const uint8_t *pixel = corner + ky * layer->in_w * in_bytes;
+                    const uint8_t *pixel = corner + ky * row_bytes;
                     for (uint32_t kx = 0; kx < layer->kernel_w; ++kx) {
                         sum += (int32_t)le_get_field(pixel, channel + k, in_storage);
                         pixel += in_bytes;

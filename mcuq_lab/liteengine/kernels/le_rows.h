@@ -19,6 +19,7 @@ typedef struct {
     uint8_t pad_top, pad_left; /* the other two sides follow from out_h and out_w */
     uint8_t zero_point;        /* what a pixel in the padding holds               */
     uint16_t pixel_halves;     /* halves from one widened pixel to the next       */
+    uint32_t row_halves;       /* halves from one slot of the ring to the next    */
 } le_window;
 
 /* Columns of the padded input that any window sees. */
@@ -26,21 +27,15 @@ LE_INLINE uint32_t le_columns(const le_window *window) {
     return (window->out_w - 1u) * window->stride_w + window->kernel_w;
 }
 
-/* Halves of a slot: one more than the row, for SMLAD's last pair, rounded up to 8 bytes. */
-LE_INLINE uint32_t le_row_halves(const le_window *window) {
-    return (le_columns(window) * window->pixel_halves + 1 + 3) & ~3u;
-}
-
 /* The slot of row `row` of the padded input, and the slot of the row behind that in `slot`. */
 LE_INLINE int16_t *le_slot(const le_window *window, int16_t *ring, uint32_t row) {
-    return ring + row % window->kernel_h * le_row_halves(window);
+    return ring + row % window->kernel_h * window->row_halves;
 }
 
 LE_INLINE const int16_t *le_next_slot(const le_window *window, const int16_t *ring,
                                       const int16_t *slot) {
-    uint32_t halves = le_row_halves(window);
-    slot += halves;
-    return slot == ring + window->kernel_h * halves ? ring : slot;
+    slot += window->row_halves;
+    return slot == ring + window->kernel_h * window->row_halves ? ring : slot;
 }
 
 /* Widens row `row` of the padded input into its slot. */

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mcuq_lab.graph import Window
-from mcuq_lab.liteengine.ctext import c_identifier, c_nested, c_struct
+from mcuq_lab.liteengine.ctext import c_identifier, c_struct
 from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QAveragePool, QMaxPool, QOp, QTensor, Requantize
@@ -22,11 +22,12 @@ def lower_averagepool_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowere
     source, output = tensors[op.inputs[0]], tensors[op.output]
     kernel = f"le_averagepool_a{source.storage_bits}_generic_o{output.bits}"
     body = f"le_averagepool_generic(layer, in, out, {source.storage_bits}, {output.bits});"
-    taps = output.shape.size * op.window.kernel_h * op.window.kernel_w
+    pixels = op.window.kernel_h * op.window.kernel_w
+    quads = output.shape.h * output.shape.w * ((output.shape.c + 3) // 4)
     return _lowered(
         op, source, output, kernel, body, op.window, op.requantize,
         in_place=source.storage_bits >= output.storage_bits,
-        predicted_cycles=int(1.5 * taps + 12 * output.shape.size),
+        predicted_cycles=quads * (130 + pixels * (8 if source.storage_bits == 8 else 12)),
     )  # fmt: skip
 
 
@@ -38,11 +39,11 @@ def lower_maxpool_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | 
     kernel = f"le_maxpool_a{source.storage_bits}_generic"
     body = f"le_maxpool_generic(layer, in, out, {source.storage_bits});"
     words = output.shape.h * output.shape.w * ((output.pixel_bytes + 3) // 4)
-    per_word = 4 + 4 * (8 // source.storage_bits)
+    per_pixel = 15 + 7 * (8 // source.storage_bits)
     return _lowered(
         op, source, output, kernel, body, op.window, None,
         in_place=True,
-        predicted_cycles=words * (per_word * op.window.kernel_h * op.window.kernel_w + 20),
+        predicted_cycles=words * (per_pixel * op.window.kernel_h * op.window.kernel_w + 20),
     )  # fmt: skip
 
 
@@ -59,7 +60,7 @@ def _lowered(
     predicted_cycles: int,
 ) -> Lowered:
     name = c_identifier(op.name)
-    fields: dict[str, int | str] = {
+    fields: dict[str, int | str | Mapping] = {
         "in_w": source.shape.w,
         "channels": source.shape.c,
         "out_h": output.shape.h,
@@ -73,13 +74,11 @@ def _lowered(
         fields |= {
             "pre_shift": requantize.pre_shift,
             "shift": requantize.shift,
-            "requantize": c_nested(
-                {
-                    "start": int(requantize.start[0]),
-                    "multiplier": int(requantize.multiplier[0]),
-                    "offset": int(requantize.offset[0]),
-                }
-            ),
+            "requantize": {
+                "start": int(requantize.start[0]),
+                "multiplier": int(requantize.multiplier[0]),
+                "offset": int(requantize.offset[0]),
+            },
         }
     return Lowered(
         kernel=kernel,

@@ -26,13 +26,17 @@ def window_fields(
         "pad_left": window.pad_left,
         "zero_point": source.zero_point,
         "pixel_halves": pixel_halves,
+        "row_halves": row_halves(window, output, pixel_halves),
     }
 
 
 def row_halves(window: Window, output: QTensor, pixel_halves: int) -> int:
-    """16-bit halves of one slot of the ring of rows; `le_row_halves` in C."""
+    """16-bit halves of one slot of the ring of rows.
+
+    Three more than a row, for the last step of four halves of the convolution, in whole words.
+    """
     columns = (output.shape.w - 1) * window.stride_w + window.kernel_w
-    return (columns * pixel_halves + 1 + 3) // 4 * 4
+    return (columns * pixel_halves + 3 + 3) // 4 * 4
 
 
 def rows_allow_in_place(window: Window, source: QTensor, output: QTensor) -> bool:

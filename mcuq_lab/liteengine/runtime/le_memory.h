@@ -14,11 +14,21 @@
 #include "le_dsp.h"
 
 #define LE_MAY_ALIAS __attribute__((packed, may_alias))
+/* What is computed from `value` behind this point is not computed before it: keeps the compiler from
+ * starting all steps of an unrolled loop at once, for which there are not enough registers. */
+#define LE_NOT_BEFORE(value) __asm__ volatile("" : "+r"(value))
+#define LE_NOT_BEFORE_2(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
+/* Four loads side by side pipeline on a Cortex-M; the compiler would spread them. */
+#define LE_NOT_BEFORE_4(a, b, c, d) __asm__ volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d))
+
 typedef struct LE_MAY_ALIAS { uint16_t value; } le_any16;
 typedef struct LE_MAY_ALIAS { uint32_t value; } le_any32;
 
 /* Keeps the compiler from recognising a loop as a library function. */
 #define LE_KEEP_LOOP(counter) __asm__("" : "+r"(counter))
+/* Keeps a constant in a register: an AND of it with a shifted operand is then one instruction,
+ * where an immediate would cost a second one for the shift. */
+#define LE_IN_REGISTER(constant) __asm__("" : "+r"(constant))
 
 LE_INLINE uint32_t le_load16(const void *p) { return ((const le_any16 *)p)->value; }
 LE_INLINE uint32_t le_load32(const void *p) { return ((const le_any32 *)p)->value; }
