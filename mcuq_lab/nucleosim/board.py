@@ -33,16 +33,14 @@ class SimulatedBoard:
         faults: what is wrong with it now (see `inject`).
     """
 
-    def __init__(
-        self, chip: Chip, timing: TimingModel | None = None, slice_cycles: int = SLICE_CYCLES
-    ) -> None:
+    def __init__(self, chip: Chip, timing: TimingModel | None = None) -> None:
         self.chip = chip
         self.timing = timing or timing_model(chip.core.name)
         self.faults = Faults()
         self._accesses_left: int | None = None
         self._machine = Machine(chip.core.name, self.timing)
         self._processor = Processor(self._machine, chip.flash.alias, self.reset)
-        self._scs = SystemControlSpace(self._processor, chip.core, slice_cycles)
+        self._scs = SystemControlSpace(self._processor, chip.core, SLICE_CYCLES)
         self._cycle_counter = CycleCounter(self._processor, chip.core.watchpoints)
         self._breakpoints = Breakpoints(self._processor, chip.core.breakpoints)
         self._rams = [HostMemory(ram.start, ram.size_bytes) for ram in chip.rams]
@@ -59,21 +57,9 @@ class SimulatedBoard:
         if flash.controller not in _FLASH_CONTROLLERS:
             raise NucleoSimError(f"{self.chip.name}: no flash controller {flash.controller!r}.")
         controller = _FLASH_CONTROLLERS[flash.controller](flash, self._flash_memory)
-        memory_map = self._machine.map
-        memory_map.add_flash(
-            self._flash_memory,
-            (flash.alias,),
-            controller.program,
-            controller.on_program,
-            controller.state,
-        )
-        memory_map.add_native_device(
-            flash.controller_base,
-            _FLASH_CONTROLLER_BYTES,
-            controller,
-            controller.on_read,
-            controller.on_write,
-            controller.state,
+        self._machine.map.add_flash(self._flash_memory, (flash.alias,), controller)
+        self._machine.map.add_flash_registers(
+            flash.controller_base, _FLASH_CONTROLLER_BYTES, controller
         )
         return controller
 
@@ -127,7 +113,7 @@ class SimulatedBoard:
         self._machine.map.write(address, data)
         if address < ppb.START:
             self._machine.code_changed(address, address + len(data))
-            self._note_flash()
+        self._note_flash()
         if self._processor.reset_requested:
             self.reset()
 
@@ -198,6 +184,15 @@ class SimulatedBoard:
         if self._faults_left <= 0:
             self._accesses_left = None
         return True
+
+    @property
+    def slice_cycles(self) -> int:
+        """Cycles that pass at each read of DHCSR while the core is running."""
+        return self._scs.slice_cycles
+
+    @slice_cycles.setter
+    def slice_cycles(self, cycles: int) -> None:
+        self._scs.slice_cycles = cycles
 
     @property
     def cycles(self) -> int:

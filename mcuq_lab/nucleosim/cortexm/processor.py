@@ -20,6 +20,7 @@ DFSR_HALTED = 1 << 0
 DFSR_BKPT = 1 << 1
 DFSR_VCATCH = 1 << 3
 
+_DISDEFWBUF = 1 << 1  # in ACTLR: writes are not buffered
 _EXC_RETURN_FIRST = 0xFFFFFFE0
 _NO_PRIORITY = 256  # lower than any exception
 
@@ -27,8 +28,8 @@ _NO_PRIORITY = 256  # lower than any exception
 class Processor:
     """State of one ARMv7-M processor beyond its registers.
 
-    `cfsr`, `hfsr`, `bfar`, `shcsr`, `vtor`, `demcr`, `dfsr` are the registers of these names; the
-    System Control Space reads and writes them.
+    `cfsr`, `hfsr`, `bfar`, `shcsr`, `vtor`, `actlr`, `demcr`, `dfsr` are the registers of these
+    names; the System Control Space reads and writes them.
     """
 
     def __init__(self, machine: Machine, vector_base: int, on_reset: Callable[[], None]) -> None:
@@ -56,6 +57,7 @@ class Processor:
         self.vtor = self._boot_vector_base
         self.cfsr = self.hfsr = self.shcsr = 0
         self.bfar = 0
+        self.actlr = 0
         self.ccr = 0x200  # STKALIGN
         self.priorities: dict[int, int] = {}
         self.pending: set[int] = set()
@@ -127,7 +129,8 @@ class Processor:
             until = min([end, *(cycle for cycle, _ in self.alarms)])
             self._take_pending()
             if self.running:
-                self._run(until)
+                # A masked exception may be unmasked by any instruction: look after each block.
+                self._run(self.machine.cycles + 1 if self.pending else until)
             elif not self.halted:
                 self.machine.add_cycles(until - self.machine.cycles)
 
@@ -172,6 +175,9 @@ class Processor:
             self.event_registered = False
         elif kind is StopKind.FETCH_FAULT and self._is_exception_return():
             self._return_from_exception()
+        elif kind is StopKind.WRITE_FAULT and not self.actlr & _DISDEFWBUF:
+            # The write buffer has let the core go on when the error comes back.
+            self.fault(Fault(faults.BUS_FAULT, faults.IMPRECISERR), self.machine.next_address())
         else:
             self.fault(_fault_of(stop), self.machine.registers.pc)
 

@@ -7,6 +7,7 @@ from mcuq_lab.nucleosim.cortexm import faults
 from mcuq_lab.nucleosim.cortexm.processor import Processor
 
 _ICTR = 0x004
+_ACTLR = 0x008
 _CPUID = 0xD00
 _ICSR = 0xD04
 _VTOR = 0xD08
@@ -59,7 +60,7 @@ class SystemControlSpace:
         """Each read of DHCSR by the debugger lets `slice_cycles` pass if the core is running."""
         self._processor = processor
         self._cpuid = core.cpuid
-        self._slice_cycles = slice_cycles
+        self.slice_cycles = slice_cycles
         self._storage: dict[int, int] = {}
         self._dcrdr = 0
         self._step = False
@@ -82,6 +83,7 @@ class SystemControlSpace:
         values = {
             _CPUID: self._cpuid,
             _ICSR: self._read_icsr(),
+            _ACTLR: processor.actlr,
             _VTOR: processor.vtor,
             _AIRCR: 0xFA050000,
             _CCR: processor.ccr,
@@ -114,6 +116,8 @@ class SystemControlSpace:
             self._write_icsr(value)
         elif offset == _VTOR:
             processor.vtor = value & ~0x7F
+        elif offset == _ACTLR:
+            processor.actlr = value
         elif offset == _CCR:
             processor.ccr = value
         elif _SHPR1 <= offset < _SHCSR:
@@ -139,7 +143,7 @@ class SystemControlSpace:
     def _read_dhcsr(self) -> int:
         processor = self._processor
         if not processor.halted:
-            processor.advance(self._slice_cycles)
+            processor.advance(self.slice_cycles)
         value = _S_REGRDY
         value |= _C_DEBUGEN if processor.debug_enabled else 0
         value |= _C_HALT | _S_HALT if processor.halted else 0

@@ -104,12 +104,25 @@ class Machine:
             elif context[layout.STOP] == layout.STOP_SUSPECT:
                 self._guards.suspect(int(context[layout.STOP_ADDRESS]))
                 self._blocks.clear()
+            elif stop.kind is StopKind.FLASH_STORE:
+                self._store_to_flash()
             elif stop.kind is not StopKind.NO_FPU or not self._fpu_wanted:
                 return stop
 
     def step(self) -> Stop:
         """Run one instruction; an IT instruction runs together with the ones it governs."""
         self._switch_fpu()
+        stop = self._step()
+        return self._store_to_flash() if stop.kind is StopKind.FLASH_STORE else stop
+
+    def _store_to_flash(self) -> Stop:
+        controller = self.map.flash_controller
+        controller.begin_forced_stores()
+        stop = self._step()
+        controller.end_forced_stores()
+        return stop
+
+    def _step(self) -> Stop:
         pc = self.registers.pc
         code = self._read_code(pc, 24)
         self._prepare_step(pc, code)
@@ -119,6 +132,11 @@ class Machine:
         if stop.kind in (StopKind.LIMIT, StopKind.SVC, StopKind.WAIT):
             self._count_step(pc, code)
         return stop
+
+    def next_address(self) -> int:
+        """Address of the instruction behind the one at the program counter."""
+        pc = self.registers.pc
+        return pc + instruction_size(self._read_code(pc, 2))
 
     def add_cycles(self, cycles: int) -> None:
         """Let time pass that no instruction takes (an exception's entry or return)."""
@@ -194,6 +212,8 @@ class Machine:
         try:
             self._uc.emu_start(self.registers.pc | 1, _NOWHERE, count=count)
         except unicorn.UcError as error:
+            if error.errno == unicorn.UC_ERR_WRITE_PROT:
+                self._event = Stop(StopKind.FLASH_STORE)
             if self._event is None:
                 raise NucleoSimError(
                     f"the engine failed at pc={self.registers.pc:#010x}: {error}"

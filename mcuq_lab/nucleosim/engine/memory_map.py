@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import unicorn
@@ -33,6 +33,30 @@ class Device(Protocol):
         ...
 
 
+class FlashController(Device, Protocol):
+    """The registers of a flash memory, and what becomes of stores to it.
+
+    `on_read`, `on_write` and `on_program` are compiled hooks over `state`.
+    """
+
+    state: np.ndarray
+    on_read: Any
+    on_write: Any
+    on_program: Any
+
+    def program(self, address: int, data: bytes) -> None:
+        """The debugger stores to the flash."""
+        ...
+
+    def begin_forced_stores(self) -> None:
+        """Let every store of the next instruction go through, to be corrected after it."""
+        ...
+
+    def end_forced_stores(self) -> None:
+        """Correct the contents."""
+        ...
+
+
 @dataclass(frozen=True)
 class _Window:
     start: int
@@ -48,7 +72,7 @@ class MemoryMap:
     def __init__(self, uc: unicorn.Uc) -> None:
         self._uc = uc
         self._windows: list[_Window] = []
-        self._alive: list[object] = []
+        self.flash_controller: FlashController | None = None
 
     def add_ram(self, memory: HostMemory) -> None:
         """Map memory that the core and the debugger write directly."""
@@ -58,21 +82,16 @@ class MemoryMap:
         self,
         memory: HostMemory,
         aliases: Iterable[int],
-        program: Callable[[int, bytes], None],
-        hook,
-        state: np.ndarray,
+        controller: FlashController,
     ) -> None:
-        """Map memory that is written through its controller, at its start and at each alias.
-
-        `program(address, data)` takes the debugger's writes; the compiled `hook` over `state` takes
-        the core's (Unicorn drops the stores themselves).
-        """
+        """Map memory that is written through its controller, at its start and at each alias."""
+        self.flash_controller = controller
         rights = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
         kind = unicorn.UC_HOOK_MEM_WRITE_PROT
         for start in (memory.start, *aliases):
-            self._map(memory, start, rights, program)
-            add_native_hook(self._uc, kind, hook, state, start, start + memory.size_bytes - 1)
-        self._alive += [hook, state]
+            self._map(memory, start, rights, controller.program)
+            end = start + memory.size_bytes - 1
+            add_native_hook(self._uc, kind, controller.on_program, controller.state, start, end)
 
     def _map(self, memory: HostMemory, start: int, rights: int, write) -> None:
         self._uc.mem_map_ptr(start, memory.size_bytes, rights, memory.address)
@@ -113,13 +132,11 @@ class MemoryMap:
         kinds = unicorn.UC_HOOK_MEM_READ_PROT | unicorn.UC_HOOK_MEM_WRITE_PROT
         self._uc.hook_add(kinds, allow, begin=start, end=start + size_bytes - 1)
 
-    def add_native_device(
-        self, start: int, size_bytes: int, device: Device, read, write, state: np.ndarray
-    ) -> None:
-        """Map a device whose calls from the core are compiled; `device` serves the debugger."""
-        map_native_device(self._uc, start, size_bytes, read, write, state)
-        self._alive += [read, write, state]
-        self._windows.append(_Window(start, start + size_bytes, device, None))
+    def add_flash_registers(self, start: int, size_bytes: int, controller: FlashController) -> None:
+        """Map the registers of a flash controller; those calls from the core are compiled."""
+        callbacks = (controller.on_read, controller.on_write)
+        map_native_device(self._uc, start, size_bytes, *callbacks, controller.state)
+        self._windows.append(_Window(start, start + size_bytes, controller, None))
 
     def find(self, address: int) -> _Window | None:
         """The window that holds an address."""

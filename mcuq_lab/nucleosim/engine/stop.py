@@ -31,6 +31,8 @@ class StopKind(Enum):
     """A read where nothing answers."""
     WRITE_FAULT = auto()
     """A write where nothing answers."""
+    FLASH_STORE = auto()
+    """A store to flash that is not simply done; inside the engine only."""
     FETCH_FAULT = auto()
     """The program counter is where nothing answers."""
 

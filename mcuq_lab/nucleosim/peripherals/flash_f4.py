@@ -36,8 +36,11 @@ WRITES = 9  # successful program accesses since power-on
 DIRTY_START = 10  # offsets [start, end) changed since the last look
 DIRTY_END = 11
 STUCK = 12  # offset of a byte whose bit 0 cannot be programmed, or -1
-_SECTORS = 13  # number of sectors, then their end offsets
-_WORDS = 64
+_FORCED = 13  # 1 while stores go through that will be corrected
+_SECTORS = 14  # number of sectors, then their end offsets
+_CORRECTIONS = 48  # their number, then (offset, size, value) of each
+_MOST_CORRECTIONS = 16
+_WORDS = 128
 
 _BAD_KEYS = 3
 _KEY1, _KEY2 = 0x45670123, 0xCDEF89AB
@@ -167,30 +170,41 @@ def write_register(state, memory, offset, value):
 
 
 @numba.njit(cache=True)
+def _contents(memory, offset, size):
+    """Little-endian value of `size` bytes."""
+    value = 0
+    for index in range(size):
+        value |= numba.int64(memory[offset + index]) << (8 * index)
+    return value
+
+
+@numba.njit(cache=True)
 def program(state, memory, offset, size, value):
-    """The core stores `size` bytes to flash: bits go from 1 to 0, if the controller is ready."""
+    """What `size` bytes of flash become by a store: bits go from 1 to 0, if the controller allows.
+
+    Sets the error flags; the contents are left to the caller.
+    """
     cr = state[_CR]
+    old = _contents(memory, offset, size)
     if cr & _CR_PG == 0 or cr & (_CR_LOCK | _CR_SER | _CR_MER):
         state[_SR] |= _SR_PGSERR
-        return
+        return old
     if size != 1 << ((cr >> 8) & 3):
         state[_SR] |= _SR_PGPERR
-        return
+        return old
     sector = 0
     while offset >= state[_SECTORS + 1 + sector]:
         sector += 1
     if _is_protected(state, sector):
         state[_SR] |= _SR_WRPERR
-        return
-    for index in range(size):
-        byte = (value >> (8 * index)) & 0xFF
-        if offset + index == state[STUCK]:
-            byte |= 1
-        memory[offset + index] &= byte
+        return old
+    if offset <= state[STUCK] < offset + size:
+        value |= 1 << (8 * (state[STUCK] - offset))
     state[WRITES] += 1
     _mark_dirty(state, offset, offset + size)
     if cr & _CR_EOPIE:
         state[_SR] |= _SR_EOP
+    return old & value
 
 
 @numba.njit(cache=True)
@@ -227,11 +241,27 @@ def _on_write(_engine, offset, size, value, user_data):
     cache=True,
 )
 def _on_program(_engine, _access, address, size, value, user_data):
-    """UC_HOOK_MEM_WRITE_PROT: the store itself is dropped, the contents are written here."""
+    """UC_HOOK_MEM_WRITE_PROT: let a store go through if it does what programming would do.
+
+    Unicorn can let a store happen or stop before it, not change it. It nearly always writes what
+    it should, to erased flash. If not, the engine stops, runs the instruction with FORCED set, and
+    the contents are corrected after it.
+    """
     state = numba.carray(user_data, (_WORDS,))
+    memory = _memory(state)
     offset = numba.int64(address) & 0xFFFFFF
-    program(state, _memory(state), offset, numba.int64(size), value)
-    return numba.uint8(1)
+    size = numba.int64(size)
+    value &= (1 << (8 * size)) - 1
+    result = program(state, memory, offset, size, value)
+    if state[_FORCED] != 0:
+        count = state[_CORRECTIONS]
+        if count < _MOST_CORRECTIONS:
+            state[_CORRECTIONS + 1 + 3 * count] = offset
+            state[_CORRECTIONS + 2 + 3 * count] = size
+            state[_CORRECTIONS + 3 + 3 * count] = result
+            state[_CORRECTIONS] = count + 1
+        return numba.uint8(1)
+    return numba.uint8(result == value)
 
 
 class FlashControllerF4:
@@ -276,7 +306,25 @@ class FlashControllerF4:
             chunk = data[at : at + 4]
             offset = address - self.flash.start + at
             value = int.from_bytes(chunk, "little")
-            program(self.state, self.memory.bytes, offset, len(chunk), value)
+            self._set(offset, len(chunk), self._program(offset, len(chunk), value))
+
+    def begin_forced_stores(self) -> None:
+        """Let every store of the next instruction go through, to be corrected after it."""
+        self.state[_FORCED] = 1
+        self.state[_CORRECTIONS] = 0
+
+    def end_forced_stores(self) -> None:
+        """Give the contents that were stored to what programming makes of them."""
+        self.state[_FORCED] = 0
+        for index in range(self.state[_CORRECTIONS]):
+            at = _CORRECTIONS + 1 + 3 * index
+            self._set(*self.state[at : at + 3].tolist())
+
+    def _program(self, offset: int, size: int, value: int) -> int:
+        return int(program(self.state, self.memory.bytes, offset, size, value))
+
+    def _set(self, offset: int, size: int, value: int) -> None:
+        self.memory.write(self.memory.start + offset, value.to_bytes(size, "little"))
 
     def take_dirty(self) -> tuple[int, int] | None:
         """Offsets [start, end) of the contents that changed since the last call."""
