@@ -106,13 +106,13 @@ def _greedy(
     blocks: Sequence[Block], shareable: Sequence[tuple[int, int]], bound: int
 ) -> tuple[int, ...]:
     """Best of first-fit placements in several orders, with and without sharing."""
+    fullest = _fullest_step(blocks)
     best: tuple[int, ...] = ()
     for groups in (_chains(blocks, shareable), tuple((i,) for i in range(len(blocks)))):
         orders = (
             lambda g: (-max(blocks[i].size_bytes for i in g), g[0]),
             lambda g: (-sum(_area(blocks[i]) for i in g), g[0]),
-            lambda g: (-(blocks[g[-1]].last - blocks[g[0]].first), g[0]),
-            lambda g: (blocks[g[0]].first, g[0]),
+            lambda g: (_distance(blocks, g, fullest), -sum(_area(blocks[i]) for i in g), g[0]),
         )
         for order in orders:
             offsets = _first_fit(blocks, sorted(groups, key=order))
@@ -121,6 +121,18 @@ def _greedy(
             if _total(blocks, best) == bound:
                 return best
     return best
+
+
+def _fullest_step(blocks: Sequence[Block]) -> int:
+    steps = range(max((block.last for block in blocks), default=0) + 1)
+    return max(
+        steps, key=lambda t: (sum(b.size_bytes for b in blocks if b.first <= t <= b.last), -t)
+    )
+
+
+def _distance(blocks: Sequence[Block], group: Sequence[int], step: int) -> int:
+    """Operators between `step` and the time of the nearest block of a group."""
+    return min(max(blocks[i].first - step, step - blocks[i].last, 0) for i in group)
 
 
 def _area(block: Block) -> int:

@@ -1,0 +1,105 @@
+"""Whole quantized networks with random weights, made without torch: shapes as in the model zoo."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mcuq_lab.graph import Shape, Window
+from mcuq_lab.policy import Policy
+from mcuq_lab.quantgraph import (
+    QAdd,
+    QAveragePool,
+    QConv2d,
+    QDepthwiseConv2d,
+    QFlatten,
+    QFullyConnected,
+    QTensor,
+    QuantGraph,
+)
+from mcuq_lab.quantize.requantize import (
+    requantize_add,
+    requantize_average,
+    requantize_weighted,
+)
+
+
+class _Network:
+    """Operators in a row; every method takes and gives names of tensors."""
+
+    def __init__(self, bits: int | None, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.bits = bits
+        self.tensors: dict[str, QTensor] = {}
+        self.ops: list = []
+
+    def draw(self) -> int:
+        return self.bits or int(self.rng.integers(2, 9))
+
+    def tensor(self, name: str, shape: Shape, span: float, bits: int | None = None) -> QTensor:
+        bits = bits or self.draw()
+        self.tensors[name] = QTensor(name, shape, bits, span / ((1 << bits) - 1), 0)
+        return self.tensors[name]
+
+    def layer(self, kind, name: str, source: str, oc: int, window: Window | None = None) -> str:
+        x, w_bits = self.tensors[source], self.draw()
+        depth = 1 if kind is QDepthwiseConv2d else x.shape.c
+        kernel = (window.kernel_h, window.kernel_w) if window else ()
+        half = 1 << (w_bits - 1)
+        weight = self.rng.integers(-half, half, (oc, *kernel, depth)).astype(np.int8)
+        size = window.output(x.shape.h, x.shape.w) if window else (1, 1)
+        y = self.tensor(name, Shape(*size, oc), 2.0 * np.sqrt(weight[0].size / 12.0))
+        scale = np.full(oc, 1.0 / half)
+        mean = 0.5 * scale * weight.reshape(oc, -1).sum(1)
+        bias = 0.5 * y.scale * y.qmax - mean
+        constants = requantize_weighted(name, weight, scale, bias, x, y)
+        fields = (name, (source,), name, weight, w_bits, scale, bias, constants)
+        self.ops.append(kind(*fields, window) if window else kind(*fields))
+        return name
+
+    def add(self, name: str, left: str, right: str) -> str:
+        a, b = self.tensors[left], self.tensors[right]
+        y = self.tensor(name, a.shape, a.scale * a.qmax + b.scale * b.qmax)
+        self.ops.append(QAdd(name, (left, right), name, *requantize_add(name, a, b, y), y.bits))
+        return name
+
+    def head(self, source: str, classes: int = 10) -> QuantGraph:
+        x = self.tensors[source]
+        y = self.tensor("pool", Shape(1, 1, x.shape.c), x.scale * x.qmax)
+        window = Window(x.shape.h, x.shape.w)
+        constants = requantize_average("pool", x.shape.h * x.shape.w, x, y)
+        self.ops.append(QAveragePool("pool", (source,), "pool", window, constants))
+        self.tensors["flat"] = QTensor("flat", y.shape, y.bits, y.scale, y.zero_point)
+        self.ops.append(QFlatten("flat", ("pool",), "flat"))
+        self.layer(QFullyConnected, "fc", "flat", classes)
+        layers = [op for op in self.ops if hasattr(op, "w_bits")]
+        policy = Policy.of((op.w_bits, self.tensors[op.inputs[0]].bits) for op in layers)
+        return QuantGraph("net", policy, self.tensors, tuple(self.ops), "input", "fc")
+
+
+def resnet8(bits: int | None = 8, seed: int = 0) -> QuantGraph:
+    """ResNet-8 at one width everywhere, or at random widths (None); the input has 8 bits."""
+    net = _Network(bits, seed)
+    net.tensor("input", Shape(32, 32, 3), 1.0, 8)
+    x = net.layer(QConv2d, "stem", "input", 16, Window.square(3, 1, 1))
+    for stack, (channels, stride) in enumerate(((16, 1), (32, 2), (64, 2)), 1):
+        skip = x
+        y = net.layer(QConv2d, f"conv{stack}_1", x, channels, Window.square(3, stride, 1))
+        y = net.layer(QConv2d, f"conv{stack}_2", y, channels, Window.square(3, 1, 1))
+        if stride != 1:
+            skip = net.layer(QConv2d, f"skip{stack}", x, channels, Window.square(1, stride))
+        x = net.add(f"add{stack}", y, skip)
+    return net.head(x)
+
+
+def mobilenet(bits: int | None = 8, seed: int = 0, blocks: int = 13) -> QuantGraph:
+    """MobileNet v1 of quarter width on 32x32 at one width everywhere, or at random widths."""
+    net = _Network(bits, seed)
+    net.tensor("input", Shape(32, 32, 3), 1.0, 8)
+    x = net.layer(QConv2d, "stem", "input", 8, Window.square(3, 1, 1))
+    plan = ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *((128, 1),) * 5, (256, 2))
+    for index, (channels, stride) in enumerate((*plan, (256, 1))[:blocks], 1):
+        channels_in = net.tensors[x].shape.c
+        window = Window.square(3, stride, 1)
+        x = net.layer(QDepthwiseConv2d, f"dw{index}", x, channels_in, window)
+        x = net.layer(QConv2d, f"pw{index}", x, channels, Window.square(1))
+    return net.head(x)
