@@ -5,6 +5,7 @@ from pyocd.core.target import Target
 
 PRECISERR, IMPRECISERR, IBUSERR, STKERR, BFARVALID = 1 << 9, 1 << 10, 1 << 8, 1 << 12, 1 << 15
 UNDEFINSTR, INVSTATE, NOCP, UNALIGNED = 1 << 16, 1 << 17, 1 << 19, 1 << 24
+DIVBYZERO = 1 << 25
 FORCED = 1 << 30
 HARD_FAULT, BUS_FAULT, USAGE_FAULT = 3, 5, 6
 
@@ -84,6 +85,18 @@ def test_buffered_write_faults_imprecisely(bench, build_image):
     record = bench.read("fault_record", 12)
     assert record[1] == PRECISERR | BFARVALID
     assert record[3] == 0x60000000
+    assert record[10] == bench.symbol("culprit")
+
+
+def test_division_by_zero(bench, build_image):
+    divide = '__asm volatile("culprit: udiv r0, r0, %0" :: "r"(0) : "r0");'
+    bench.flash(build_image(image_of(divide)))
+    bench.run()
+    assert bench.read("fault_record") == [0]
+    bench.flash(build_image(image_of(divide, "REG(0xE000ED14) |= 1u << 4;")))
+    bench.run()
+    record = bench.read("fault_record", 12)
+    assert record[:3] == [HARD_FAULT, DIVBYZERO, FORCED]
     assert record[10] == bench.symbol("culprit")
 
 

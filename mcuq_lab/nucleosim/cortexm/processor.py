@@ -73,6 +73,7 @@ class Processor:
         self.reset_sticky = True
         registers = self.machine.registers
         self.machine.enable_fpu(False)
+        self.machine.trap_divisions(False)
         registers.write(reg.CONTROL_BYTES, 0)
         registers.write(reg.XPSR, 1 << 24)
         for number in range(13):
@@ -283,5 +284,6 @@ def _fault_of(stop: Stop) -> Fault:
         StopKind.NO_FPU: faults.NOCP,
         StopKind.ARM_STATE: faults.INVSTATE,
         StopKind.UNALIGNED: faults.UNALIGNED,
+        StopKind.DIVIDE_BY_ZERO: faults.DIVBYZERO,
     }
     return Fault(faults.USAGE_FAULT, usage.get(kind, faults.UNDEFINSTR))

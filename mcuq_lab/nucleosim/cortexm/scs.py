@@ -5,6 +5,7 @@ from __future__ import annotations
 from mcuq_lab.nucleosim.chip import Core
 from mcuq_lab.nucleosim.cortexm import faults
 from mcuq_lab.nucleosim.cortexm.processor import Processor
+from mcuq_lab.nucleosim.engine import registers as reg
 
 _ICTR = 0x004
 _ACTLR = 0x008
@@ -44,13 +45,14 @@ _FEATURES = {
     0xF44: 0x11000011,  # MVFR1
 }
 
+_DIV_0_TRP = 1 << 4
 _DEBUG_KEY = 0xA05F
 _C_DEBUGEN, _C_HALT, _C_STEP, _C_MASKINTS = 1, 2, 4, 8
 _S_REGRDY, _S_HALT, _S_SLEEP, _S_LOCKUP = 1 << 16, 1 << 17, 1 << 18, 1 << 19
 _S_RETIRE_ST, _S_RESET_ST = 1 << 24, 1 << 25
 
 _VECTOR_KEY = 0x05FA
-_SYSRESETREQ, _VECTRESET = 4, 1
+_SYSRESETREQ, _VECTCLRACTIVE, _VECTRESET = 4, 2, 1
 
 
 class SystemControlSpace:
@@ -73,7 +75,7 @@ class SystemControlSpace:
         """Value of a register; some answer the debugger in another way than the core."""
         processor = self._processor
         if offset == _DHCSR:
-            return self._read_dhcsr() if debugger else 0
+            return self._read_dhcsr() if debugger else int(processor.debug_enabled)
         if offset == _DCRDR:
             return self._dcrdr
         if offset in _FEATURES:
@@ -110,8 +112,8 @@ class SystemControlSpace:
         elif offset == _DCRDR:
             self._dcrdr = value
         elif offset == _AIRCR:
-            if value >> 16 == _VECTOR_KEY and value & (_SYSRESETREQ | _VECTRESET):
-                self._request_reset(debugger)
+            if value >> 16 == _VECTOR_KEY:
+                self._write_aircr(value, debugger)
         elif offset == _ICSR:
             self._write_icsr(value)
         elif offset == _VTOR:
@@ -120,6 +122,7 @@ class SystemControlSpace:
             processor.actlr = value
         elif offset == _CCR:
             processor.ccr = value
+            processor.machine.trap_divisions(bool(value & _DIV_0_TRP))
         elif _SHPR1 <= offset < _SHCSR:
             self._write_priorities(offset, value)
         elif offset == _SHCSR:
@@ -185,14 +188,19 @@ class SystemControlSpace:
             self._dcrdr = registers.read(number)
             return
         registers.write(number, self._dcrdr)
-        if number == 15:
+        if number == reg.PC:
             processor.locked_up = False
             processor.machine.forget_pipeline()
+        elif number == reg.XPSR and not self._dcrdr & 0x1FF:
+            processor.active.clear()
 
-    def _request_reset(self, debugger: bool) -> None:
-        self._processor.reset_requested = True
-        if not debugger:
-            self._processor.machine.stop_soon()
+    def _write_aircr(self, value: int, debugger: bool) -> None:
+        if value & (_SYSRESETREQ | _VECTRESET):
+            self._processor.reset_requested = True
+            if not debugger:
+                self._processor.machine.stop_soon()
+        elif value & _VECTCLRACTIVE and debugger:
+            self._processor.active.clear()
 
     # System handlers
 

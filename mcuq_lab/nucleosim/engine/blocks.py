@@ -13,6 +13,8 @@ from mcuq_lab.nucleosim.engine.hooks import hash_slot
 from mcuq_lab.nucleosim.engine.thumb import instruction_count
 from mcuq_lab.nucleosim.timing import BlockCost, TimingModel
 
+_PAGE_BYTES = 1024
+
 
 class BlockTable:
     """Costs of blocks by (address, entry state), in arrays at fixed addresses."""
@@ -25,8 +27,8 @@ class BlockTable:
         self._count = 0
         self._memo: dict[tuple[int, bytes, int], BlockCost] = {}
         self._checks: dict[bytes, EntryChecks] = {}
-        self.code_of_blocks: dict[int, bytes] = {}
-        """Code of each block that has a row, by address."""
+        self._code: dict[int, bytes] = {}
+        self._pages: set[int] = set()
 
     @property
     def rows_address(self) -> int:
@@ -48,7 +50,8 @@ class BlockTable:
         if self._count:
             self._hash[:] = layout.NO_ROW
             self._count = 0
-            self.code_of_blocks.clear()
+            self._code.clear()
+            self._pages.clear()
 
     def cost(self, address: int, code: bytes, state: int) -> BlockCost:
         """Cost of `code` from the timing model, memoised."""
@@ -96,8 +99,22 @@ class BlockTable:
         while self._hash[slot] != layout.NO_ROW:
             slot = (slot + 1) & (layout.HASH_SLOTS - 1)
         self._hash[slot] = row
-        self.code_of_blocks[address] = code
+        self._code[address] = code
+        self._pages.update(range(address // _PAGE_BYTES, (address + size - 1) // _PAGE_BYTES + 1))
         return row
+
+    def has_code_in(self, start: int, end: int) -> bool:
+        """Whether a block may lie in a range of addresses [start, end)."""
+        first, last = start // _PAGE_BYTES, (end - 1) // _PAGE_BYTES
+        if last - first > len(self._pages):
+            return any(first <= page <= last for page in self._pages)
+        return any(page in self._pages for page in range(first, last + 1))
+
+    def is_stale(self) -> bool:
+        """Whether the code of a block is not in memory any more."""
+        return any(
+            self._read_code(address, len(code)) != code for address, code in self._code.items()
+        )
 
     def block_of(self, row: int) -> tuple[int, int, int]:
         """(address, size, entry state) of a row."""

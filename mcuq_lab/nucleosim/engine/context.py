@@ -16,6 +16,7 @@ EMU_STOP = 11  # address of uc_emu_stop
 REG_READ = 12  # address of uc_reg_read
 RESOLVE = 13  # address of the Python function that costs a block
 MUTED = 14  # when 1 the block hook does nothing (single steps are counted in Python)
+DIVIDE_TRAPS = 15  # 1 if a division by zero stops (CCR.DIV_0_TRP)
 
 SIZE = 16
 
@@ -27,6 +28,7 @@ STOP_RESOLVE = 2  # Python wants the hooks of a new block in place before it run
 STOP_BREAKPOINT = 3  # a hardware breakpoint
 STOP_UNALIGNED = 4  # a multiple-word access at an address that is not a multiple of 4
 STOP_NO_FPU = 5  # a floating-point instruction while the FPU is off
+STOP_DIVIDE_BY_ZERO = 7
 STOP_SUSPECT = 6  # a block was entered with a base register that may make an access unaligned
 
 # One row for each (block address, entry state).

@@ -12,6 +12,7 @@ from unicorn.arm_const import UC_ARM_REG_XPSR
 
 from mcuq_lab.nucleosim.engine.context import (
     CYCLES,
+    DIVIDE_TRAPS,
     EMU_STOP,
     HASH_ADDRESS,
     HASH_SLOTS,
@@ -44,6 +45,7 @@ from mcuq_lab.nucleosim.engine.context import (
     STOP,
     STOP_ADDRESS,
     STOP_BREAKPOINT,
+    STOP_DIVIDE_BY_ZERO,
     STOP_LIMIT,
     STOP_NO_FPU,
     STOP_SUSPECT,
@@ -207,9 +209,11 @@ def instruction_hook(engine, address, size, user_data):
     if kind == GUARD_DIVIDE:
         dividend = read_register(context[REG_READ], engine, guard[2])
         divisor = read_register(context[REG_READ], engine, guard[3])
-        context[CYCLES] += _extra_divide_cycles(dividend, divisor, guard[4] != 0)
-        return
-    if kind == GUARD_ALIGNED_BASE:
+        if divisor != 0 or context[DIVIDE_TRAPS] == 0:
+            context[CYCLES] += _extra_divide_cycles(dividend, divisor, guard[4] != 0)
+            return
+        context[STOP] = STOP_DIVIDE_BY_ZERO
+    elif kind == GUARD_ALIGNED_BASE:
         if read_register(context[REG_READ], engine, guard[2]) & 3 == 0:
             return
         context[STOP] = STOP_UNALIGNED

@@ -36,10 +36,13 @@ _HOOK_STOPS = {
     layout.STOP_BREAKPOINT: StopKind.BREAKPOINT,
     layout.STOP_UNALIGNED: StopKind.UNALIGNED,
     layout.STOP_NO_FPU: StopKind.NO_FPU,
+    layout.STOP_DIVIDE_BY_ZERO: StopKind.DIVIDE_BY_ZERO,
 }
 
 _NO_CHECKS = EntryChecks((), all_known=True, kept=True)
 _CHECK_EACH_ACCESS = EntryChecks((), all_known=False, kept=False)
+
+_YIELD = b"\x10\xbf"
 
 # An address that no instruction has, so that only hooks end a run.
 _NOWHERE = 0xFFFFFFFF
@@ -180,19 +183,19 @@ class Machine:
             self._guards.fpu_enabled = self._fpu_wanted
             self._forget_translations()
 
+    def trap_divisions(self, enabled: bool) -> None:
+        """Stop before a division by zero, or let it give 0."""
+        self._context[layout.DIVIDE_TRAPS] = int(enabled)
+
     def code_changed(self, start: int, end: int) -> None:
         """Memory in [start, end) was written from outside: forget what was made of its code."""
-        for address, code in self._blocks.code_of_blocks.items():
-            if address < end and start < address + len(code):
-                self._forget_translations()
-                return
+        if self._blocks.has_code_in(start, end):
+            self._forget_translations()
 
     def check_code(self) -> None:
         """Forget costs of code that a program has overwritten (code that it copies to RAM)."""
-        for address, code in self._blocks.code_of_blocks.items():
-            if self._read_code(address, len(code)) != code:
-                self._forget_translations()
-                return
+        if self._blocks.is_stale():
+            self._forget_translations()
 
     def _forget_translations(self) -> None:
         self._blocks.clear()
@@ -230,8 +233,9 @@ class Machine:
             return Stop(_HOOK_STOPS[int(context[layout.STOP])], int(context[layout.STOP_ADDRESS]))
         if count or context[layout.STOP] in (layout.STOP_RESOLVE, layout.STOP_SUSPECT):
             return Stop(StopKind.LIMIT)
-        # Unicorn comes back without a word from an instruction that waits.
-        return Stop(StopKind.WAIT)
+        # Unicorn comes back without a word from WFI, WFE and YIELD; the last does not wait.
+        waits = self._read_code(self.registers.pc - 2, 2) != _YIELD
+        return Stop(StopKind.WAIT if waits else StopKind.LIMIT)
 
     def _settle(self) -> None:
         """Count the part of the current block that has run, up to the program counter."""

@@ -23,6 +23,8 @@ class StopKind(Enum):
     """An undefined instruction."""
     ARM_STATE = auto()
     """A branch left Thumb state."""
+    DIVIDE_BY_ZERO = auto()
+    """A division by zero while these trap."""
     NO_FPU = auto()
     """A floating-point instruction while the FPU is off."""
     UNALIGNED = auto()
