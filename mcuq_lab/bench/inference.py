@@ -26,14 +26,15 @@ class _Portion:
 
 
 def infer(
-    target: SoCTarget, firmware: Firmware, inputs: np.ndarray, timeout_s: float
+    target: SoCTarget, firmware: Firmware, inputs: np.ndarray, profile: bool, timeout_s: float
 ) -> tuple[RunOutput, int]:
-    """Runs the network on all inputs and, once more on the first one, layer by layer.
+    """Runs the network on all inputs and, to profile it, once more on the first, layer by layer.
 
     Args:
         target: halted at the reset vector of `firmware`.
         firmware: the image in flash.
         inputs: uint8 of shape (N >= 1, input bytes).
+        profile: whether to profile.
         timeout_s: wall time after which one inference counts as hanging.
 
     Returns:
@@ -49,22 +50,26 @@ def infer(
     for start in range(1, len(inputs), room):
         some = inputs[start : start + room]
         portions.append(_run(target, firmware, Command.RUN, some, timeout_s))
-    profile = _run(target, firmware, Command.PROFILE, inputs[:1], timeout_s)
-    if not np.array_equal(profile.outputs, portions[0].outputs):
-        raise NumericsError(
-            "The board gave two outputs for one input: the network reads memory that it has not "
-            "written. Run it on the host under the sanitizers."
-        )
-    replies = [portion.reply for portion in (*portions, profile)]
+    layer_cycles: tuple[int, ...] = ()
+    replies = [portion.reply for portion in portions]
+    if profile:
+        again = _run(target, firmware, Command.PROFILE, inputs[:1], timeout_s)
+        if not np.array_equal(again.outputs, portions[0].outputs):
+            raise NumericsError(
+                "The board gave two outputs for one input: the network reads memory that it has "
+                "not written. Run it on the host under the sanitizers."
+            )
+        layer_cycles = tuple(int(count) for count in again.cycles)
+        replies.append(again.reply)
     output = RunOutput(
         outputs=np.concatenate([portion.outputs for portion in portions]),
         cycles=np.concatenate([portion.cycles for portion in portions]),
-        layer_cycles=tuple(int(count) for count in profile.cycles),
+        layer_cycles=layer_cycles,
         arena_touched_bytes=max(reply.arena_touched_bytes for reply in replies),
         stack_bytes=max(reply.stack_bytes for reply in replies),
     )
     _check_arena(firmware, output.arena_touched_bytes)
-    return output, profile.reply.overhead_cycles
+    return output, replies[0].overhead_cycles
 
 
 def _free_bytes(firmware: Firmware) -> int:

@@ -61,7 +61,8 @@ def compile_objects(
         twice = sorted({name for name in names if names.count(name) > 1})
         raise BuildError(f"Several source files are called {', '.join(twice)}; names must differ.")
     units = [file for file in files if file.name.endswith(_COMPILED_SUFFIXES)]
-    keys = [_object_key(toolchain, unit, by_name, arguments) for unit in units]
+    includes = _includes(files)
+    keys = [_object_key(toolchain, unit, by_name, includes, arguments) for unit in units]
     found = [cache.find(key) for key in keys]
     missing = [index for index, path in enumerate(found) if path is None]
     if missing:
@@ -90,34 +91,48 @@ def _object_key(
     toolchain: Toolchain,
     unit: SourceFile,
     by_name: dict[str, SourceFile],
+    includes: dict[str, frozenset[str]],
     arguments: Sequence[str],
 ) -> str:
     parts = ["object", toolchain.banner, toolchain.machine, *arguments]
-    for name in (unit.name, *_included(unit, by_name)):
+    for name in (unit.name, *_reached(unit.name, includes)):
         parts += [name, by_name[name].text]
     return content_key(*parts)
 
 
-def _included(unit: SourceFile, by_name: dict[str, SourceFile]) -> tuple[str, ...]:
-    """Names of all headers that `unit` may reach, sorted.
+def _includes(files: Sequence[SourceFile]) -> dict[str, frozenset[str]]:
+    """For each file, the names of all files that it may include itself.
 
     A superset of what the preprocessor reads: it looks into dead #if branches too, and takes every
-    header whose name ends like the included one. An include by macro counts as all headers.
+    file whose last component is the included one's. An include by macro counts as all files.
     """
-    reached: set[str] = set()
-    waiting = [unit]
-    while waiting:
-        for match in _INCLUDE.finditer(waiting.pop().text):
+    by_last: dict[str, list[str]] = {}
+    for file in files:
+        by_last.setdefault(_last(file.name), []).append(file.name)
+    everything = [file.name for file in files]
+    includes = {}
+    for file in files:
+        found: set[str] = set()
+        for match in _INCLUDE.finditer(file.text):
             wanted = _INCLUDED_NAME.match(match.group(1))
-            for name, file in by_name.items():
-                if name not in reached and (wanted is None or _same_tail(name, wanted.group(1))):
-                    reached.add(name)
-                    waiting.append(file)
-    return tuple(sorted(reached - {unit.name}))
+            found.update(by_last.get(_last(wanted.group(1)), []) if wanted else everything)
+        includes[file.name] = frozenset(found)
+    return includes
 
 
-def _same_tail(name: str, included: str) -> bool:
-    return PurePosixPath(name).name == PurePosixPath(included).name
+def _reached(name: str, includes: dict[str, frozenset[str]]) -> list[str]:
+    """Names of all headers that the file reaches, directly or through others; sorted."""
+    reached: set[str] = set()
+    waiting = [name]
+    while waiting:
+        new = includes[waiting.pop()] - reached
+        reached |= new
+        waiting += new
+    return sorted(reached - {name})
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _header_directories(files: Sequence[SourceFile]) -> list[str]:

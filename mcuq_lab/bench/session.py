@@ -146,9 +146,14 @@ class BoardSession:
         return report
 
     def run(
-        self, firmware: Firmware, inputs: np.ndarray, *, inference_timeout_s: float = 30.0
+        self,
+        firmware: Firmware,
+        inputs: np.ndarray,
+        *,
+        profile: bool = True,
+        inference_timeout_s: float = 30.0,
     ) -> RunOutput:
-        """Flashes if needed, runs the network on all inputs, and profiles its layers once.
+        """Flashes if needed, runs the network on all inputs, and profiles its layers.
 
         A cycle count covers one call of `mcuq_invoke` whose input and output lie in their arena
         slots, less the cost of timing nothing. `last` tells seconds and erase cycles.
@@ -156,6 +161,9 @@ class BoardSession:
         Args:
             firmware: built for this board.
             inputs: uint8 of shape (N >= 1, input bytes), as stored in memory.
+            profile: run the first input once more, layer by layer, with other paint. Without that,
+                `layer_cycles` is empty, and with a single input a byte that happens to be written
+                with the paint's value does not count as touched.
             inference_timeout_s: wall time after which an inference counts as hanging.
 
         Raises:
@@ -170,7 +178,7 @@ class BoardSession:
         flashed = time.perf_counter()
         with probe_errors(f"run on the {self.board.name}"):
             reset_and_halt(self._target, self.clock)
-            output, overhead = infer(self._target, firmware, inputs, inference_timeout_s)
+            output, overhead = infer(self._target, firmware, inputs, profile, inference_timeout_s)
         self.last = RunReport(flash, flashed - started, time.perf_counter() - flashed, overhead)
         return output
 

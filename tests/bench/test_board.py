@@ -233,6 +233,43 @@ def test_a_transfer_fault_is_reported_and_survived(session, tiny, inject):
     runs_well(session, tiny)
 
 
+@pytest.mark.parametrize("after", [10, 60, 90, 120])
+def test_a_transfer_fault_while_flashing_is_reported_and_survived(session, tiny, inject, after):
+    session.run(build(with_add(tiny, '    __asm volatile("nop");'), BOARD), tiny.inputs)
+    inject(transfer_fault_after=after, transfer_fault_count=20)
+    with pytest.raises(BoardError, match="Could not flash the NUCLEO-F412ZG") as error:
+        runs_well(session, tiny)
+    assert error.value.status == "probe_error"
+    inject()
+    runs_well(session, tiny)
+
+
+def test_an_unplugged_probe_is_reported_and_a_new_session_works(tiny):
+    uid = UID + "-unplugged"
+    firmware = build(tiny.sources, BOARD)
+    board = nucleosim.simulated_board(uid)
+    with open_board(BOARD, probe_uid=uid) as session:
+        session.run(firmware, tiny.inputs)
+        board.inject(Faults(unplugged=True))
+        with pytest.raises(BoardError, match="Could not run on") as error:
+            session.run(firmware, tiny.inputs)
+    assert error.value.status == "probe_error"
+    with pytest.raises(BoardError, match="does not answer"), open_board(BOARD, probe_uid=uid):
+        pass
+    board.inject(Faults())
+    with open_board(BOARD, probe_uid=uid) as session:
+        runs_well(session, tiny)
+    nucleosim.discard_board(uid)
+
+
+def test_without_a_profile_there_are_no_layer_cycles(session, tiny):
+    whole = runs_well(session, tiny)
+    output = session.run(build(tiny.sources, BOARD), tiny.inputs[:1], profile=False)
+    assert output.layer_cycles == ()
+    assert output.cycles.tolist() == whole.cycles.tolist()[:1]
+    assert output.stack_bytes == whole.stack_bytes
+
+
 def test_inputs_of_a_wrong_size_are_refused(session, tiny):
     with pytest.raises(NumericsError, match="One input has 12 bytes, the network takes 24"):
         session.run(build(tiny.sources, BOARD), np.zeros((1, 12), np.uint8))
