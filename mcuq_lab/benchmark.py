@@ -12,10 +12,11 @@ from mcuq_lab.board import Board
 from mcuq_lab.engines import Engine
 from mcuq_lab.layer_grammar import layer_network
 from mcuq_lab.measurement import Measurement
-from mcuq_lab.pipeline import measure_network
+from mcuq_lab.models import ZOO, find_dataset, find_network
+from mcuq_lab.pipeline import CALIBRATION_IMAGES, measure_network
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import QuantGraph
-from mcuq_lab.quantize import random_inputs
+from mcuq_lab.quantize import calibrate, quantize, quantize_input, random_inputs
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 LAYERS = (
@@ -33,6 +34,7 @@ LAYERS = (
     "dw_12x64",
     "fc_64_10",
 )
+MODELS = tuple(ZOO)
 POLICIES = ("w8a8", "w4a8", "w8a4", "w4a4", "w3a3", "w2a2")
 INPUTS = 3
 """Inputs for each row: one random, one of zeros, one of the largest value."""
@@ -140,3 +142,59 @@ void mcuq_invoke(const uint8_t *input, uint8_t *output)
         scratch_bytes=0,
     )
     return build(empty, board).sizes.flash_total_bytes
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One network, at one uniform policy, on one engine."""
+
+    model: str
+    policy: str
+    engine: str
+    board: str
+    simulated: bool
+    cycles: int
+    sram_peak_bytes: int
+    flash_total_bytes: int
+    bit_exact: bool
+    note: str
+
+
+def bench_models(
+    session: BoardSession,
+    models: Sequence[str],
+    policies: Sequence[str],
+    engines: Sequence[Engine],
+    data: str,
+) -> Iterator[ModelRow]:
+    """A row for each network, policy and engine that supports it; networks as trained on `data`.
+
+    Raises:
+        ConfigError: a model, policy or data set that does not exist.
+        McuqError: what a stage of the line raises.
+    """
+    dataset = find_dataset(data)
+    for model in models:
+        network = find_network(model, dataset.name)
+        graph = network.graph
+        tables = calibrate(graph, dataset.train_images[:CALIBRATION_IMAGES])
+        for policy, engine in product(policies, engines):
+            chosen = Policy.parse(policy, len(graph.layers))
+            if not engine.supports(str(chosen)):
+                continue
+            quantized = quantize(graph, chosen, tables)
+            images = dataset.test_images[:INPUTS]
+            inputs = quantize_input(images, quantized.input, graph.input.low, graph.input.high)
+            measurement = measure_network(quantized, engine, session, inputs, data=dataset.name)
+            yield ModelRow(
+                model=model,
+                policy=str(chosen),
+                engine=engine.name,
+                board=measurement.bench.board,
+                simulated=measurement.bench.simulated,
+                cycles=measurement.cycles,
+                sram_peak_bytes=measurement.sram_peak_bytes,
+                flash_total_bytes=measurement.sizes.flash_total_bytes,
+                bit_exact=measurement.bit_exact,
+                note=measurement.note,
+            )

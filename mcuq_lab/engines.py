@@ -11,7 +11,7 @@ from mcuq_lab.baselines import cmsis_nn
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.liteengine import generate as generate_liteengine
 from mcuq_lab.quantgraph import QuantGraph
-from mcuq_lab.quantize import run_reference
+from mcuq_lab.quantize import run_integers, run_reference
 from mcuq_lab.sources import Sources
 
 
@@ -26,6 +26,7 @@ class Engine:
         generate: QuantGraph -> Sources.
         reference: (QuantGraph, inputs uint8 (N, h, w, c)) -> outputs uint8 (N, h, w, c): the very
             integers that the engine's C must give.
+        run: the same integers as `reference`, quickly for thousands of inputs.
     """
 
     name: str
@@ -33,6 +34,21 @@ class Engine:
     policies: tuple[str, ...]
     generate: Callable[[QuantGraph], Sources]
     reference: Callable[[QuantGraph, np.ndarray], np.ndarray]
+    run: Callable[[QuantGraph, np.ndarray], np.ndarray]
+
+    def accuracy(
+        self, network: QuantGraph, inputs: np.ndarray, labels: np.ndarray, batch: int = 250
+    ) -> float:
+        """Share of quantized inputs (N, h, w, c) whose largest output is their label's.
+
+        Of equal outputs the first one counts, as on the board.
+        """
+        right = 0
+        for start in range(0, len(inputs), batch):
+            outputs = self.run(network, inputs[start : start + batch])
+            chosen = outputs.reshape(len(outputs), -1).argmax(1)
+            right += int((chosen == labels[start : start + batch]).sum())
+        return right / len(inputs)
 
     def supports(self, policy: str) -> bool:
         """Whether a policy, as text, is one that this engine can run."""
@@ -42,12 +58,13 @@ class Engine:
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("liteengine", "LiteEngine", (), generate_liteengine, run_reference),
+        Engine("liteengine", "LiteEngine", (), generate_liteengine, run_reference, run_integers),
         Engine(
             cmsis_nn.ENGINE_NAME,
             "CMSIS-NN (re-implementation)",
             ("w8a8",),
             cmsis_nn.generate,
+            cmsis_nn.run_reference,
             cmsis_nn.run_reference,
         ),
     )

@@ -22,7 +22,7 @@ from mcuq_lab.quantize import calibrate, quantize, quantize_input
 from mcuq_lab.sources import Sources
 from mcuq_lab.storage import pack_batch, unpack_batch
 
-CALIBRATION_IMAGES = 256
+CALIBRATION_IMAGES = 512
 SIGN_BIT = 0x80
 
 
@@ -36,7 +36,7 @@ def measure(
         policy: widths of each of its layers.
         engine: what generates the C.
         board: where it runs; a real one if its probe is there, else the simulated one.
-        images: uint8 NHWC; all (256 do) calibrate, the first two run on the board.
+        images: uint8 NHWC; all (some hundred do) calibrate, the first two run on the board.
 
     Raises:
         McuqError: the stage that fails says why.

@@ -2,6 +2,7 @@
 
 from mcuq_lab.models.data import DATASETS, Dataset, load_dataset
 from mcuq_lab.models.importer import import_module
+from mcuq_lab.models.lookup import Network, find_dataset, find_network
 from mcuq_lab.models.trained import (
     Provenance,
     load_graph,
@@ -16,10 +17,13 @@ __all__ = [
     "DATASETS",
     "ZOO",
     "Dataset",
+    "Network",
     "Provenance",
     "TrainingConfig",
     "accuracy",
     "build_model",
+    "find_dataset",
+    "find_network",
     "import_module",
     "load_dataset",
     "load_graph",

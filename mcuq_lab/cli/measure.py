@@ -1,0 +1,126 @@
+"""`mcuq measure`: one network at one policy, on the board."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcuq_lab.bench import open_board
+from mcuq_lab.board import load_board
+from mcuq_lab.cli import options
+from mcuq_lab.cli.output import command, emit, new_app, say, stdout_is_stderr
+from mcuq_lab.cli.prepare import PolicyText, prepare
+from mcuq_lab.engines import ENGINES, engine_named
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.measurement import Measurement
+from mcuq_lab.pipeline import measure_network
+
+BOARD_INPUTS = 3
+
+app = new_app()
+
+
+@app.command()
+@command
+def measure(
+    model: options.Model = options.MODEL,
+    policy: PolicyText = "w4a4",
+    engine: Annotated[str, typer.Option(help=f"One of {', '.join(ENGINES)}.")] = "liteengine",
+    board: options.BoardId = options.BOARD,
+    data: options.Data = options.DATA,
+    n_images: Annotated[int, typer.Option(help="Test images that score the accuracy.")] = 1000,
+    probe: options.Probe = None,
+    simulated: options.Simulated = False,
+    clock: options.ClockName = "reset",
+    as_json: options.Json = False,
+) -> None:
+    """Quantizes a network, generates, builds, flashes and runs it; prints cycles, bytes, accuracy.
+
+    The accuracy is that of post-training quantization, without any SGD.
+    """
+    with stdout_is_stderr():
+        chosen = engine_named(engine)
+        described = load_board(board)
+        prepared = prepare(model, data, policy)
+        if not chosen.supports(str(prepared.quantized.policy)):
+            raise ConfigError(
+                f"{chosen.label} runs {', '.join(chosen.policies)}, not "
+                f"'{prepared.quantized.policy}'; choose one of these with --policy."
+            )
+        dataset = prepared.dataset
+        with open_board(described, probe, simulated or None, clock) as session:
+            say(f"{described.name}: {'simulated' if session.simulated else 'real'} board")
+            measurement = measure_network(
+                prepared.quantized,
+                chosen,
+                session,
+                prepared.inputs(dataset.test_images[:BOARD_INPUTS]),
+                data=dataset.name,
+            )
+        accuracy, n_scored = None, 0
+        if prepared.network.test_accuracy is not None:
+            images = dataset.test_images[:n_images]
+            labels = dataset.test_labels[:n_images]
+            accuracy = chosen.accuracy(prepared.quantized, prepared.inputs(images), labels)
+            n_scored = len(images)
+    document = describe(measurement) | {
+        "accuracy": accuracy,
+        "n_images": n_scored,
+        "note": "; ".join(filter(None, (measurement.note, prepared.network.note))),
+    }
+    if as_json:
+        emit(document, True)
+        return
+    layers = document.pop("layers")
+    document["seconds"] = ", ".join(f"{k} {v:.2f}" for k, v in document["seconds"].items())
+    emit([{"": key, "value": value} for key, value in document.items()], False)
+    emit(layers, False)
+
+
+def describe(measurement: Measurement) -> dict:
+    """A measurement as plain values, as `mcuq measure --json` prints it."""
+    bench, sizes, run = measurement.bench, measurement.sizes, measurement.run
+    return {
+        "model": measurement.model,
+        "data": measurement.data,
+        "policy": measurement.policy,
+        "engine": measurement.engine,
+        "board": bench.board,
+        "simulated": bench.simulated,
+        "probe_uid": bench.probe_uid,
+        "cycles_min": int(run.cycles.min()),
+        "cycles_median": measurement.cycles,
+        "cycles_max": int(run.cycles.max()),
+        "latency_ms": 1e3 * measurement.latency_s,
+        "sysclk_hz": bench.sysclk_hz,
+        "flash_wait_states": bench.flash_wait_states,
+        "sram_static_bytes": sizes.sram_static_bytes,
+        "sram_arena_bytes": sizes.sram_arena_bytes,
+        "sram_arena_touched_bytes": run.arena_touched_bytes,
+        "sram_scratch_bytes": measurement.scratch_bytes,
+        "sram_stack_bytes": run.stack_bytes,
+        "sram_peak_bytes": measurement.sram_peak_bytes,
+        "flash_code_bytes": sizes.flash_code_bytes,
+        "flash_weights_bytes": sizes.flash_weights_bytes,
+        "flash_total_bytes": sizes.flash_total_bytes,
+        "bit_exact": measurement.bit_exact,
+        "layers": [
+            {
+                "name": layer.name,
+                "op": layer.op,
+                "policy": layer.policy,
+                "kernel": layer.kernel,
+                "packing": layer.packing,
+                "macs": layer.macs,
+                "cycles": int(cycles),
+                "macs_per_cycle": layer.macs / cycles if cycles else 0.0,
+                "weights_bytes": layer.weights_bytes,
+            }
+            for layer, cycles in zip(measurement.layers, run.layer_cycles, strict=True)
+        ],
+        "seconds": dict(measurement.seconds),
+        "compiler": bench.compiler,
+        "flags": bench.flags,
+        "timing_model": bench.timing_model,
+    }

@@ -1,0 +1,28 @@
+"""Options that several commands share, each defined once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mcuq_lab.board import DEFAULT_BOARD
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
+Model = Annotated[str, typer.Option("--model", help="Network of the zoo.")]
+Data = Annotated[
+    str, typer.Option("--data", help="digits, cifar10, or a folder with CIFAR-10 files.")
+]
+BoardId = Annotated[str, typer.Option("--board", help="Id of the board (see `mcuq boards`).")]
+Probe = Annotated[
+    str | None, typer.Option("--probe", help="Unique id of the probe, or a unique part of it.")
+]
+Simulated = Annotated[
+    bool, typer.Option("--simulated", help="Use the simulated board even if a real one is there.")
+]
+ClockName = Annotated[str, typer.Option("--clock", help="Clock option of the board: reset, max.")]
+Seed = Annotated[int, typer.Option("--seed", help="Decides everything that is drawn.")]
+
+BOARD = DEFAULT_BOARD
+MODEL = "resnet8"
+DATA = "digits"

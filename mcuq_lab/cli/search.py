@@ -1,0 +1,88 @@
+"""`mcuq search`: a bit-width search, from its start or from where it was interrupted."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcuq_lab.cli import options
+from mcuq_lab.cli.output import command, emit, new_app, say, stdout_is_stderr
+from mcuq_lab.report import front_of
+from mcuq_lab.results import RUNS_DIR
+from mcuq_lab.rlquant import METHODS, LowerLevelConfig, SearchConfig, new_run, run_search
+
+app = new_app()
+
+
+@app.command()
+@command
+def search(
+    model: options.Model = options.MODEL,
+    board: options.BoardId = options.BOARD,
+    method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "rlquant",
+    evaluations: Annotated[int, typer.Option(help="Policies measured on the board.")] = 100,
+    data: options.Data = options.DATA,
+    budget_sram_bytes: Annotated[int | None, typer.Option(help="Hard limit of peak SRAM.")] = None,
+    budget_flash_bytes: Annotated[int | None, typer.Option(help="Hard limit of flash.")] = None,
+    budget_latency_ms: Annotated[float | None, typer.Option(help="Hard limit of latency.")] = None,
+    lower_level: Annotated[
+        str, typer.Option(help="SGD below each policy: none, steps, weights_and_steps.")
+    ] = "steps",
+    batches: Annotated[int, typer.Option(help="Mini-batches of that SGD.")] = 20,
+    probe: options.Probe = None,
+    simulated: options.Simulated = False,
+    clock: options.ClockName = "reset",
+    seed: options.Seed = 0,
+    resume: Annotated[
+        str | None, typer.Option(help="Go on with this run (its id, or its directory).")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Searches bit-width policies; every policy is generated, built, flashed and measured.
+
+    Interrupt at any time, and go on later with --resume.
+    """
+    with stdout_is_stderr():
+        if resume is None:
+            config = SearchConfig(
+                model=model,
+                data=data,
+                board=board,
+                clock=clock,
+                probe=probe or "",
+                simulated=simulated,
+                method=method,
+                evaluations=evaluations,
+                seed=seed,
+                budget_sram_bytes=budget_sram_bytes,
+                budget_flash_bytes=budget_flash_bytes,
+                budget_latency_ms=budget_latency_ms,
+                lower_level=LowerLevelConfig(mode=lower_level, batches=batches),
+            )
+            run_dir = new_run(config, command=shlex.join(["mcuq", *sys.argv[1:]]))
+        else:
+            run_dir = find_run(resume)
+        say(f"run {run_dir.name} (interrupt at will; go on with --resume {run_dir.name})")
+        progress = run_search(run_dir)
+        front = front_of(run_dir)
+    document = {
+        "run": str(run_dir),
+        "evaluations": progress.evaluations,
+        "front": front.to_dict("records"),
+        "hypervolume": progress.hypervolume,
+    }
+    if as_json:
+        emit(document, True)
+    else:
+        emit(document["front"], False)
+        say(f"hypervolume {progress.hypervolume:.4f}; figures: mcuq report {run_dir.name}")
+
+
+def find_run(text: str) -> Path:
+    """A run by its directory, or by its id under results/runs."""
+    path = Path(text)
+    return path if path.is_dir() else RUNS_DIR / text
