@@ -40,14 +40,23 @@ class _Network:
         self.tensors[name] = QTensor(name, shape, bits, span / ((1 << bits) - 1), 0)
         return self.tensors[name]
 
-    def layer(self, kind, name: str, source: str, oc: int, window: Window | None = None) -> str:
-        x, w_bits = self.tensors[source], self.draw()
+    def layer(
+        self,
+        kind,
+        name: str,
+        source: str,
+        oc: int,
+        window: Window | None = None,
+        w_bits: int | None = None,
+        out_bits: int | None = None,
+    ) -> str:
+        x, w_bits = self.tensors[source], w_bits or self.draw()
         depth = 1 if kind is QDepthwiseConv2d else x.shape.c
         kernel = (window.kernel_h, window.kernel_w) if window else ()
         half = 1 << (w_bits - 1)
         weight = self.rng.integers(-half, half, (oc, *kernel, depth)).astype(np.int8)
         size = window.output(x.shape.h, x.shape.w) if window else (1, 1)
-        y = self.tensor(name, Shape(*size, oc), 2.0 * np.sqrt(weight[0].size / 12.0))
+        y = self.tensor(name, Shape(*size, oc), 2.0 * np.sqrt(weight[0].size / 12.0), out_bits)
         scale = np.full(oc, 1.0 / half)
         mean = 0.5 * scale * weight.reshape(oc, -1).sum(1)
         bias = 0.5 * y.scale * y.qmax - mean
@@ -71,9 +80,29 @@ class _Network:
         self.tensors["flat"] = QTensor("flat", y.shape, y.bits, y.scale, y.zero_point)
         self.ops.append(QFlatten("flat", ("pool",), "flat"))
         self.layer(QFullyConnected, "fc", "flat", classes)
+        return self.finish("fc")
+
+    def finish(self, output: str) -> QuantGraph:
         layers = [op for op in self.ops if hasattr(op, "w_bits")]
         policy = Policy.of((op.w_bits, self.tensors[op.inputs[0]].bits) for op in layers)
-        return QuantGraph("net", policy, self.tensors, tuple(self.ops), "input", "fc")
+        return QuantGraph("net", policy, self.tensors, tuple(self.ops), "input", output)
+
+
+def chain(kind, pairs: list[tuple[int, int]], seed: int = 0) -> QuantGraph:
+    """Layers of one kind in a row, with these (w_bits, a_bits); odd shapes, padded windows."""
+    net = _Network(8, seed)
+    x, channels, window = "input", 5, Window(3, 3, 1, 1, 1, 1, 1, 1)
+    if kind is QFullyConnected:
+        net.tensor(x, Shape(1, 1, 71), 1.0, pairs[0][1])
+        channels, window = 70, None
+    else:
+        net.tensor(x, Shape(5, 4, channels), 1.0, pairs[0][1])
+    for index, (w_bits, _) in enumerate(pairs):
+        if kind is not QDepthwiseConv2d:
+            channels += (-1) ** index * (index % 3 + 1)
+        out_bits = pairs[index + 1][1] if index + 1 < len(pairs) else 8
+        x = net.layer(kind, f"layer{index}", x, channels, window, w_bits, out_bits)
+    return net.finish(x)
 
 
 def resnet8(bits: int | None = 8, seed: int = 0) -> QuantGraph:
