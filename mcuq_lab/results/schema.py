@@ -17,7 +17,7 @@ from mcuq_lab.measurement import STATUSES, Measurement
 
 SCHEMA_VERSION = 1
 
-PHASES = ("propose", "finetune", "accuracy", "generate", "build", "flash", "run")
+PHASES = ("propose", "finetune", "accuracy", "generate", "build", "flash", "run", "reference")
 
 
 @dataclass(frozen=True)

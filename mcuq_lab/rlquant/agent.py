@@ -1,37 +1,35 @@
-"""The RL agent of the upper level: PPO of Ray RLlib, conditioned on a preference.
+"""The RL agent of the upper level: PPO on imagined episodes, conditioned on a preference.
 
 One agent learns the whole front: each imagined episode draws a preference over (error, cycles,
 SRAM), and after training the agent proposes policies for preferences drawn anew.
-
-Ray starts in a thread of its own while the first policies are measured, and everything that touches
-it runs there: Ray ties the life of its processes to the thread that started them, so that they end
-with the search, even after kill -9.
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import random
+import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mcuq_lab.errors import ConfigError
 from mcuq_lab.rlquant.config import AgentConfig
-from mcuq_lab.rlquant.env import BitWidthEnv, Episodes, draw_preference
+from mcuq_lab.rlquant.env import Episodes, draw_preference
 from mcuq_lab.rlquant.proposers import Round
 from mcuq_lab.rlquant.space import N_WIDTHS
 
 if TYPE_CHECKING:
-    from ray.rllib.algorithms import Algorithm
+    from mcuq_lab.rlquant.ppo import Ppo
 
-_OBJECT_STORE_BYTES = 80 * 1024 * 1024
-"""Nearly the least that Ray takes: with local runners and learners nothing big goes through it."""
+log = logging.getLogger("mcuq.rlquant")
 
 
 class Agent:
     """A proposer that learns on imagined episodes.
+
+    RLlib is imported in the background while the first policies are measured.
 
     Args:
         config: size and pace of the training.
@@ -43,138 +41,63 @@ class Agent:
 
     def __init__(self, config: AgentConfig, n_layers: int, seed: int) -> None:
         self._config, self._n_layers, self._seed = config, n_layers, seed
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ray")
-        self._algorithm: Future[Algorithm] = self._thread.submit(self._build)
-        self.mean_return = float("nan")
-        """Mean return of the last batch of imagined episodes."""
+        self._importer = ThreadPoolExecutor(1, thread_name_prefix="import-rllib")
+        self._module: Future = self._importer.submit(_import_ppo)
+        self._ppo: Ppo | None = None
 
     def propose(self, round_: Round) -> np.ndarray:
-        """Trains in the round's world, then rolls out; (rollouts, L, 2)."""
-        return self._thread.submit(self._train_and_roll_out, round_).result()
+        """Trains in the round's world, then rolls out; (rollouts, L, 2).
+
+        Raises:
+            ConfigError: RLlib cannot be imported.
+        """
+        ppo = self._get_ppo()
+        ppo.enter(round_.world, seed=int(round_.rng.integers(2**31)))
+        first = round_.number == 0
+        iterations = self._config.first_iterations if first else self._config.iterations
+        returns = [ppo.train() for _ in range(iterations)]
+        if returns:
+            log.info("agent: mean imagined return %.4f -> %.4f", returns[0], returns[-1])
+        return self._roll_out(ppo, round_)
 
     def state(self) -> object:
-        """Weights and optimizer, as RLlib gives them; None while nothing was learnt."""
-        return self._thread.submit(self._get_state).result() if self._algorithm.done() else None
+        """Weights and optimizer; None while nothing was learnt."""
+        return None if self._ppo is None else self._ppo.state()
 
     def restore(self, state: object) -> None:
         if state is not None:
-            self._thread.submit(self._set_state, state).result()
+            self._get_ppo().restore(state)
 
     def close(self) -> None:
-        """Ends RLlib and Ray."""
-        self._thread.submit(self._stop).result()
-        self._thread.shutdown()
+        if self._ppo is not None:
+            self._ppo.stop()
+        self._importer.shutdown(wait=True)
 
-    def _build(self) -> Algorithm:
-        _start_ray()
-        _seed_everything(self._seed)
-        return _ppo_config(self._config, self._n_layers).build_algo()
+    def _get_ppo(self) -> Ppo:
+        if self._ppo is None:
+            self._ppo = self._module.result().Ppo(self._config, self._n_layers, self._seed)
+        return self._ppo
 
-    def _train_and_roll_out(self, round_: Round) -> np.ndarray:
-        algorithm = self._algorithm.result()
-        seed = int(round_.rng.integers(2**31))
-        _seed_everything(seed)
-        for i, env in enumerate(algorithm.env_runner.env.unwrapped.envs):
-            env.unwrapped.enter(round_.world, seed=seed + i)
-        first = round_.number == 0
-        for _ in range(self._config.first_iterations if first else self._config.iterations):
-            result = algorithm.train()
-            self.mean_return = result["env_runners"]["episode_return_mean"]
-        return self._roll_out(algorithm, round_)
-
-    def _roll_out(self, algorithm: Algorithm, round_: Round) -> np.ndarray:
+    def _roll_out(self, ppo: Ppo, round_: Round) -> np.ndarray:
         """Episodes under fresh preferences, actions drawn from the agent's distribution."""
-        import torch
-
-        preferences = draw_preference(round_.rng, self._config.rollouts)
-        episodes = Episodes(round_.world, preferences)
-        module = algorithm.get_module()
+        episodes = Episodes(round_.world, draw_preference(round_.rng, self._config.rollouts))
         while not episodes.done:
-            observation = torch.from_numpy(episodes.observe())
-            with torch.no_grad():
-                output = module.forward_inference({"obs": observation})
-            logits = output["action_dist_inputs"].double().numpy()
+            logits = ppo.logits(episodes.observe())
+            # The largest of logits plus Gumbel noise is a draw from their softmax.
             drawn = logits + round_.rng.gumbel(size=logits.shape)
-            halves = drawn.reshape(len(drawn), 2, N_WIDTHS)
-            episodes.step(halves.argmax(axis=-1))
+            episodes.step(drawn.reshape(-1, 2, N_WIDTHS).argmax(axis=-1))
         return episodes.bits
 
-    def _get_state(self) -> dict[str, Any]:
-        return self._algorithm.result().get_state()
 
-    def _set_state(self, state: Any) -> None:
-        self._algorithm.result().set_state(state)
-
-    def _stop(self) -> None:
-        import ray
-
-        self._algorithm.result().stop()
-        ray.shutdown()
-
-
-def _start_ray() -> None:
-    """A local Ray with nothing that a search of one process does not need."""
-    # A token file in the home directory would otherwise switch authentication on, and fail.
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-
-    if not ray.is_initialized():
-        ray.init(
-            address="local",
-            num_cpus=1,
-            num_gpus=0,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-        )
-
-
-def _ppo_config(config: AgentConfig, n_layers: int):
-    from ray.rllib.algorithms.ppo import PPOConfig
-    from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
-    from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-
-    from mcuq_lab.rlquant.masked_module import MaskedPpoModule
-
-    batch_steps = config.episodes_per_iteration * n_layers
-    model = DefaultModelConfig(
-        fcnet_hiddens=[config.hidden_units] * 2, fcnet_activation="tanh", vf_share_layers=False
-    )
-    return (
-        PPOConfig()
-        .environment(BitWidthEnv)
-        .env_runners(
-            num_env_runners=0,
-            num_envs_per_env_runner=config.parallel_envs,
-            batch_mode="complete_episodes",
-            rollout_fragment_length="auto",
-        )
-        .learners(num_learners=0)
-        .training(
-            train_batch_size_per_learner=batch_steps,
-            minibatch_size=min(config.minibatch_size, batch_steps),
-            num_epochs=config.epochs,
-            lr=config.learning_rate,
-            gamma=1.0,
-            lambda_=0.95,
-            entropy_coeff=config.entropy_coefficient,
-            vf_clip_param=100.0,
-            use_kl_loss=False,
-            clip_param=0.2,
-            grad_clip=0.5,
-        )
-        .rl_module(rl_module_spec=RLModuleSpec(module_class=MaskedPpoModule, model_config=model))
-        .debugging(log_level="ERROR")
-    )
-
-
-def _seed_everything(seed: int) -> None:
-    """Every generator that RLlib draws from; a round starts from its own seed, not from history."""
-    import torch
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+def _import_ppo():
+    warnings.filterwarnings("ignore", module=r"gymnasium\..*|ray\..*")
+    try:
+        module = import_module("mcuq_lab.rlquant.ppo")
+        # Importing Ray sets its own level; its warnings are about its defaults, not about ours.
+        logging.getLogger("ray").setLevel(logging.ERROR)
+        return module
+    except ImportError as error:
+        raise ConfigError(
+            f"The RL agent needs Ray RLlib, which cannot be imported ({error}); install "
+            "'ray[rllib]', or choose a method without RL, for example sa_mutation."
+        ) from error

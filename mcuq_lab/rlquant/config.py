@@ -26,8 +26,10 @@ class LowerLevelConfig:
     validation_images: int = 5000
     """Images of the search's validation split (from the training data) that score a policy; below
     5,000 the scatter of the score decides the ranking."""
-    calibration_images: int = 512
+    calibration_images: int = 256
     """Training images that fit the post-training steps."""
+    training_images: int = 4096
+    """Training images that SGD sees; the float network answers each once, at the start."""
     threads: int = 2
     """Threads of torch; one number for a whole run, since sums depend on it."""
 
@@ -157,7 +159,7 @@ def quick_config(**changes: Any) -> SearchConfig:
     """
     values: dict[str, Any] = {
         "evaluations": 20,
-        "lower_level": LowerLevelConfig(batches=8, validation_images=2000, calibration_images=256),
+        "lower_level": LowerLevelConfig(batches=8, validation_images=2000, training_images=1024),
         "agent": AgentConfig(
             episodes_per_iteration=60, first_iterations=8, iterations=4, minibatch_size=150
         ),

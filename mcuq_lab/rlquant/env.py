@@ -160,22 +160,20 @@ class BitWidthEnv(gym.Env):
     def __init__(self, config: dict[str, Any] | None = None) -> None:
         self._world: World | None = None
         self._episodes: Episodes | None = None
-        self._rng = np.random.default_rng(0)
 
     def enter(self, world: World, seed: int) -> None:
         """Episodes from now on happen in `world`; their preferences are drawn from `seed`."""
         self._world = world
-        self._rng = np.random.default_rng(seed)
+        super().reset(seed=seed)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None):
         """Starts an episode; `options={"preference": (3,)}` sets its preference."""
-        if seed is not None:
-            self._rng = np.random.default_rng(seed)
+        super().reset(seed=seed)
         if self._world is None:
             return np.zeros(OBSERVATION_WIDTH, np.float32), {}
         preference = (options or {}).get("preference")
         if preference is None:
-            preference = draw_preference(self._rng, 1)[0]
+            preference = draw_preference(self.np_random, 1)[0]
         self._episodes = Episodes(self._world, np.asarray(preference, dtype=np.float64)[None])
         return self._episodes.observe()[0], {}
 

@@ -15,9 +15,10 @@ import numpy as np
 from mcuq_lab.graph import Graph
 from mcuq_lab.policy import MAX_BITS
 from mcuq_lab.quantgraph import STORAGE_BITS
-from mcuq_lab.rlquant.space import SearchSpace, storage_roots
+from mcuq_lab.quantize.tensors import group_of_tensor, tensor_groups
+from mcuq_lab.rlquant.space import SearchSpace
 
-_STORAGE = np.array([0, 0] + [STORAGE_BITS[b] for b in range(2, MAX_BITS + 1)])
+_STORAGE = np.array([STORAGE_BITS.get(bits, 0) for bits in range(MAX_BITS + 1)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +64,11 @@ def live_tensors(space: SearchSpace) -> LiveTensors:
 def _readers(graph: Graph, names: list[str]) -> np.ndarray:
     """Which layers decide a tensor's width; a tensor that only a sum or a mean reads takes the
     width of what that yields, and the network's output has 8 bits (no reader)."""
-    roots = storage_roots(graph)
+    group_of = group_of_tensor(tensor_groups(graph))
     readers = {name: set() for name in names}
     for index, layer in enumerate(graph.layers):
-        for name in names:
-            if roots[name] == roots[layer.inputs[0]]:
-                readers[name].add(index)
+        for name in group_of[layer.inputs[0]].members:
+            readers[name].add(index)
     for node in reversed(graph.nodes):
         for source in node.inputs:
             if not readers[source]:

@@ -15,16 +15,9 @@ from functools import cached_property
 
 import numpy as np
 
-from mcuq_lab.graph import (
-    Concat,
-    DepthwiseConv2d,
-    Flatten,
-    FullyConnected,
-    Graph,
-    MaxPool,
-    WeightedNode,
-)
+from mcuq_lab.graph import DepthwiseConv2d, FullyConnected, Graph
 from mcuq_lab.policy import MAX_BITS, MIN_BITS, Policy
+from mcuq_lab.quantize.tensors import group_of_tensor, tensor_groups
 
 N_WIDTHS = MAX_BITS - MIN_BITS + 1
 """Choices for one width; an action is an index, 0 for `MIN_BITS`."""
@@ -49,10 +42,10 @@ class SearchSpace:
     @cached_property
     def input_groups(self) -> np.ndarray:
         """Group number of each layer, shape (L,): layers of one group read one stored tensor."""
-        root = storage_roots(self.graph)
-        roots = [root[layer.inputs[0]] for layer in self.graph.layers]
-        order = list(dict.fromkeys(roots))
-        return np.array([order.index(name) for name in roots])
+        group_of = group_of_tensor(tensor_groups(self.graph))
+        names = [group_of[layer.inputs[0]].name for layer in self.graph.layers]
+        order = list(dict.fromkeys(names))
+        return np.array([order.index(name) for name in names])
 
     @cached_property
     def features(self) -> np.ndarray:
@@ -109,23 +102,3 @@ def to_policy(bits: np.ndarray) -> Policy:
 def to_bits(policies: Iterable[Policy]) -> np.ndarray:
     """Bits of policies, shape (n, L, 2)."""
     return np.array([policy.pairs for policy in policies], dtype=np.int8)
-
-
-def storage_roots(graph: Graph) -> dict[str, str]:
-    """For each tensor the first one that shares its width with it.
-
-    Maximum pooling, flattening and concatenation leave integers as they are (`quantgraph`), so
-    their inputs and outputs have one width.
-    """
-    parent = {node.name: node.name for node in graph.nodes}
-
-    def find(name: str) -> str:
-        while parent[name] != name:
-            name = parent[name]
-        return name
-
-    for node in graph.nodes:
-        if isinstance(node, (MaxPool, Flatten, Concat)) and not isinstance(node, WeightedNode):
-            for source in node.inputs:
-                parent[find(source)] = find(node.name)
-    return {name: find(name) for name in parent}

@@ -1,0 +1,170 @@
+"""The end of a real episode: SGD below the policy, accuracy, then code on the board.
+
+policy -> steps -> SGD -> integers -> accuracy -> C -> image -> board -> row
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from mcuq_lab.bench import BoardSession, open_board
+from mcuq_lab.board import load_board
+from mcuq_lab.engines import engine_named
+from mcuq_lab.errors import BoardError, FitError, NumericsError
+from mcuq_lab.models import Dataset, load_dataset, load_graph
+from mcuq_lab.pipeline import measure_network
+from mcuq_lab.policy import Policy
+from mcuq_lab.quantgraph import QuantGraph
+from mcuq_lab.quantize import (
+    calibrate,
+    evaluate,
+    initial_state,
+    quantize,
+    quantize_input,
+    to_integers,
+)
+from mcuq_lab.quantize.finetuning import FinetuneConfig, Trained, finetune, teach
+from mcuq_lab.results import Row, measured_columns
+from mcuq_lab.rlquant.config import SearchConfig
+from mcuq_lab.settings import load_settings
+
+log = logging.getLogger("mcuq.rlquant")
+
+
+def make_evaluator(config: SearchConfig) -> BoardEvaluator:
+    """The evaluator of a configuration: loads network and data, opens the board.
+
+    Raises:
+        ConfigError: no such network, data set, engine or board.
+        BoardError: the board does not answer.
+    """
+    torch.set_num_threads(config.lower_level.threads)
+    roots = load_settings().data_roots
+    return BoardEvaluator(config, load_dataset(config.data, roots.get(config.data)))
+
+
+class BoardEvaluator:
+    """`Evaluator` with a board in the loop.
+
+    Args:
+        config: the search; its lower level says how much SGD an episode gets.
+        data: the data set; the test part is not touched.
+    """
+
+    def __init__(self, config: SearchConfig, data: Dataset) -> None:
+        lower = config.lower_level
+        self.graph = load_graph(config.model, config.data)
+        self._config, self._engine = config, engine_named(config.engine)
+        self._board = load_board(config.board)
+        self.sysclk_hz = self._board.clock(config.clock).sysclk_hz
+        self._images = data.validation_images[: lower.validation_images]
+        self._labels = data.validation_labels[: lower.validation_images]
+        train = data.train_images
+        self._tables = calibrate(self.graph, train[: lower.calibration_images])
+        self._lessons = teach(self.graph, train[: lower.training_images])
+        answers = teach(self.graph, self._images).logits.argmax(axis=1)
+        self.float_accuracy = float((answers == self._labels).mean())
+        self._open = ExitStack()
+        self._session: BoardSession | None = None
+        self._connect()
+
+    def evaluate(self, policy: Policy) -> Row:
+        """See `Evaluator`; a policy whose training diverges is a row with status `fault`."""
+        seconds: dict[str, float] = {}
+        known = {
+            "evaluation": 0,
+            "model": self._config.model,
+            "data": self._config.data,
+            "board": self._config.board,
+            "engine": self._engine.name,
+            "policy": policy.pairs,
+            "origin": "",
+        }
+        try:
+            with _timed(seconds, "finetune"):
+                network = self._quantize(policy)
+            with _timed(seconds, "accuracy"):
+                node = self.graph.input
+                accuracy = evaluate(network, self._images, self._labels, node.low, node.high)
+            known |= {"accuracy_quick": accuracy, "n_images": len(self._labels)}
+            columns = self._measure(network)
+        except FitError as error:
+            return Row(
+                **known, status=f"no_fit_{error.memory}", message=str(error), seconds=seconds
+            )
+        except NumericsError as error:
+            return Row(**known, status="fault", message=str(error), seconds=seconds)
+        except BoardError as error:
+            # A board in an unknown state must not spoil the next episode.
+            self._disconnect()
+            return Row(**known, status=error.status, message=str(error), seconds=seconds)
+        seconds |= columns.pop("seconds")
+        return Row(**(columns | known), seconds=seconds)
+
+    def plan(self, policy: Policy) -> int:
+        """Bytes of the engine's arena; what peak SRAM has beyond it hardly varies."""
+        network = quantize(self.graph, policy, self._tables)
+        return self._engine.generate(network).arena_bytes
+
+    def close(self) -> None:
+        self._disconnect()
+
+    def _quantize(self, policy: Policy) -> QuantGraph:
+        lower = self._config.lower_level
+        state = initial_state(self.graph, policy, self._tables)
+        if lower.mode != "none" and lower.batches:
+            descent = FinetuneConfig(
+                trained=Trained(lower.mode),
+                batches=lower.batches,
+                batch_size=lower.batch_size,
+                seed=self._config.seed,
+            )
+            state = finetune(self.graph, state, self._lessons, descent)
+        return to_integers(self.graph, state)
+
+    def _measure(self, network: QuantGraph) -> dict:
+        self._connect()
+        node = self.graph.input
+        images = self._images[: self._config.board_inputs]
+        inputs = quantize_input(images, network.input, node.low, node.high)
+        measurement = measure_network(
+            network, self._engine, self._session, inputs, data=self._config.data
+        )
+        columns = measured_columns(measurement)
+        if not measurement.bit_exact:
+            columns["message"] = "The board's outputs differ from the integer reference."
+            log.error("%s: %s", network.policy, columns["message"])
+        return columns
+
+    def _connect(self) -> None:
+        if self._session is None:
+            config = self._config
+            self._session = self._open.enter_context(
+                open_board(
+                    self._board,
+                    config.probe or None,
+                    simulated=True if config.simulated else None,
+                    clock=config.clock,
+                )
+            )
+
+    def _disconnect(self) -> None:
+        self._session = None
+        try:
+            self._open.close()
+        except BoardError as error:
+            log.warning("closing the board: %s", error)
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
+    started_s = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[phase] = time.perf_counter() - started_s

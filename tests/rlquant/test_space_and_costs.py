@@ -1,0 +1,118 @@
+"""The space's symmetries, and costs learnt from rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import residual_net
+
+from mcuq_lab.policy import MAX_BITS, MIN_BITS
+from mcuq_lab.quantize import group_bits
+from mcuq_lab.rlquant.costs import fit_costs, initial_costs
+from mcuq_lab.rlquant.memory import live_tensors
+from mcuq_lab.rlquant.space import FEATURES, SearchSpace, to_bits, to_policy
+
+GRAPH = residual_net()
+SPACE = SearchSpace(GRAPH)
+LIFETIMES = live_tensors(SPACE)
+
+policies = st.integers(0, 2**32 - 1).map(
+    lambda seed: np.random.default_rng(seed).integers(2, 9, (SPACE.n_layers, 2))
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(policies)
+def test_canonical_policies_make_the_same_integer_network(bits):
+    canonical = SPACE.canonical(bits)
+    assert group_bits(GRAPH, to_policy(bits)) == group_bits(GRAPH, to_policy(canonical))
+    assert (SPACE.canonical(canonical) == canonical).all()
+    assert (canonical[:, 0] == bits[:, 0]).all()
+
+
+def test_layers_that_read_one_tensor_share_its_width():
+    names = [layer.name for layer in GRAPH.layers]
+    bits = SPACE.uniform(4, 4)
+    bits[names.index("s1b0_shortcut"), 1] = 7
+    assert SPACE.canonical(bits)[names.index("s1b0_conv1"), 1] == 7
+
+
+def test_features_are_finite_and_scaled():
+    assert SPACE.features.shape == (SPACE.n_layers, len(FEATURES))
+    assert np.isfinite(SPACE.features).all()
+    assert np.abs(SPACE.features).max() <= 1.0
+
+
+def test_policies_and_bits_are_two_forms_of_one_thing():
+    bits = SPACE.random(np.random.default_rng(0), 5)
+    assert (to_bits(map(to_policy, bits)) == bits).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(policies)
+def test_peak_memory_is_the_largest_sum_of_live_tensors(bits):
+    widths = group_bits(GRAPH, to_policy(bits))
+    storage = {b: (2 if b == 2 else 4 if b <= 4 else 8) for b in range(2, 9)}
+    peak = 0
+    for i, _ in enumerate(GRAPH.nodes):
+        total = 0
+        for j, node in enumerate(GRAPH.nodes):
+            readers = [GRAPH.nodes.index(c) for c in GRAPH.consumers(node.name)]
+            if j <= i <= max(readers, default=len(GRAPH.nodes)):
+                shape = GRAPH.shapes[node.name]
+                field = storage[widths[node.name]]
+                total += shape.h * shape.w * -(-shape.c * field // 8)
+        peak = max(peak, total)
+    assert LIFETIMES.peak_bytes(np.array(bits)) == peak
+
+
+@settings(max_examples=50, deadline=None)
+@given(policies, st.integers(0, SPACE.n_layers - 1), st.integers(0, 1))
+def test_estimates_never_fall_when_a_width_grows(bits, layer, side):
+    costs = initial_costs(SPACE)
+    wider = np.array(bits)
+    wider[layer, side] = min(wider[layer, side] + 1, MAX_BITS)
+    for cost in (costs.sram_bytes, costs.flash_bytes, costs.cycles):
+        assert cost(wider) >= cost(np.array(bits))
+
+
+def rows_of(evaluator, n, seed=0):
+    drawn = SPACE.random(np.random.default_rng(seed), n)
+    return [evaluator.evaluate(to_policy(bits)) for bits in drawn]
+
+
+def test_costs_of_measured_layers_are_exact(evaluator):
+    rows = rows_of(evaluator, 12)
+    costs = fit_costs(SPACE, rows, LIFETIMES)
+    bits = np.array([row.policy for row in rows])
+    cycles = np.array([row.cycles_median for row in rows])
+    # The synthetic layers are rounded down one by one, their sum is not.
+    assert costs.cycles(bits) == pytest.approx(cycles, abs=SPACE.n_layers)
+    w, a = bits[0, 3] - MIN_BITS
+    assert costs.seen[3, w, a]
+    assert costs.layer_cycles[3, w, a] == rows[0].layer_cycles[3]
+
+
+def test_costs_of_unseen_layers_are_predicted(evaluator):
+    costs = fit_costs(SPACE, rows_of(evaluator, 20), LIFETIMES)
+    fresh = rows_of(evaluator, 40, seed=1)
+    bits = np.array([row.policy for row in fresh])
+    cycles = np.array([row.cycles_median for row in fresh])
+    sram = np.array([row.sram_peak_bytes for row in fresh])
+    flash = np.array([row.flash_total_bytes for row in fresh])
+    assert np.abs(costs.cycles(bits) / cycles - 1).mean() < 0.02
+    assert np.abs(costs.sram_bytes(bits) / sram - 1).mean() < 0.02
+    assert np.abs(costs.flash_bytes(bits) / flash - 1).max() < 1e-3
+
+
+def test_failed_rows_teach_no_costs(evaluator):
+    rows = rows_of(evaluator, 5)
+    failed = [replace(row, status="fault", layer_cycles=(1,) * 10) for row in rows_of(evaluator, 3)]
+    assert (
+        fit_costs(SPACE, rows + failed, LIFETIMES).layer_cycles
+        == fit_costs(SPACE, rows, LIFETIMES).layer_cycles
+    ).all()
