@@ -153,7 +153,6 @@ def _link(
         "-Wl,--gc-sections",
         "-Wl,--build-id=none",
         "-Wl,--fatal-warnings",
-        "-Wl,--no-warn-rwx-segments",
     )
     key = content_key("image", toolchain.banner, script, *arguments, *objects.keys)
     found = cache.find(key)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
@@ -81,9 +80,9 @@ def read_image(elf: bytes) -> Image:
         if section["sh_flags"] & 2  # SHF_ALLOC
     }
     return Image(
-        symbols=MappingProxyType(_symbols(file)),
+        symbols=_symbols(file),
         segments=tuple(sorted(segments, key=lambda segment: segment.address)),
-        sections=MappingProxyType(sections),
+        sections=sections,
     )
 
 

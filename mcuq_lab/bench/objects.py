@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tempfile
@@ -169,9 +170,16 @@ def _compile(
 
 def run_tool(command: Sequence[str], directory: Path, task: str, timeout_s: float) -> None:
     """Runs a compiler or linker; raises BuildError with its first messages when it fails."""
+    # In English, whatever the user's language: messages are searched and quoted.
+    environment = os.environ | {"LC_ALL": "C"}
     try:
         done = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, timeout=timeout_s
+            command,
+            cwd=directory,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
         )
     except subprocess.TimeoutExpired as error:
         raise BuildError(f"Gave up to {task}: not done in {timeout_s:g} s.") from error

@@ -213,6 +213,20 @@ def test_a_flash_error_is_found_and_placed(session, tiny, monkeypatch, symbol):
     runs_well(session, tiny)
 
 
+def test_a_worn_out_byte_of_flash_is_found(session, tiny, inject):
+    firmware = build(tiny.sources, BOARD)
+    (segment,) = firmware.image.segments
+    address = firmware.address("layer_dot")
+    while segment.data[address - segment.address] & 1:
+        address += 1
+    session.run(build(with_add(tiny, '    __asm volatile("nop");'), BOARD), tiny.inputs)
+    inject(stuck_flash_address=address)
+    with pytest.raises(BoardError, match=rf"verify failed at 0x{address:08X}"):
+        session.run(firmware, tiny.inputs)
+    inject()
+    runs_well(session, tiny)
+
+
 def test_a_reset_in_mid_run_is_seen(session, tiny, inject):
     runs_well(session, tiny)
     inject(brown_out_at_cycle=500)

@@ -1,6 +1,7 @@
 """Images are built, measured, cached, and refused when they do not fit or break the contract."""
 
 import dataclasses
+import pickle
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -64,6 +65,13 @@ def test_a_static_variable_is_counted(tiny, cache):
 def test_model_numbers_come_from_the_image(tiny, cache):
     model = build(tiny.sources, BOARD, cache=cache).model
     assert dataclasses.astuple(model) == (24, 8, 64, 2, 0, 48)
+
+
+def test_firmware_travels_between_processes(tiny, cache):
+    firmware = build(tiny.sources, BOARD, cache=cache)
+    again = pickle.loads(pickle.dumps(firmware))
+    assert again.elf == firmware.elf
+    assert again.address("mcuq_serve") == firmware.address("mcuq_serve")
 
 
 def test_vectors_lie_at_the_start_of_flash(tiny, cache):
