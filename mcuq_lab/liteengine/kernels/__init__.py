@@ -11,6 +11,7 @@ from mcuq_lab.liteengine.kernels.pool_generic import (
     lower_averagepool_generic,
     lower_maxpool_generic,
 )
+from mcuq_lab.liteengine.kernels.row_polynomial import lower_row_polynomial
 
 GENERIC_FAMILIES = (
     lower_conv2d_generic,
@@ -24,7 +25,10 @@ GENERIC_FAMILIES = (
 )
 """Together they compute every operator at every width; also the twins that others are tested by."""
 
-FAMILIES = (*GENERIC_FAMILIES,)
+PACKED_FAMILIES = (lower_row_polynomial,)
+"""General operand packing."""
+
+FAMILIES = (*PACKED_FAMILIES, *GENERIC_FAMILIES)
 """All families; where two cost the same the earlier one is taken."""
 
-__all__ = ["FAMILIES", "GENERIC_FAMILIES"]
+__all__ = ["FAMILIES", "GENERIC_FAMILIES", "PACKED_FAMILIES"]

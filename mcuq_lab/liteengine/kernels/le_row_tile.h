@@ -1,0 +1,120 @@
+/* The tile function of the row polynomial in plain C: what the assembly computes, for machines
+ * without its instructions, and as its oracle.
+ *
+ * All parameters behind the call are constants after inlining.
+ */
+#ifndef LE_ROW_TILE_H
+#define LE_ROW_TILE_H
+
+#include "le_row_polynomial.h"
+
+/* The assembly needs the DSP extension, registers of a floating-point unit, and Thumb. */
+#if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
+#define LE_ROW_ASSEMBLY 1
+_Static_assert(sizeof(le_row_run) == 20 && sizeof(le_row_call) == 104, "as the assembly has it");
+#else
+#define LE_ROW_ASSEMBLY 0
+#endif
+
+typedef struct {
+    unsigned pixels, field_bits, words, slots, unroll;
+    unsigned last_shift;         /* of the last segment            */
+    unsigned middle_shift[2];    /* of segments of mode MIDDLE + i */
+    unsigned out_bits, pre_shift, shift;
+} le_row_tile_shape;
+
+/* Adds the products of one segment to the accumulators [row][channel]; returns the entries that
+ * follow in the next block. */
+LE_INLINE const uint8_t *le_row_tile_sums(uint64_t sums[4], const uint8_t *a,
+                                          const le_row_call *call,
+                                          const le_row_tile_shape *shape) {
+    const uint32_t *w = (const uint32_t *)(const void *)call->w;
+    const uint32_t *w_end = (const uint32_t *)(const void *)call->w_end;
+    while (w != w_end) {
+        const uint32_t *entry = (const uint32_t *)(const void *)a;
+        for (unsigned channel = 0; channel < shape->unroll; ++channel) {
+            for (unsigned word = 0; word < shape->words; ++word) {
+                /* of two words, the first meets this block, the second the one before */
+                int this_block = shape->words == 2 && word == 0;
+                const uint32_t *rows = entry + (this_block ? shape->unroll * shape->slots : 0);
+                for (unsigned i = 0; i < 12; ++i) {
+                    unsigned ky = i / 4, row = i / 2 % 2, oc = i % 2;
+                    int64_t product = (int64_t)(int32_t)rows[ky + row] * (int32_t)w[2 * ky + oc];
+                    sums[2 * row + oc] += (uint64_t)product;
+                }
+                w += 6;
+            }
+            entry += shape->slots;
+        }
+        a += shape->words == 2 ? call->a_round : 4 * shape->unroll * shape->slots;
+    }
+    return a + (int32_t)call->a_skip;
+}
+
+/* Requantizes and writes one pixel's two channels. */
+LE_INLINE void le_row_tile_put(uint8_t *to, const le_row_call *call, const uint32_t sums[2],
+                               const le_row_tile_shape *shape) {
+    unsigned storage = le_storage_bits(shape->out_bits);
+    uint32_t low = le_requantize_const((int32_t)sums[0], call->multiplier0, call->offset0,
+                                       shape->pre_shift, shape->shift, shape->out_bits);
+    uint32_t high = le_requantize_const((int32_t)sums[1], call->multiplier1, call->offset1,
+                                        shape->pre_shift, shape->shift, shape->out_bits);
+    uint32_t pair = low | (high << storage);
+    if (storage == 8) {
+        le_store16(to, pair);
+    } else if (call->upper) {
+        *to = (uint8_t)(*to | (pair << 4));
+    } else {
+        *to = (uint8_t)pair;
+    }
+}
+
+LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
+    const uint64_t mask = ((uint64_t)1 << shape->field_bits) - 1;
+    const uint8_t *a = call->a;
+    uint64_t sums[4];
+    for (unsigned i = 0; i < 4; ++i) {
+        sums[i] = call->first[2 * (i % 2)] | ((uint64_t)call->first[2 * (i % 2) + 1] << 32);
+    }
+    uint32_t *partial = (uint32_t *)(void *)call->partial;
+    for (uint32_t r = 0; r < call->run_count; ++r) {
+        le_row_run run = call->runs[r];
+        while (a != run.a_end) {
+            a = le_row_tile_sums(sums, a, call, shape);
+            for (unsigned row = 0; row < 2; ++row) {
+                for (unsigned j = 0; j < shape->pixels; ++j) {
+                    uint32_t fields[2];
+                    for (unsigned oc = 0; oc < 2; ++oc) {
+                        uint64_t sum = sums[2 * row + oc];
+                        fields[oc] = (uint32_t)((sum >> (j * shape->field_bits)) & mask);
+                        if (call->mode == LE_ROW_FIRST) {
+                            *partial++ = fields[oc] - (uint32_t)(oc ? call->multiplier1
+                                                                    : call->multiplier0);
+                        } else if (call->mode >= LE_ROW_MIDDLE) {
+                            unsigned shift = shape->middle_shift[call->mode - LE_ROW_MIDDLE];
+                            *partial = (*partial << shift) + fields[oc];
+                            partial += 1;
+                        } else if (call->partial) {
+                            fields[oc] += *partial++ << shape->last_shift;
+                        }
+                    }
+                    if (call->mode == LE_ROW_LAST) {
+                        le_row_tile_put(row ? run.out1 : run.out0, call, fields, shape);
+                        run.out0 += row ? 0 : run.step0;
+                        run.out1 += row ? run.step1 : 0;
+                    }
+                }
+            }
+            for (unsigned i = 0; i < 4; ++i) {
+                const uint32_t *next = &call->next[2 * (i % 2)];
+                sums[i] >>= shape->pixels * shape->field_bits;
+                sums[i] = (uint32_t)sums[i] + (next[0] | ((uint64_t)next[1] << 32));
+            }
+        }
+    }
+    for (unsigned i = 0; i < 4; ++i) {
+        call->carried[i] = (uint32_t)sums[i];
+    }
+}
+
+#endif

@@ -1,0 +1,373 @@
+"""The inner loop of the row polynomial in Thumb-2 assembly for Armv7E-M with a floating-point unit.
+
+A tile is 2 output rows x 2 output channels x one block of m pixels. Its four 64-bit accumulators,
+two pointers and four temporaries are all fourteen registers there are, which is why this is not
+left to a compiler: it spills, and a tile that costs 25 cycles a channel then costs 35.
+
+    r0 entries   r1 weight words   r2 - r5 temporaries
+    r6:r7, r8:r9 row 0, channels 0 and 1     r10:r11, r12:lr row 1, channels 0 and 1
+
+Everything else waits in registers of the floating-point unit, from where VMOV fetches a word in one
+cycle, where a load from the stack takes two:
+
+    s0 - s3    multiplier and offset of both channels (first segment: surplus, in s0 and s2)
+    s4 - s7    next          s8, s9  weights, their end      s10  a_skip       s11  a_round
+    s12        upper         s13     partial sums            s14  mode         s15  entries
+    s16 - s20  the current run: out0, out1, step0, step1, a_end
+    s21 - s26  registers set aside by the epilogue
+
+Loads: the first of a group takes 2 cycles, each neighbour 1, so loads stand in groups of four,
+three and three. 32-bit encodings, needed for offsets above 124, must then lie on word addresses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcuq_lab.quantgraph import STORAGE_BITS
+
+Register = str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a tile function is specialised by; `le_row_tile_shape` in C.
+
+    Attributes:
+        pixels, field_bits, words: of the packing.
+        slots: rows of a band with their neighbours, words of an entry.
+        unroll: channels in one round of the loop.
+        segmented: there are partial sums.
+        surplus: the first segment subtracts a surplus.
+        last_shift, middle_shifts: see `le_row_tile_shape`.
+        out_bits, pre_shift, shift: of the requantization.
+    """
+
+    pixels: int
+    field_bits: int
+    words: int
+    slots: int
+    unroll: int
+    segmented: bool
+    surplus: bool
+    last_shift: int
+    middle_shifts: tuple[int, ...]
+    out_bits: int
+    pre_shift: int
+    shift: int
+
+    @property
+    def storage(self) -> int:
+        return STORAGE_BITS[self.out_bits]
+
+    @property
+    def name(self) -> str:
+        """Part of the tile function's name; different tiles have different names."""
+        text = f"m{self.pixels}s{self.field_bits}"
+        text += "t" if self.words == 2 else ""
+        if self.segmented:
+            text += "g" + "_".join(map(str, (self.last_shift, *self.middle_shifts)))
+            text += "d" if self.surplus else ""
+        text += f"_r{self.slots - 2}u{self.unroll}"
+        return f"{text}_o{self.out_bits}p{self.pre_shift}h{self.shift}"
+
+
+@dataclass(frozen=True)
+class _Accumulator:
+    low: Register
+    high: Register
+
+
+_ROW0 = (_Accumulator("r6", "r7"), _Accumulator("r8", "r9"))
+_ROW1 = (_Accumulator("r10", "r11"), _Accumulator("r12", "lr"))
+_DATA = ("r2", "r3", "r4", "r5")
+
+
+def tile_assembly(tile: Tile) -> list[str]:
+    """Instructions of the tile function: `void (le_row_call *)`, the argument in r0.
+
+    Local labels are numbers: 1 run, 2 tile, 3 round, 4 end of tile, 5 partial sums, 6 and up the
+    middle segments.
+    """
+    tail_is_shared = tile.segmented
+    return [
+        *_prologue(),
+        "1:",
+        "ldr r1, [sp]",
+        "vldmia r1!, {s16-s20}",
+        "str r1, [sp]",
+        "2:",
+        "vmov r1, s8",
+        *_sum_loop(tile),
+        *(["vmov r2, s14", "cmp r2, #0", "bne.w 5f"] if tile.segmented else []),
+        *_last_segment(tile),
+        *(["4:"] if tail_is_shared else []),
+        *_tail(),
+        *(_partial_segments(tile) if tile.segmented else []),
+    ]
+
+
+def _prologue() -> list[str]:
+    return [
+        "push {r0, r4-r11, lr}",
+        "vpush {s16-s27}",
+        "vldmia r0!, {s0-s15}",
+        "ldm r0, {r6-r9}",
+        "mov r10, r6",
+        "mov r11, r7",
+        "mov r12, r8",
+        "mov lr, r9",
+        "ldr r1, [r0, #32]",
+        "ldr r2, [r0, #36]",
+        "push {r1, r2}",
+        "vmov r0, s15",
+    ]
+
+
+def _tail() -> list[str]:
+    """To the next block, the next run, or home."""
+    return [
+        "vmov r0, s15",
+        "vmov r1, s10",
+        "add r0, r1",
+        "vmov r1, s20",
+        "cmp r0, r1",
+        "bne.w 2b",
+        "ldr r1, [sp, #4]",
+        "subs r1, #1",
+        "str r1, [sp, #4]",
+        "bne.w 1b",
+        "add sp, #8",
+        "vpop {s16-s27}",
+        "pop {r0}",
+        "str r6, [r0, #80]",
+        "str.w r8, [r0, #84]",
+        "str.w r10, [r0, #88]",
+        "str.w r12, [r0, #92]",
+        "pop {r4-r11, pc}",
+    ]
+
+
+def _sum_loop(tile: Tile) -> list[str]:
+    lines = [".p2align 2", "3:"]
+    entry_bytes = 4 * tile.slots
+    for channel in range(tile.unroll):
+        for word in range(tile.words):
+            a = channel * entry_bytes
+            if tile.words == 2 and word == 0:  # r0 is at the block before
+                a += tile.unroll * entry_bytes
+            lines += _products(a, 24 * (channel * tile.words + word))
+    weight_bytes = 24 * tile.words * tile.unroll
+    if tile.words == 2:
+        lines += ["vmov r2, s11", "add r0, r2"]
+    else:
+        lines += _add_immediate("r0", tile.unroll * entry_bytes)
+    lines += _add_immediate("r1", weight_bytes)
+    return [*lines, "vmov r2, s9", "cmp r1, r2", "bne.w 3b"]
+
+
+def _add_immediate(register: Register, value: int) -> list[str]:
+    return [
+        f"adds {register}, #{value}" if value < 256 else f"addw {register}, {register}, #{value}"
+    ]
+
+
+def _products(a: int, w: int) -> list[str]:
+    """Twelve products of one channel and weight word; byte offsets of its four rows and weights."""
+    wide = a + 12 > 124 or w + 20 > 124
+
+    def load(register: Register, base: Register, offset: int, is_wide: bool) -> str:
+        return f"ldr{'.w' if is_wide else ''} {register}, [{base}, #{offset}]"
+
+    def smlal(accumulator: _Accumulator, x: Register, y: Register) -> str:
+        return f"smlal {accumulator.low}, {accumulator.high}, {x}, {y}"
+
+    def rows(first: Register, second: Register) -> list[str]:
+        return [
+            *(
+                smlal(accumulator, first, y)
+                for accumulator, y in zip(_ROW0, ("r4", "r5"), strict=False)
+            ),
+            *(
+                smlal(accumulator, second, y)
+                for accumulator, y in zip(_ROW1, ("r4", "r5"), strict=False)
+            ),
+        ]
+
+    return [
+        load("r2", "r0", a, wide),
+        load("r3", "r0", a + 4, wide),
+        load("r4", "r1", w, wide),
+        load("r5", "r1", w + 4, wide),
+        *rows("r2", "r3"),
+        load("r2", "r0", a + 8, wide),
+        load("r4", "r1", w + 8, wide),
+        load("r5", "r1", w + 12, wide),
+        *rows("r3", "r2"),
+        load("r3", "r0", a + 12, wide),
+        load("r4", "r1", w + 16, wide),
+        load("r5", "r1", w + 20, wide),
+        *rows("r2", "r3"),
+    ]
+
+
+def _extract(tile: Tile, to: Register, accumulator: _Accumulator, pixel: int) -> list[str]:
+    s = tile.field_bits
+    low, high = pixel * s, (pixel + 1) * s
+    if high <= 32:
+        return [f"ubfx {to}, {accumulator.low}, #{low}, #{s}"]
+    if low >= 32:
+        return [f"ubfx {to}, {accumulator.high}, #{low - 32}, #{s}"]
+    return [
+        f"lsr {to}, {accumulator.low}, #{low}",
+        f"bfi {to}, {accumulator.high}, #{32 - low}, #{high - 32}",
+    ]
+
+
+def _carry(tile: Tile, accumulator: _Accumulator) -> list[str]:
+    """low := what the next block takes over."""
+    shift = tile.pixels * tile.field_bits
+    low, high = accumulator.low, accumulator.high
+    if shift > 32:
+        return [f"lsr {low}, {high}, #{shift - 32}"]
+    if shift == 32:
+        return [f"mov {low}, {high}"]
+    return [f"lsr {low}, {low}, #{shift}", f"orr {low}, {low}, {high}, lsl #{32 - shift}"]
+
+
+def _begin_block(row: tuple[_Accumulator, _Accumulator], temporary: Register) -> list[str]:
+    """low:high := low + next, for both channels; the sum may carry where A is toggled."""
+    lines = []
+    for accumulator, low, high in zip(row, ("s4", "s6"), ("s5", "s7"), strict=False):
+        lines += [
+            f"vmov {temporary}, {low}",
+            f"adds {accumulator.low}, {accumulator.low}, {temporary}",
+            f"vmov {accumulator.high}, {high}",
+            f"adc {accumulator.high}, {accumulator.high}, #0",
+        ]
+    return lines
+
+
+def _last_segment(tile: Tile) -> list[str]:
+    """Extraction, requantization, output; then the accumulators of the next block."""
+    set_aside = [("s21", "r12"), ("s22", "lr")]
+    if tile.segmented:
+        set_aside += [("s23", "r10"), ("s24", "r11")]
+    lines = ["vmov s15, r0"]
+    lines += [f"vmov {register}, s{i}" for i, register in enumerate(_DATA)]
+    lines += [f"vmov {away}, {register}" for away, register in set_aside]
+    lines += _output_row(tile, _ROW0, "s16", "s18", "r12", "lr", "r10", "r11", 0)
+    lines += [f"vmov {register}, {away}" for away, register in set_aside]
+    # Row 0's accumulators, but for what is carried, are free now.
+    lines += [line for accumulator in _ROW0 for line in _carry(tile, accumulator)]
+    if tile.segmented:
+        lines += ["vmov s25, r6", "vmov s26, r8"]
+        lines += _output_row(tile, _ROW1, "s17", "s19", "r6", "r8", "r7", "r9", tile.pixels)
+        lines += [f"add r9, #{16 * tile.pixels}", "vmov s13, r9", "vmov r6, s25", "vmov r8, s26"]
+    else:
+        lines += _output_row(tile, _ROW1, "s17", "s19", "r7", "r9", "", "", tile.pixels)
+    lines += [line for accumulator in _ROW1 for line in _carry(tile, accumulator)]
+    return [*lines, *_begin_block(_ROW0, "r0"), *_begin_block(_ROW1, "r0")]
+
+
+def _output_row(
+    tile: Tile,
+    row: tuple[_Accumulator, _Accumulator],
+    out: Register,
+    step: Register,
+    pointer: Register,
+    stride: Register,
+    field: Register,
+    partial: Register,
+    first: int,
+) -> list[str]:
+    """One row's pixels. Sums in r0 and r1; `field` and `partial` are used where there are partial
+    sums, which begin at their pair number `first`."""
+    lines = [f"vmov {pointer}, {out}", f"vmov {stride}, {step}"]
+    if tile.storage == 2:
+        lines += ["vmov r0, s12", "cmp r0, #0"]
+    if tile.segmented:
+        lines.append(f"vmov {partial}, s13")
+    for pixel in range(tile.pixels):
+        if tile.segmented:
+            at = 8 * (first + pixel)
+            lines += [f"ldr.w r0, [{partial}, #{at}]", f"ldr.w r1, [{partial}, #{at + 4}]"]
+        for accumulator, total, multiplier, offset in zip(
+            row, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=False
+        ):
+            if tile.segmented:
+                scaled = f", lsl #{tile.last_shift}" if tile.last_shift else ""
+                lines += _extract(tile, field, accumulator, pixel)
+                lines.append(f"add.w {total}, {field}, {total}{scaled}")
+            else:
+                lines += _extract(tile, total, accumulator, pixel)
+            if tile.pre_shift:
+                lines.append(f"lsl.w {total}, {total}, #{tile.pre_shift}")
+            shifted = f", asr #{tile.shift}" if tile.shift else ""
+            lines += [
+                f"smmla {total}, {total}, {multiplier}, {offset}",
+                f"usat {total}, #{tile.out_bits}, {total}{shifted}",
+            ]
+        lines.append(f"orr r0, r0, r1, lsl #{tile.storage}")
+        if tile.storage == 2:
+            lines += ["itt ne", f"ldrbne r1, [{pointer}]", "orrne r0, r1, r0, lsl #4"]
+        store = "strh" if tile.storage == 8 else "strb"
+        lines += [f"{store} r0, [{pointer}]", f"add {pointer}, {stride}"]
+    lines.append(f"vmov {out}, {pointer}")
+    return lines
+
+
+def _partial_segments(tile: Tile) -> list[str]:
+    """The epilogues of all segments but the last: sums go to memory as they are."""
+    lines = ["5:"]
+    for i in range(len(tile.middle_shifts)):
+        lines += [f"cmp r2, #{2 + i}", f"beq.w {6 + i}f"]
+    lines += [*_store_first(tile), *_end_partial(tile)]
+    for i, shift in enumerate(tile.middle_shifts):
+        lines += [f"{6 + i}:", *_add_middle(tile, shift), *_end_partial(tile)]
+    return lines
+
+
+def _fields(tile: Tile) -> list[tuple[_Accumulator, int]]:
+    return [(acc, pixel) for row in (_ROW0, _ROW1) for pixel in range(tile.pixels) for acc in row]
+
+
+def _store_first(tile: Tile) -> list[str]:
+    fields = _fields(tile)
+    lines = ["vmov s15, r0", "vmov r1, s13"]
+    if tile.surplus:
+        lines += ["vmov r4, s0", "vmov r5, s2"]
+        for i in range(0, len(fields), 2):
+            for (accumulator, pixel), to, surplus in zip(
+                fields[i : i + 2], ("r2", "r3"), ("r4", "r5"), strict=False
+            ):
+                lines += [*_extract(tile, to, accumulator, pixel), f"sub {to}, {to}, {surplus}"]
+            lines.append("stmia r1!, {r2, r3}")
+        return lines
+    for i in range(0, len(fields), 4):
+        for (accumulator, pixel), to in zip(fields[i : i + 4], _DATA, strict=False):
+            lines += _extract(tile, to, accumulator, pixel)
+        lines.append("stmia r1!, {r2-r5}")
+    return lines
+
+
+def _add_middle(tile: Tile, shift: int) -> list[str]:
+    fields = _fields(tile)
+    scaled = f", lsl #{shift}" if shift else ""
+    lines = ["vmov s15, r0", "vmov r1, s13"]
+    for i in range(0, len(fields), 4):
+        lines.append("ldm r1, {r2-r5}")
+        for (accumulator, pixel), to in zip(fields[i : i + 4], _DATA, strict=False):
+            lines += [*_extract(tile, "r0", accumulator, pixel), f"add {to}, r0, {to}{scaled}"]
+        lines.append("stmia r1!, {r2-r5}")
+    return lines
+
+
+def _end_partial(tile: Tile) -> list[str]:
+    rows = (_ROW0, _ROW1)
+    return [
+        "vmov s13, r1",
+        *(line for row in rows for acc in row for line in _carry(tile, acc)),
+        *(line for row in rows for line in _begin_block(row, "r0")),
+        "b.w 4b",
+    ]

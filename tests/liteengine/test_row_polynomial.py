@@ -1,0 +1,117 @@
+"""The row polynomial equals the integer reference, in C under sanitizers and in assembly."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from mcuq_lab.bench.host import run_on_host
+from mcuq_lab.graph import Shape, Window
+from mcuq_lab.liteengine import generate
+from mcuq_lab.liteengine.kernels.row_polynomial import lower_row_polynomial
+from mcuq_lab.quantgraph import QConv2d, QuantGraph
+from mcuq_lab.quantize import random_inputs, run_reference, single_layer
+from mcuq_lab.quantize.random_graphs import WEIGHT_KINDS
+from mcuq_lab.storage import pack_batch
+from tests.support.networks import chain
+from tests.support.simulated_core import has_toolchain, run_on_core
+
+FAMILIES = (lower_row_polynomial,)
+ALL_PAIRS = list(itertools.product(range(2, 9), repeat=2))
+needs_toolchain = pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+
+
+def check(graph: QuantGraph, *, on_core: bool) -> int:
+    """Compares the outputs; returns the cycles of the last inference, 0 on the host."""
+    inputs = random_inputs(graph, 4)
+    stored, expected = (
+        pack_batch(inputs, graph.input),
+        pack_batch(run_reference(graph, inputs), graph.output),
+    )
+    sources = generate(graph, FAMILIES)
+    if not on_core:
+        np.testing.assert_array_equal(run_on_host(sources, stored), expected)
+        return 0
+    run = run_on_core(sources, stored)
+    np.testing.assert_array_equal(run.outputs, expected)
+    return run.cycles[-1]
+
+
+def odd_layer(seed: int) -> QuantGraph:
+    """A layer with random widths, shapes, padding, zero points and kinds of weights."""
+    rng = random.Random(seed)
+    w_bits, a_bits = ALL_PAIRS[seed * 17 % len(ALL_PAIRS)]
+    window = Window(3, 3, 1, 1, *(rng.randint(0, 1) for _ in range(4)))
+    shape = Shape(rng.randint(3, 10), rng.randint(3, 14), rng.choice((1, 2, 3, 5, 8, 9, 16, 33)))
+    return single_layer(
+        QConv2d,
+        shape,
+        rng.randint(1, 9),
+        window,
+        w_bits=w_bits,
+        a_bits=a_bits,
+        out_bits=rng.randint(2, 8),
+        zero_point=rng.choice((0, rng.randrange(1 << a_bits))),
+        out_zero_point=rng.randint(0, 2),
+        weights=rng.choice(WEIGHT_KINDS),
+        seed=seed,
+    )
+
+
+@pytest.mark.slow
+def test_some_widths_on_the_host():
+    check(chain(QConv2d, ALL_PAIRS[::8]), on_core=False)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("part", range(3))
+def test_all_widths_on_the_host(part):
+    check(chain(QConv2d, ALL_PAIRS[part::3], seed=part), on_core=False)
+
+
+@needs_toolchain
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(3))
+def test_all_widths_on_the_core(part):
+    check(chain(QConv2d, ALL_PAIRS[part::3], seed=part), on_core=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_odd_layers_on_the_host(seed):
+    check(odd_layer(seed), on_core=False)
+
+
+@needs_toolchain
+@pytest.mark.parametrize("seed", range(4, 12))
+def test_odd_layers_on_the_core(seed):
+    check(odd_layer(seed), on_core=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("on_core", [False, True], ids=["host", "core"])
+@pytest.mark.parametrize("seed", range(100, 200))
+def test_many_odd_layers(seed, on_core):
+    if on_core and not has_toolchain():
+        pytest.skip("needs arm-none-eabi-gcc")
+    check(odd_layer(seed), on_core=on_core)
+
+
+def test_what_it_does_not_take():
+    for window in (Window.square(3, 2, 1), Window.square(1), Window(3, 3, 1, 1, 2, 2, 2, 2)):
+        graph = single_layer(QConv2d, Shape(6, 6, 4), 4, window)
+        assert lower_row_polynomial(graph.ops[0], graph.tensors) is None
+
+
+def test_layers_that_differ_in_shape_share_kernels():
+    """Size and weights are data; the C of a kernel is the same for both layers."""
+    kernels = []
+    for height in (16, 22):
+        graph = single_layer(
+            QConv2d, Shape(height, 20, 8), 8, Window.square(3, 1, 1), w_bits=4, a_bits=4, out_bits=4
+        )
+        kernels.append(lower_row_polynomial(graph.ops[0], graph.tensors))
+    assert kernels[0].kernel == kernels[1].kernel
+    assert kernels[0].files == kernels[1].files
