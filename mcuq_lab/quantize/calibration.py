@@ -20,7 +20,7 @@ from mcuq_lab.graph import Graph
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.quantize.compiled import histogram_errors, row_errors
 from mcuq_lab.quantize.inputs import input_map
-from mcuq_lab.quantize.network import float_logits, graph_parameters
+from mcuq_lab.quantize.network import float_logits, graph_parameters, real_images
 from mcuq_lab.quantize.state import AffineMap, weight_limits
 from mcuq_lab.quantize.tensors import TensorGroup, group_of_tensor, tensor_groups
 
@@ -41,11 +41,13 @@ class StepTables:
         graph_digest: of the float network.
         weight_scales: float32 (widths, oc) by layer.
         maps: one AffineMap a width, by group of tensors.
+        images: the uint8 NHWC calibration images, on which a policy's statistics are corrected.
     """
 
     graph_digest: str
     weight_scales: Mapping[str, np.ndarray]
     maps: Mapping[str, tuple[AffineMap, ...]]
+    images: np.ndarray
 
     def save(self, path: Path) -> None:
         """Writes an npz file."""
@@ -58,7 +60,7 @@ class StepTables:
         }
         arrays = {f"scale_{i}": scale for i, scale in enumerate(self.weight_scales.values())}
         buffer = io.BytesIO()
-        np.savez(buffer, header=np.array(json.dumps(header)), **arrays)
+        np.savez(buffer, header=np.array(json.dumps(header)), images=self.images, **arrays)
         Path(path).write_bytes(buffer.getvalue())
 
     @classmethod
@@ -67,12 +69,13 @@ class StepTables:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 header = json.loads(str(arrays["header"]))
+                images = arrays["images"]
                 scales = {name: arrays[f"scale_{i}"] for i, name in enumerate(header["layers"])}
             maps = {
                 name: tuple(AffineMap(b, *pair) for b, pair in zip(WIDTHS, pairs, strict=True))
                 for name, pairs in header["maps"].items()
             }
-            return cls(header["graph_digest"], scales, maps)
+            return cls(header["graph_digest"], scales, maps, images)
         except Exception as error:
             raise ConfigError(
                 f"'{path}' holds no step tables ({error}); calibrate again to write them."
@@ -106,7 +109,7 @@ def calibrate(graph: Graph, images: np.ndarray) -> StepTables:
         layer.name: np.stack([fit_weight_scale(layer.weight, bits) for bits in WIDTHS])
         for layer in graph.layers
     }
-    return StepTables(graph.digest, scales, maps)
+    return StepTables(graph.digest, scales, maps, images)
 
 
 def fit_weight_scale(weight: np.ndarray, bits: int) -> np.ndarray:
@@ -131,10 +134,7 @@ def _observe(graph: Graph, groups: tuple[TensorGroup, ...], images: np.ndarray):
             histograms[group_of[name].name].append(_histogram(y))
         return y
 
-    node = graph.input
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    x = node.low + x * ((node.high - node.low) / 255)
-    float_logits(graph, graph_parameters(graph), x, observe)
+    float_logits(graph, graph_parameters(graph), real_images(graph, images), observe)
     return histograms
 
 

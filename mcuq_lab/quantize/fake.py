@@ -25,7 +25,7 @@ from mcuq_lab.quantize.compiled import (
     quantize_rows_backward,
 )
 from mcuq_lab.quantize.inputs import input_table
-from mcuq_lab.quantize.network import graph_weight, run_graph
+from mcuq_lab.quantize.network import graph_layout, run_graph, torch_layout
 from mcuq_lab.quantize.state import QuantState, weight_limits
 from mcuq_lab.quantize.tensors import TensorGroup, group_of_tensor, tensor_groups
 
@@ -49,7 +49,7 @@ class FakeQuantized(nn.Module):
         # ParameterDict keys must not hold dots, so parameters are kept by position.
         self._layer_index = {layer.name: i for i, layer in enumerate(graph.layers)}
         self._group_index = {name: i for i, name in enumerate(state.maps)}
-        self.weight = nn.ParameterList(map(_to_torch, state.weights.values()))
+        self.weight = nn.ParameterList(map(torch_layout, state.weights.values()))
         self.bias = nn.ParameterList(torch.tensor(b) for b in state.biases.values())
         self.log_weight_step = nn.ParameterList(
             torch.tensor(np.log(scale)) for scale in state.weight_scales.values()
@@ -106,7 +106,7 @@ class FakeQuantized(nn.Module):
         names = list(self._layer_index)
         return replace(
             self._state,
-            weights={n: graph_weight(w) for n, w in zip(names, self.weight, strict=True)},
+            weights={n: graph_layout(w) for n, w in zip(names, self.weight, strict=True)},
             biases={n: b.detach().numpy().copy() for n, b in zip(names, self.bias, strict=True)},
             weight_scales={
                 n: s.detach().exp().numpy()
@@ -129,11 +129,6 @@ class FakeQuantized(nn.Module):
             )
             for name, i in self._layer_index.items()
         }
-
-
-def _to_torch(weight: np.ndarray) -> Tensor:
-    tensor = torch.tensor(weight)
-    return tensor if tensor.ndim == 2 else tensor.permute(0, 3, 1, 2)
 
 
 class _QuantizeActivation(torch.autograd.Function):

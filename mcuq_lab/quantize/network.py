@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import singledispatch
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -27,7 +28,6 @@ from mcuq_lab.graph import (
     Graph,
     MaxPool,
     Node,
-    WeightedNode,
     Window,
 )
 
@@ -40,7 +40,7 @@ def run_graph(graph: Graph, parameters: Parameters, x: Tensor, hook: Hook) -> Te
 
     Args:
         graph: the network.
-        parameters: weight (torch layout, see `torch_weight`) and bias of each layer, by name.
+        parameters: weight (torch layout, see `torch_layout`) and bias of each layer, by name.
         x: input, float (N, c, h, w).
         hook: called with the name and the value of each tensor, the input included; what it
             returns is what the readers see. Fused activations are *not* applied before.
@@ -66,23 +66,30 @@ def float_logits(graph: Graph, parameters: Parameters, x: Tensor, observe: Hook 
 def graph_parameters(graph: Graph) -> dict[str, tuple[Tensor, Tensor]]:
     """Weights (torch layout) and biases of a graph's layers, by name."""
     return {
-        layer.name: (torch_weight(layer), torch.tensor(layer.bias, dtype=torch.float32))
+        layer.name: (torch_layout(layer.weight), torch.tensor(layer.bias, dtype=torch.float32))
         for layer in graph.layers
     }
 
 
-def torch_weight(layer: WeightedNode) -> Tensor:
-    """A copy of a layer's weight in torch's layout: OIHW in channels_last memory, or (oc, ic)."""
-    weight = torch.tensor(layer.weight, dtype=torch.float32)
+def torch_layout(weight: np.ndarray) -> Tensor:
+    """A weight of the graph as a tensor (a copy) in torch's layout: OIHW, or (oc, ic)."""
+    tensor = torch.tensor(weight, dtype=torch.float32)
     # OHWI memory *is* channels_last OIHW.
-    return weight if weight.ndim == 2 else weight.permute(0, 3, 1, 2)
+    return tensor if tensor.ndim == 2 else tensor.permute(0, 3, 1, 2)
 
 
-def graph_weight(weight: Tensor):
-    """Inverse of `torch_weight`: a numpy array in the graph's layout (OHWI or (oc, ic))."""
+def graph_layout(weight: Tensor) -> np.ndarray:
+    """Inverse of `torch_layout`: a numpy array (a copy), OHWI or (oc, ic)."""
     weight = weight.detach()
     weight = weight if weight.ndim == 2 else weight.permute(0, 2, 3, 1)
     return weight.contiguous().numpy().copy()
+
+
+def real_images(graph: Graph, images: np.ndarray) -> Tensor:
+    """uint8 NHWC images as the float network's input, (N, c, h, w)."""
+    node = graph.input
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    return node.low + x * ((node.high - node.low) / 255)
 
 
 def activate(y: Tensor, activation: Activation) -> Tensor:

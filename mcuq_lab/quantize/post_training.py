@@ -1,4 +1,4 @@
-"""Post-training quantization: a network's own weights, and steps from tables."""
+"""Post-training quantization: a network's own weights, steps from tables, statistics corrected."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mcuq_lab.graph import Graph
 from mcuq_lab.policy import MIN_BITS, Policy
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.quantize.calibration import StepTables
+from mcuq_lab.quantize.correction import correct_statistics
 from mcuq_lab.quantize.export import to_integers
 from mcuq_lab.quantize.state import QuantState
 from mcuq_lab.quantize.tensors import group_bits
@@ -25,8 +26,12 @@ def quantize(graph: Graph, policy: Policy, tables: StepTables) -> QuantGraph:
     return to_integers(graph, initial_state(graph, policy, tables))
 
 
-def initial_state(graph: Graph, policy: Policy, tables: StepTables) -> QuantState:
-    """Post-training quantization: the graph's own weights, and the policy's steps.
+def initial_state(
+    graph: Graph, policy: Policy, tables: StepTables, *, correct: bool = True
+) -> QuantState:
+    """The graph's own weights with the policy's steps: where fine-tuning begins.
+
+    With `correct`, channel statistics are restored on the tables' images (`correct_statistics`).
 
     Raises:
         ConfigError: the policy or the tables are those of another network.
@@ -37,7 +42,7 @@ def initial_state(graph: Graph, policy: Policy, tables: StepTables) -> QuantStat
             "run calibrate on it."
         )
     bits = group_bits(graph, policy)
-    return QuantState(
+    state = QuantState(
         graph.digest,
         policy,
         {layer.name: np.asarray(layer.weight, np.float32) for layer in graph.layers},
@@ -48,3 +53,4 @@ def initial_state(graph: Graph, policy: Policy, tables: StepTables) -> QuantStat
         },
         {name: tables.maps[name][width - MIN_BITS] for name, width in bits.items()},
     )
+    return correct_statistics(graph, state, tables.images) if correct else state
