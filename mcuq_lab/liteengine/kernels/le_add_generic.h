@@ -21,7 +21,7 @@ typedef struct {
 
 _Static_assert(sizeof(le_add_layer) == 16, "as counted for flash");
 
-/* Sums of four elements, saturated. */
+/* Sums of four elements of operands of any two widths. */
 LE_INLINE void le_add_quad(const uint8_t *a, const uint8_t *b, uint8_t *out, uint32_t multipliers,
                            int32_t offset, unsigned a_storage, unsigned b_storage,
                            unsigned out_bits, unsigned shift) {
@@ -38,8 +38,8 @@ LE_INLINE void le_add_quad(const uint8_t *a, const uint8_t *b, uint8_t *out, uin
                   le_usat_asr(sum3, out_bits, shift));
 }
 
-/* Sums of the 32 / storage elements of one word of each operand. Half a word of a and half a word
- * of b side by side are a word in which one mask finds a[i] and b[i] as halves. */
+/* One word of each operand. Half a word of a and half a word of b side by side are a word in which
+ * one mask finds a[i] and b[i] as halves. */
 typedef struct {
     uint32_t halves[2];
     uint32_t multipliers;
@@ -47,12 +47,14 @@ typedef struct {
     uint32_t mask;
 } le_add_operands;
 
+/* The sum of the elements whose fields begin at `bit`. */
 LE_INLINE uint32_t le_add_element(const le_add_operands *x, unsigned bit, unsigned out_bits,
                                   unsigned shift) {
     uint32_t pair = (x->halves[bit / 16] >> (bit % 16)) & x->mask;
     return le_usat_asr(le_smlad(pair, x->multipliers, x->offset), out_bits, shift);
 }
 
+/* Sums of elements 4 * quad and up. */
 LE_INLINE void le_add_four(const le_add_operands *x, uint8_t *out, unsigned quad,
                            unsigned storage, unsigned out_bits, unsigned shift) {
     const unsigned out_storage = le_storage_bits(out_bits);
@@ -64,6 +66,7 @@ LE_INLINE void le_add_four(const le_add_operands *x, uint8_t *out, unsigned quad
                   le_add_element(x, bit + 3 * storage, out_bits, shift));
 }
 
+/* Sums of the 32 / storage elements of a word. */
 LE_INLINE void le_add_word(const uint8_t *a, const uint8_t *b, uint8_t *out, uint32_t multipliers,
                            int32_t offset, uint32_t mask, unsigned storage, unsigned out_bits,
                            unsigned shift) {
