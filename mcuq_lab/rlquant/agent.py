@@ -45,7 +45,7 @@ class Agent:
         self._module: Future = self._importer.submit(_import_ppo)
         self._ppo: Ppo | None = None
 
-    def propose(self, round_: Round) -> np.ndarray:
+    def propose(self, round_: Round, found: np.ndarray) -> np.ndarray:
         """Trains in the round's world, then rolls out; (rollouts, L, 2).
 
         Raises:

@@ -30,18 +30,17 @@ class Budgets:
 
     @property
     def any(self) -> bool:
-        return (self.sram_bytes, self.flash_bytes, self.cycles) != (None, None, None)
+        return self._limits != (None, None, None)
 
     def left(self, costs: Costs, bits: np.ndarray) -> np.ndarray:
         """Fraction of each budget that policies (..., L, 2) leave, in [-1, 1]; 1 if no limit.
 
         float32 of shape (..., 3): SRAM, flash, cycles.
         """
-        spent = (costs.sram_bytes(bits), costs.flash_bytes(bits), costs.cycles(bits))
-        limits = (self.sram_bytes, self.flash_bytes, self.cycles)
+        spent = (costs.sram_bytes, costs.flash_bytes, costs.cycles)
         left = [
-            np.ones(bits.shape[:-2]) if limit is None else 1.0 - value / limit
-            for value, limit in zip(spent, limits, strict=True)
+            np.ones(bits.shape[:-2]) if limit is None else 1.0 - cost(bits) / limit
+            for cost, limit in zip(spent, self._limits, strict=True)
         ]
         return np.clip(np.stack(left, axis=-1), -1.0, 1.0).astype(np.float32)
 

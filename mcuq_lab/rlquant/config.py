@@ -70,8 +70,10 @@ class ProposalConfig:
     """Uniform policies that are measured first, besides w8a8, which every search starts with."""
     random_anchors: int = 8
     """Random policies that are measured first."""
-    mutations: int = 512
-    """Mutations and crossings of the measured front that compete a round."""
+    mutations: int = 384
+    """Children of each imagined generation of mutations and crossings."""
+    generations: int = 12
+    """Imagined generations a round, from the measured front and the agent's proposals on."""
     draws: int = 16
     """Draws of the surrogate that an expected gain is averaged over."""
     shortlist: int = 48

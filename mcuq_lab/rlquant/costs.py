@@ -73,6 +73,11 @@ class Costs:
         return np.array([layer.weight.size / 8 for layer in self.space.graph.layers])
 
     @cached_property
+    def largest_flash_bytes(self) -> float:
+        """Flash of the widest policy, w8a8."""
+        return float(self.flash_bytes(self.space.uniform(MAX_BITS, MAX_BITS)))
+
+    @cached_property
     def cheapest_cycles(self) -> np.ndarray:
         """For each layer and input width the cycles of the best choice at that width or above."""
         best = self.layer_cycles.min(axis=1)

@@ -103,7 +103,7 @@ class Episodes:
         layer = min(self.layer, costs.space.n_layers - 1)
         features = np.tile(costs.space.features[layer], (n, 1))
         before = self.bits[:, self.layer - 1] if self.layer else np.full((n, 2), MAX_BITS)
-        flash = costs.flash_bytes(self.bits) / max(costs.flash_bytes(costs.space.uniform(8, 8)), 1)
+        flash = costs.flash_bytes(self.bits) / costs.largest_flash_bytes
         left = self.world.budgets.left(costs, self.bits)
         masks = np.stack([choice_mask(feasible) for feasible in self._feasible])
         columns = [features, before / MAX_BITS, self._costs, flash[:, None], left]

@@ -8,6 +8,8 @@ This module imports ray.rllib, which takes seconds: import it late.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -46,6 +48,10 @@ class Ppo:
 
     def train(self) -> float:
         """One PPO iteration on whole episodes; returns their mean return."""
+        with _one_thread():
+            return self._train()
+
+    def _train(self) -> float:
         episodes = []
         steps = 0
         while steps < self._batch_steps:
@@ -88,6 +94,17 @@ class Ppo:
 
     def _hand_weights_to_runner(self) -> None:
         self._runner.module.set_state(self._learners.get_weights()[DEFAULT_MODULE_ID])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch: networks this small only lose by more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def ppo_config(config: AgentConfig, n_layers: int) -> PPOConfig:

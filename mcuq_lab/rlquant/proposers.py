@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
+from mcuq_lab.results import front_mask
 from mcuq_lab.rlquant.env import World
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
@@ -40,8 +41,8 @@ class Proposer(Protocol):
 
     name: str
 
-    def propose(self, round_: Round) -> np.ndarray:
-        """Candidates, (n, L, 2), not yet canonical."""
+    def propose(self, round_: Round, found: np.ndarray) -> np.ndarray:
+        """Candidates, (n, L, 2), not yet canonical; `found` are those of earlier proposers."""
 
     def state(self) -> object: ...
 
@@ -51,27 +52,34 @@ class Proposer(Protocol):
 
 
 class Mutations:
-    """Small changes and crossings of the front's policies."""
+    """Small changes and crossings of good policies, for some imagined generations.
+
+    Begins with the measured front and what earlier proposers found. After each generation the
+    policies that nobody dominates in imagination live on.
+
+    Args:
+        n: children a generation.
+        generations: 1 changes the parents once.
+    """
 
     name = "mutation"
 
-    def __init__(self, n: int) -> None:
-        self._n = n
+    def __init__(self, n: int, generations: int) -> None:
+        self._n, self._generations = n, generations
 
-    def propose(self, round_: Round) -> np.ndarray:
-        rng, front = round_.rng, round_.front.astype(np.int16)
-        children = front[rng.integers(len(front), size=self._n)]
-        others = front[rng.integers(len(front), size=self._n)]
-        crossed = rng.random(self._n) < 0.3
-        mixed = rng.random(children.shape) < 0.5
-        children = np.where(mixed & crossed[:, None, None], others, children)
-        n_genes = children.shape[1] * children.shape[2]
-        rate = rng.choice([1.0, 2.0, 4.0], size=self._n) / n_genes
-        hit = rng.random(children.shape) < rate[:, None, None]
-        nudged = children + rng.choice([-2, -1, 1, 2], size=children.shape)
-        redrawn = rng.integers(MIN_BITS, MAX_BITS + 1, children.shape)
-        changed = np.where(rng.random(children.shape) < 0.7, nudged, redrawn)
-        return np.clip(np.where(hit, changed, children), MIN_BITS, MAX_BITS).astype(np.int8)
+    def propose(self, round_: Round, found: np.ndarray) -> np.ndarray:
+        space, world = round_.world.costs.space, round_.world
+        parents = np.concatenate([round_.front, found])
+        for generation in range(self._generations):
+            children = space.canonical(mutate(parents, self._n, round_.rng))
+            if generation == self._generations - 1:
+                return np.concatenate([parents, children])
+            parents = np.unique(np.concatenate([parents, children]), axis=0)
+            if world.budgets.any:
+                kept = world.budgets.keeps(world.costs, parents)
+                parents = parents[kept] if kept.any() else parents
+            parents = parents[front_mask(round_.imagined(parents))]
+        return parents
 
     def state(self) -> object:
         return None
@@ -91,7 +99,7 @@ class InnerNsga2:
     def __init__(self, population: int = 64, generations: int = 40) -> None:
         self._population, self._generations = population, generations
 
-    def propose(self, round_: Round) -> np.ndarray:
+    def propose(self, round_: Round, found: np.ndarray) -> np.ndarray:
         from mcuq_lab.rlquant.methods.nsga2 import make_nsga2
 
         space = round_.world.costs.space
@@ -121,3 +129,23 @@ class InnerNsga2:
 
     def close(self) -> None:
         pass
+
+
+def mutate(parents: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` children of `parents` (m, L, 2): some crossed with another parent, some widths changed.
+
+    A child changes 1, 2 or 4 widths on average; a change is a step of one or two bits, or, three
+    times in ten, any width.
+    """
+    parents = parents.astype(np.int16)
+    children = parents[rng.integers(len(parents), size=n)]
+    others = parents[rng.integers(len(parents), size=n)]
+    crossed = rng.random(n) < 0.3
+    mixed = rng.random(children.shape) < 0.5
+    children = np.where(mixed & crossed[:, None, None], others, children)
+    rate = rng.choice([1.0, 2.0, 4.0], size=n) / children[0].size
+    hit = rng.random(children.shape) < rate[:, None, None]
+    nudged = children + rng.choice([-2, -1, 1, 2], size=children.shape)
+    redrawn = rng.integers(MIN_BITS, MAX_BITS + 1, children.shape)
+    changed = np.where(rng.random(children.shape) < 0.7, nudged, redrawn)
+    return np.clip(np.where(hit, changed, children), MIN_BITS, MAX_BITS).astype(np.int8)

@@ -48,6 +48,13 @@ class SearchSpace:
         return np.array([order.index(name) for name in names])
 
     @cached_property
+    def _shared(self) -> list[np.ndarray]:
+        """The layers of each group that has more than one."""
+        groups = self.input_groups
+        members = [np.flatnonzero(groups == group) for group in range(groups.max() + 1)]
+        return [m for m in members if len(m) > 1]
+
+    @cached_property
     def features(self) -> np.ndarray:
         """Descriptors of the layers scaled to about [0, 1], float32 of shape (L, len(FEATURES))."""
         raw = np.array([self._describe(i) for i in range(self.n_layers)], dtype=np.float32)
@@ -76,12 +83,8 @@ class SearchSpace:
     def canonical(self, bits: np.ndarray) -> np.ndarray:
         """The representative of each policy, same shape (..., L, 2): effective input widths."""
         result = np.array(bits, dtype=np.int8)
-        groups = self.input_groups
-        for group in range(groups.max() + 1):
-            members = np.flatnonzero(groups == group)
-            if len(members) > 1:
-                widths = result[..., members, 1]
-                result[..., members, 1] = widths.max(axis=-1, keepdims=True)
+        for members in self._shared:
+            result[..., members, 1] = result[..., members, 1].max(axis=-1, keepdims=True)
         return result
 
     def random(self, rng: np.random.Generator, n: int) -> np.ndarray:

@@ -38,11 +38,17 @@ def _tpe(problem: Problem) -> Method:
     return Tpe(problem)
 
 
-def _sa_mutation(problem: Problem) -> Method:
-    from mcuq_lab.rlquant.methods.surrogate_search import SurrogateSearch
+def _mutations(problem: Problem):
     from mcuq_lab.rlquant.proposers import Mutations
 
-    return SurrogateSearch(problem, [Mutations(problem.config.proposals.mutations)])
+    settings = problem.config.proposals
+    return Mutations(settings.mutations, settings.generations)
+
+
+def _sa_mutation(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.methods.surrogate_search import SurrogateSearch
+
+    return SurrogateSearch(problem, [_mutations(problem)])
 
 
 def _sa_nsga2(problem: Problem) -> Method:
@@ -55,10 +61,9 @@ def _sa_nsga2(problem: Problem) -> Method:
 def _rlquant(problem: Problem) -> Method:
     from mcuq_lab.rlquant.agent import Agent
     from mcuq_lab.rlquant.methods.surrogate_search import SurrogateSearch
-    from mcuq_lab.rlquant.proposers import Mutations
 
     agent = Agent(problem.config.agent, problem.space.n_layers, problem.config.seed)
-    return SurrogateSearch(problem, [agent, Mutations(problem.config.proposals.mutations)])
+    return SurrogateSearch(problem, [agent, _mutations(problem)])
 
 
 METHODS: MappingProxyType[str, Callable[[Problem], Method]] = MappingProxyType(

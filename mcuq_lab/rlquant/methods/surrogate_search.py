@@ -35,11 +35,11 @@ class SurrogateSearch:
         if self._rounds == 0 or not any(row.ok for row in rows):
             return anchors(self._problem)
         round_ = self._prepare(rows)
-        pool = [
-            Proposal(bits, proposer.name)
-            for proposer in self._proposers
-            for bits in self._problem.space.canonical(proposer.propose(round_))
-        ]
+        pool: list[Proposal] = []
+        for proposer in self._proposers:
+            found = stack(pool, self._problem.space.n_layers)
+            candidates = self._problem.space.canonical(proposer.propose(round_, found))
+            pool += [Proposal(bits, proposer.name) for bits in candidates]
         pool = unseen(pool, {row.policy for row in rows})
         if pool and self._problem.budgets.any:
             bits = stack(pool, self._problem.space.n_layers)
