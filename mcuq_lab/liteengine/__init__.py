@@ -8,7 +8,7 @@ from mcuq_lab.liteengine.codegen import ENGINE_NAME, generate_sources
 from mcuq_lab.liteengine.kernels import FAMILIES, GENERIC_FAMILIES
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ArenaPlan
-from mcuq_lab.liteengine.plan import Plan, Step, plan
+from mcuq_lab.liteengine.plan import Buffer, Plan, Step, plan
 from mcuq_lab.liteengine.schedule import Family, kernel_key
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import Sources
@@ -18,6 +18,7 @@ __all__ = [
     "FAMILIES",
     "GENERIC_FAMILIES",
     "ArenaPlan",
+    "Buffer",
     "Family",
     "Lowered",
     "Plan",

@@ -14,6 +14,19 @@ from mcuq_lab.liteengine.schedule import Family, schedule
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 
 
+@dataclass(frozen=True)
+class Buffer:
+    """A place in the arena and the steps in which it is in use, both included; `kind` is `tensor`
+    or `scratch`. A table of buffers draws the arena over time."""
+
+    name: str
+    kind: str
+    offset_bytes: int
+    size_bytes: int
+    first_step: int
+    last_step: int
+
+
 @dataclass(frozen=True, eq=False)
 class Step:
     """One operator that computes something.
@@ -44,12 +57,14 @@ class Plan:
         graph: the quantized network.
         steps: in execution order; operators that only rename a tensor have none.
         arena: the memory plan.
+        buffers: what lies in the arena and when; a scratch buffer has the name of its operator.
         tensor_offsets: where each tensor of the graph lies, in bytes from the arena's start.
     """
 
     graph: QuantGraph
     steps: tuple[Step, ...]
     arena: ArenaPlan
+    buffers: tuple[Buffer, ...]
     tensor_offsets: Mapping[str, int]
 
     @property
@@ -122,7 +137,13 @@ def plan(
         )
         for step, (op, way) in enumerate(work)
     )
-    return Plan(graph, steps, arena, at)
+    labels = [(name, "tensor") for name in names] + [(op.name, "scratch") for op, _ in work]
+    buffers = tuple(
+        Buffer(*label, offset, block.size_bytes, block.first, block.last)
+        for label, offset, block in zip(labels, arena.offsets, blocks, strict=True)
+        if block.size_bytes
+    )
+    return Plan(graph, steps, arena, buffers, at)
 
 
 def _roots(graph: QuantGraph, lowered: Sequence[Lowered]) -> dict[str, str]:

@@ -128,6 +128,21 @@ def test_real_networks_are_planned_optimally(network, bits):
     assert plan(network(bits), GENERIC_FAMILIES).arena.optimal
 
 
+def test_buffers_tell_the_arena_over_time():
+    planned = plan(resnet8(4), GENERIC_FAMILIES)
+    named = {(buffer.kind, buffer.name): buffer for buffer in planned.buffers}
+    assert ("tensor", "flat") not in named  # an alias of the pooled tensor
+    skip = named["tensor", "stem"]
+    assert (skip.first_step, skip.last_step) == (0, 3)  # until the first sum
+    assert skip.offset_bytes == planned.tensor_offsets["stem"]
+    stem = planned.steps[0]
+    scratch = named["scratch", "stem"]
+    assert scratch.size_bytes == stem.lowered.scratch_bytes
+    assert scratch.first_step == scratch.last_step == 0
+    ends = [buffer.offset_bytes + buffer.size_bytes for buffer in planned.buffers]
+    assert planned.arena_bytes - 8 < max(ends) <= planned.arena_bytes
+
+
 def test_planning_is_quick_enough_for_a_search():
     graphs = [resnet8(None, seed) for seed in range(4)]
     for graph in graphs:
