@@ -47,10 +47,23 @@ class SimulatedBoard:
         self._flash_memory = HostMemory(chip.flash.start, chip.flash.size_bytes, fill=0xFF)
         self._flash = self._make_flash()
         self._clocks: clocks_f4.ClockControl | None = None
+        self._power: clocks_f4.PowerControl | None = None
         self._blocks = self._make_peripherals()
         for ram in self._rams:
             self._machine.map.add_ram(ram)
+        self._processor.clock_is_right = self._clock_is_right
         self._processor.reset()
+
+    def _clock_is_right(self) -> bool:
+        """Whether voltage and flash wait states allow the core clock that is set."""
+        if self._clocks is None or self._power is None:
+            return True
+        limits = self.chip.clock
+        wait_states = min(self._flash.wait_states, len(limits.max_hclk_hz_by_wait_states) - 1)
+        return self._clocks.hclk_hz <= min(
+            limits.max_hclk_hz_by_wait_states[wait_states],
+            limits.max_hclk_hz_by_vos[self._power.voltage_scale],
+        )
 
     def _make_flash(self) -> FlashControllerF4:
         flash = self.chip.flash
@@ -69,7 +82,7 @@ class SimulatedBoard:
             if description.model == "rcc_f4":
                 block = self._clocks = clocks_f4.ClockControl(description)
             elif description.model == "pwr_f4":
-                block = clocks_f4.PowerControl(description, lambda: self._clocks)
+                block = self._power = clocks_f4.PowerControl(description, lambda: self._clocks)
             elif description.model == "storage":
                 block = Storage(description)
             else:
@@ -128,9 +141,11 @@ class SimulatedBoard:
         self._note_flash()
         self._processor.reset()
 
-    def reset_by_pin(self) -> None:
-        """The probe pulses nRESET."""
-        self.reset(clocks_f4.PIN_FLAGS)
+    def hold_reset(self, asserted: bool) -> None:
+        """The probe drives nRESET: the chip does nothing while it is asserted, then restarts."""
+        if self._processor.held and not asserted:
+            self.reset(clocks_f4.PIN_FLAGS)
+        self._processor.held = asserted
 
     def _brown_out(self) -> None:
         for index, ram in enumerate(self._rams):

@@ -52,6 +52,14 @@ class Ram:
 
 
 @dataclass(frozen=True)
+class Clock:
+    """Limits of the core clock, indexed by flash wait states and by PWR_CR.VOS."""
+
+    max_hclk_hz_by_wait_states: tuple[int, ...]
+    max_hclk_hz_by_vos: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class RegisterBlock:
     """A peripheral: `model` names its behaviour ("storage" keeps what is written to it).
 
@@ -75,6 +83,7 @@ class Chip:
     pyocd_target: str
     core: Core
     flash: Flash
+    clock: Clock
     rams: tuple[Ram, ...]
     peripherals: tuple[RegisterBlock, ...]
 
@@ -114,6 +123,7 @@ def _chip(board: str, data: dict[str, Any]) -> Chip:
         id=board,
         core=Core(**data.pop("core")),
         flash=Flash(sector_bytes=sectors, **flash),
+        clock=Clock(**{name: tuple(limits) for name, limits in data.pop("clock").items()}),
         rams=tuple(Ram(**ram) for ram in data.pop("ram")),
         peripherals=tuple(
             _register_block(name, entry) for name, entry in data.pop("peripheral").items()

@@ -166,8 +166,7 @@ class SimulatedProbe(DebugProbe):
     def assert_reset(self, asserted: bool) -> None:
         """Drive nRESET; the chip restarts when it is released."""
         self._check_plugged()
-        if self._in_reset and not asserted:
-            self._board.reset_by_pin()
+        self._board.hold_reset(asserted)
         self._in_reset = asserted
 
     def is_reset_asserted(self) -> bool:

@@ -1,6 +1,7 @@
 """Ready bits of oscillators and PLL: a right set-up goes through, a wrong one waits for ever."""
 
 import pytest
+from pyocd.core.target import Target
 
 RCC, PWR, FLASH = 0x40023800, 0x40007000, 0x40023C00
 CR, PLLCFGR, CFGR, APB1ENR = RCC, RCC + 4, RCC + 8, RCC + 0x40
@@ -68,3 +69,23 @@ def test_reset_undoes_it(bench):
     bench.target.write32(CR, bench.target.read32(CR) | HSEON)
     bench.target.reset_and_halt()
     assert not bench.target.read32(CR) & HSERDY
+
+
+SPIN = "volatile uint32_t out; int main(void) { out = 5; return 0; }"
+
+
+@pytest.mark.parametrize(
+    ("voltage", "latency", "works"), [(0xC000, 3, True), (0xC000, 2, False), (0x8000, 3, False)]
+)
+def test_too_fast_a_clock_hangs(bench, build_image, voltage, latency, works):
+    bench.flash(build_image(SPIN))
+    target = bench.target
+    target.write32(APB1ENR, 1 << 28)
+    target.write32(PWR, voltage)
+    target.write32(FLASH, latency)
+    target.write32(PLLCFGR, pll(8, 100, 2))
+    target.write32(CR, target.read32(CR) | PLLON)
+    target.write32(CFGR, 0x1002)
+    assert (bench.run(polls=5) is Target.State.HALTED) is works
+    target.reset_and_halt()
+    assert bench.run(polls=5) is Target.State.HALTED

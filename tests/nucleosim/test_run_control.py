@@ -167,6 +167,28 @@ def test_firmware_resets_itself(bench, build_image):
     assert bench.target.read32(0x40023874) & 1 << 28  # RCC_CSR.SFTRSTF
 
 
+@pytest.mark.parametrize("reset_type", ["hw", "sw_system", "sw_core", "sw_emulated"])
+def test_every_kind_of_reset(new_bench, build_image, reset_type):
+    bench = new_bench(reset_type=reset_type)
+    bench.flash(build_image(COUNTER))
+    bench.run()
+    bench.target.reset_and_halt()
+    assert bench.target.read_core_register("pc") == bench.symbol("Reset_Handler")
+    assert bench.run() is Target.State.HALTED
+    assert bench.read("count") == [10]
+
+
+def test_connects_under_reset(new_bench, build_image):
+    uid = "sim:nucleo-f412zg:under-reset"
+    bench = new_bench(uid=uid)
+    image = build_image(FOR_EVER)
+    bench.flash(image)
+    bench.session.close()
+    bench = new_bench(uid=uid, connect_mode="under-reset")
+    assert bench.target.get_state() is Target.State.HALTED
+    assert bench.target.read_core_register("pc") == image.symbols["Reset_Handler"]
+
+
 def test_boards_are_independent(new_bench):
     one, other = new_bench(), new_bench()
     one.target.write32(0x20000000, 1)

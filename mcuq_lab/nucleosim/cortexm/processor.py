@@ -45,6 +45,10 @@ class Processor:
         self.retired_sticky = False
         self.reset_requested = False
         self.hung = False
+        self.held = False
+        """Whether nRESET is low."""
+        self.clock_is_right: Callable[[], bool] = lambda: True
+        """Whether the chip works at the clock that is set; if not, the core hangs until reset."""
         self.alarms: list[tuple[int, Callable[[], None]]] = []
         """What happens from outside, and at which cycle of the machine."""
         self._clear()
@@ -106,7 +110,8 @@ class Processor:
     @property
     def running(self) -> bool:
         """Whether instructions run when time passes."""
-        return not (self.halted or self.sleeping or self.locked_up or self.hung)
+        stuck = self.held or self.hung or self.locked_up
+        return not (self.halted or self.sleeping or stuck)
 
     def halt(self, cause: int = DFSR_HALTED) -> None:
         """Enter debug state; `cause` is what DFSR shows."""
@@ -127,6 +132,7 @@ class Processor:
         while not self.halted and self.machine.cycles < end:
             if self._ring_alarms():
                 continue
+            self.hung |= not self.clock_is_right()
             until = min([end, *(cycle for cycle, _ in self.alarms)])
             self._take_pending()
             if self.running:

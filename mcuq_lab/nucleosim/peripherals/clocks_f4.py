@@ -147,6 +147,11 @@ class PowerControl(Storage):
         self._clocks = clocks
         super().__init__(block)
 
+    @property
+    def voltage_scale(self) -> int:
+        """CR.VOS: 1 is the lowest voltage, 3 the highest."""
+        return super().read_word(0) >> 14 & 3
+
     def read_word(self, offset: int) -> int:
         """Value of one register; CSR.VOSRDY is always set."""
         value = super().read_word(offset)
