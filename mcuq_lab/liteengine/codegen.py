@@ -20,7 +20,7 @@ from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 ENGINE_NAME = "liteengine"
 
-_PLACEHOLDER = re.compile(r"\{(in\d|out|scratch)\}")
+_PLACEHOLDER = re.compile(r"\{(in\d+|out|scratch)\}")
 
 
 def generate_sources(plan: Plan) -> Sources:
@@ -103,9 +103,8 @@ def _layer_function(index: int, step: Step) -> str:
 def _parameters(step: Step) -> list[str]:
     """Placeholders that the call really uses, in the order in0, in1, ..., out, scratch."""
     used = set(_PLACEHOLDER.findall(step.lowered.call))
-    return [*sorted(name for name in used if name.startswith("in")), "out"] + (
-        ["scratch"] if "scratch" in used else []
-    )
+    inputs = [f"in{i}" for i in range(len(step.inputs)) if f"in{i}" in used]
+    return [*inputs, "out", *(["scratch"] if "scratch" in used else [])]
 
 
 def _layer_prototype(index: int, step: Step) -> str:

@@ -14,6 +14,7 @@ from mcuq_lab.liteengine import FAMILIES, GENERIC_FAMILIES, generate, plan
 from mcuq_lab.liteengine.memory import ArenaPlan, _chains
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import (
+    QConcat,
     QConv2d,
     QDepthwiseConv2d,
     QFlatten,
@@ -120,3 +121,13 @@ def test_network_that_only_renames():
     }
     flatten = QFlatten("flat", ("input",), "flat")
     check(QuantGraph("renamed", Policy(()), tensors, (flatten,), "input", "flat"))
+
+
+def test_concatenation_of_many():
+    """Eleven operands of an odd number of 2-bit channels: most begin inside a byte."""
+    tensors = {
+        "input": QTensor("input", Shape(2, 3, 3), 2, 1.0, 0),
+        "joined": QTensor("joined", Shape(2, 3, 33), 2, 1.0, 0),
+    }
+    concat = QConcat("joined", ("input",) * 11, "joined")
+    check(QuantGraph("concat", Policy(()), tensors, (concat,), "input", "joined"))
