@@ -147,6 +147,11 @@ class SimulatedBoard:
             self.reset(clocks_f4.PIN_FLAGS)
         self._processor.held = asserted
 
+    def reset_by_pin(self) -> None:
+        """The probe pulses nRESET, or a person presses the black button."""
+        self.hold_reset(True)
+        self.hold_reset(False)
+
     def _brown_out(self) -> None:
         for index, ram in enumerate(self._rams):
             # What RAM holds after power-up is not zero; a fixed pattern keeps runs repeatable.
