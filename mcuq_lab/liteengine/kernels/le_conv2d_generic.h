@@ -23,8 +23,8 @@ typedef struct {
     uint16_t out_c;
     uint8_t pre_shift;
     uint8_t shift;
-    const uint8_t *weights;       /* a stream of kernel_h * kernel_w * in_c fields a channel   */
-    const le_requantize *channels; /* out_c                                                    */
+    const uint8_t *weights;        /* a stream of kernel_h * kernel_w * in_c fields a channel */
+    const le_requantize *channels; /* out_c                                                  */
 } le_conv2d_layer;
 
 _Static_assert(sizeof(void *) != 4 || sizeof(le_conv2d_layer) == 44, "as counted for flash");

@@ -24,10 +24,11 @@ typedef struct {
     const le_requantize *channels; /* out_c                                  */
 } le_fullyconnected_layer;
 
-_Static_assert(sizeof(void *) != 4 || sizeof(le_fullyconnected_layer) == 24, "as counted for flash");
+_Static_assert(sizeof(void *) != 4 || sizeof(le_fullyconnected_layer) == 24,
+               "as counted for flash");
 
-/* Weights k and k + 16 of the group at `words` as halves, both plus 2^(w_bits-1). `word` is the last
- * word loaded, in ascending k; `mask` has w_bits ones in each half; `k` and `w_bits` are constant. */
+/* Weights k and k + 16 of the group at `words` as halves, both plus 2^(w_bits-1). Called with
+ * ascending k; `word` is the word loaded last. `mask` has w_bits ones in each half. */
 LE_INLINE uint32_t le_lane_pair(const uint8_t *words, uint32_t *word, unsigned k, unsigned w_bits,
                                 uint32_t mask) {
     unsigned lsb = k * w_bits % 16;

@@ -232,6 +232,17 @@ LE_INLINE uint32_t le_uxtab16(uint32_t sum, uint32_t word, unsigned rotate) {
 #endif
 }
 
+/* SSUB16: the halves of a less those of b, modulo 2^16 each. */
+LE_INLINE uint32_t le_ssub16(uint32_t a, uint32_t b) {
+#if LE_ARM_DSP
+    uint32_t result;
+    __asm__("ssub16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+#else
+    return ((a - b) & 0xFFFFu) | (((a & 0xFFFF0000u) - (b & 0xFFFF0000u)) & 0xFFFF0000u);
+#endif
+}
+
 /* PKHBT: lower half of a, upper half of (b << shift); shift 0..31, constant. */
 LE_INLINE uint32_t le_pkhbt(uint32_t a, uint32_t b, unsigned shift) {
 #if LE_ARM_DSP

@@ -14,8 +14,8 @@
 #include "le_dsp.h"
 
 #define LE_MAY_ALIAS __attribute__((packed, may_alias))
-/* What is computed from `value` behind this point is not computed before it: keeps the compiler from
- * starting all steps of an unrolled loop at once, for which there are not enough registers. */
+/* What is computed from `value` behind this point is not computed before it: keeps the compiler
+ * from starting all steps of an unrolled loop at once, for which there are too few registers. */
 #define LE_NOT_BEFORE(value) __asm__ volatile("" : "+r"(value))
 #define LE_NOT_BEFORE_2(a, b) __asm__ volatile("" : "+r"(a), "+r"(b))
 /* Four loads side by side pipeline on a Cortex-M; the compiler would spread them. */
@@ -57,7 +57,7 @@ LE_INLINE void le_append_field(uint8_t *p, uint32_t index, unsigned storage, uin
     p[bit / 8] = (uint8_t)(before | (value << (bit % 8)));
 }
 
-/* Writes fields `index` (even) and, if there are `two`, index + 1 of a pixel, in ascending order. */
+/* Writes fields `index` (even) and, if there are `two`, index + 1 of a pixel; pairs ascend. */
 LE_INLINE void le_put_pair(uint8_t *pixel, uint32_t index, unsigned storage, uint32_t low,
                            uint32_t high, int two) {
     if (storage == 8) {
