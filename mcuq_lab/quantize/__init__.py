@@ -18,25 +18,34 @@ from mcuq_lab.quantize.tensors import TensorGroup, group_bits, tensor_groups
 
 _WITH_TORCH = {
     "FakeQuantized": "fake",
+    "FinetuneConfig": "finetuning",
+    "Lessons": "finetuning",
     "StepTables": "calibration",
     "calibrate": "calibration",
     "evaluate": "executor",
+    "finetune": "finetuning",
     "initial_state": "post_training",
     "predict": "executor",
     "quantize": "post_training",
     "run_integers": "executor",
+    "teach": "finetuning",
+    "Trained": "finetuning",
     "to_integers": "export",
 }
 
 __all__ = [
     "AffineMap",
     "FakeQuantized",
+    "FinetuneConfig",
+    "Lessons",
     "QuantState",
     "StepTables",
     "TensorGroup",
+    "Trained",
     "calibrate",
     "check_ranges",
     "evaluate",
+    "finetune",
     "group_bits",
     "initial_state",
     "predict",
@@ -48,6 +57,7 @@ __all__ = [
     "run_reference",
     "run_reference_all",
     "single_layer",
+    "teach",
     "tensor_groups",
     "to_integers",
 ]

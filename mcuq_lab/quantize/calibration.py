@@ -28,7 +28,7 @@ WIDTHS = tuple(range(MIN_BITS, MAX_BITS + 1))
 
 _BINS = 2048
 # Fractions of the largest magnitude that the steps on trial just cover.
-_WEIGHT_FRACTIONS = np.linspace(0.1, 1.05, 48)
+_WEIGHT_FRACTIONS = np.linspace(0.1, 1.05, 191)
 _NON_NEGATIVE_FRACTIONS = np.linspace(0.03, 1.0, 98)
 _SIGNED_FRACTIONS = np.linspace(0.1, 1.0, 19)
 

@@ -13,11 +13,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+# Divisions by zero give infinities, as in numpy: a check at each would forbid vector code.
+_OPTIONS = {"cache": True, "error_model": "numpy"}
 _REASSOCIATE = {"reassoc", "contract"}
 _F0 = np.float32(0)
 
 
-@njit(cache=True)
+@njit(**_OPTIONS)
 def quantize_flat(x, scale, zero_point, qmax, out):
     """Fake-quantizes float32 x[n] into out[n]: scale * (clamp(rint(x / scale) + zero) - zero)."""
     low, high = np.float32(-zero_point), np.float32(qmax - zero_point)
@@ -26,7 +28,7 @@ def quantize_flat(x, scale, zero_point, qmax, out):
         out[i] = min(max(np.rint(x[i] * inverse), low), high) * scale
 
 
-@njit(cache=True, fastmath=_REASSOCIATE)
+@njit(**_OPTIONS, fastmath=_REASSOCIATE)
 def quantize_flat_backward(x, gradient, scale, zero_point, qmax, dx):
     """Writes the straight-through gradient to dx[n]; returns that of the scale (LSQ, eq. 3)."""
     low, high = np.float32(-zero_point), np.float32(qmax - zero_point)
@@ -41,7 +43,7 @@ def quantize_flat_backward(x, gradient, scale, zero_point, qmax, dx):
     return total
 
 
-@njit(cache=True)
+@njit(**_OPTIONS)
 def quantize_rows(w, scale, low, high, out):
     """Fake-quantizes float32 w[oc, k] with one step a row, levels low..high."""
     low, high = np.float32(low), np.float32(high)
@@ -50,7 +52,7 @@ def quantize_rows(w, scale, low, high, out):
             out[row, i] = min(max(np.rint(w[row, i] / scale[row]), low), high) * scale[row]
 
 
-@njit(cache=True, fastmath=_REASSOCIATE)
+@njit(**_OPTIONS, fastmath=_REASSOCIATE)
 def quantize_rows_backward(w, gradient, scale, low, high, dw, dscale):
     """Gradients of `quantize_rows`: dw[oc, k] and dscale[oc]."""
     low, high = np.float32(low), np.float32(high)
@@ -65,7 +67,7 @@ def quantize_rows_backward(w, gradient, scale, low, high, dw, dscale):
         dscale[row] = total
 
 
-@njit(cache=True, fastmath=_REASSOCIATE)
+@njit(**_OPTIONS, fastmath=_REASSOCIATE)
 def row_errors(w, scales, low, high, errors):
     """errors[candidate, oc] = squared error of w[oc, k] quantized with scales[candidate, oc]."""
     low, high = np.float32(low), np.float32(high)
@@ -79,7 +81,7 @@ def row_errors(w, scales, low, high, errors):
             errors[candidate, row] = total
 
 
-@njit(cache=True, fastmath=_REASSOCIATE)
+@njit(**_OPTIONS, fastmath=_REASSOCIATE)
 def histogram_errors(values, counts, scales, zero_points, qmax, errors):
     """errors[candidate] = squared error of a histogram quantized with that scale and zero."""
     for candidate in range(scales.size):
@@ -93,7 +95,7 @@ def histogram_errors(values, counts, scales, zero_points, qmax, errors):
         errors[candidate] = total
 
 
-@njit(cache=True)
+@njit(**_OPTIONS)
 def requantize_rows(acc, start, multiplier, offset, pre_shift, shift, qmax):
     """The integer requantization of `mcuq_lab.quantgraph`, in place on acc[pixels, oc].
 
@@ -109,7 +111,7 @@ def requantize_rows(acc, start, multiplier, offset, pre_shift, shift, qmax):
             acc[pixel, oc] = min(max(y, 0), qmax)
 
 
-@njit(cache=True)
+@njit(**_OPTIONS)
 def add_flat(a, b, multiplier_a, multiplier_b, offset, shift, qmax, out):
     """The integer addition of `mcuq_lab.quantgraph` on floating-point arrays of integers."""
     for i in range(a.size):

@@ -86,6 +86,19 @@ class FakeQuantized(nn.Module):
         run_graph(self.graph, self._parameters_by_name(), x, hook)
         return values
 
+    def trained_steps(self) -> list[tuple[nn.Parameter, int]]:
+        """Logarithms of all steps that can be trained, and how many steps the range reaches."""
+        pairs = [
+            (self.log_weight_step[i], 1 << (self._w_bits[name] - 1))
+            for name, i in self._layer_index.items()
+        ]
+        pairs += [
+            (self.log_step[i], self._state.maps[name].qmax)
+            for name, i in self._group_index.items()
+            if self.log_step[i].requires_grad
+        ]
+        return pairs
+
     def project(self) -> None:
         """Keeps the steps behind ReLU6 small enough that no stored value exceeds 6."""
         with torch.no_grad():

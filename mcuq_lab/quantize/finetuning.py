@@ -47,11 +47,15 @@ class FinetuneConfig:
     batch_size: int = 64
     """Images in a batch."""
 
-    weight_lr: float = 0.02
+    weight_lr: float = 0.03
     """Peak learning rate of weights and biases: SGD with momentum, cosine decay to zero."""
 
-    step_lr: float = 0.02
-    """Peak relative change of a step in one batch: Adam on its logarithm, cosine decay to zero."""
+    gradient_norm: float = 1.0
+    """The weights' gradient is shortened to this length: without, few bits diverge."""
+
+    step_lr: float = 0.003
+    """Peak movement, in one batch, of the largest value a tensor can store, in steps: Adam on the
+    steps' logarithms, cosine decay to zero. A step of few bits may thus change more."""
 
     momentum: float = 0.9
     """Momentum of the weights' SGD."""
@@ -62,8 +66,10 @@ class FinetuneConfig:
     def __post_init__(self) -> None:
         if self.batches < 0 or self.batch_size < 1:
             raise ConfigError("Fine-tuning needs batches >= 0 and batch_size >= 1.")
-        if self.weight_lr < 0 or self.step_lr < 0:
-            raise ConfigError("Learning rates of fine-tuning must not be negative.")
+        if self.weight_lr < 0 or self.step_lr < 0 or self.gradient_norm <= 0:
+            raise ConfigError(
+                "Fine-tuning needs weight_lr >= 0, step_lr >= 0 and gradient_norm > 0."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,40 +138,46 @@ def divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
 
 class Descent:
-    """Optimizers of a `FakeQuantized` network over a known number of batches."""
+    """The optimizers of a `FakeQuantized` network, over a known number of batches."""
 
     def __init__(self, network: FakeQuantized, config: FinetuneConfig, batches: int) -> None:
         self._network = network
-        self._batches = batches
-        self._done = 0
-        steps = [*network.log_weight_step, *network.log_step]
-        steps = [step for step in steps if step.requires_grad]
-        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(steps, config.step_lr)]
-        weights = [*network.weight, *network.bias]
+        self._gradient_norm = config.gradient_norm
+        steps = [
+            {"params": [parameter], "lr": config.step_lr / levels}
+            for parameter, levels in network.trained_steps()
+        ]
+        self._weights = [*network.weight, *network.bias]
+        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(steps)]
         if config.trained is Trained.WEIGHTS_AND_STEPS:
-            self.optimizers.append(torch.optim.SGD(weights, config.weight_lr, config.momentum))
+            self.optimizers.append(
+                torch.optim.SGD(self._weights, config.weight_lr, config.momentum)
+            )
         else:
-            for weight in weights:
+            for weight in self._weights:
                 weight.requires_grad_(False)
-        self._peaks = [optimizer.param_groups[0]["lr"] for optimizer in self.optimizers]
+
+        def decay(done: int) -> float:
+            return (1 + math.cos(math.pi * done / max(batches, 1))) / 2
+
+        self.schedules = [
+            torch.optim.lr_scheduler.LambdaLR(optimizer, decay) for optimizer in self.optimizers
+        ]
 
     def step(self, images: Tensor, teacher_logits: Tensor) -> float:
         """One batch; returns its loss. Raises NumericsError if that is not finite."""
-        decay = (1 + math.cos(math.pi * self._done / self._batches)) / 2
-        for optimizer, peak in zip(self.optimizers, self._peaks, strict=True):
-            optimizer.param_groups[0]["lr"] = peak * decay
-            optimizer.zero_grad()
         loss = divergence(self._network(images), teacher_logits)
         if not torch.isfinite(loss):
             raise NumericsError(
-                f"Training of '{self._network.graph.name}' diverged at batch {self._done}; "
-                "lower weight_lr or step_lr."
+                f"Training of '{self._network.graph.name}' diverged; lower weight_lr or step_lr."
             )
+        self._network.zero_grad(set_to_none=True)
         loss.backward()
-        for optimizer in self.optimizers:
+        torch.nn.utils.clip_grad_norm_(self._weights, self._gradient_norm)
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
+            schedule.step()
         self._network.project()
-        self._done += 1
         return loss.item()
 
 

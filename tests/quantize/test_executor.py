@@ -1,0 +1,81 @@
+"""The fast executor against the reference, bit for bit."""
+
+import numpy as np
+import pytest
+
+from mcuq_lab.errors import ConfigError, NumericsError
+from mcuq_lab.graph import Shape, Window
+from mcuq_lab.policy import Policy
+from mcuq_lab.quantgraph import QConv2d
+from mcuq_lab.quantize import calibrate, evaluate, quantize, quantize_input, run_integers
+from mcuq_lab.quantize.executor import predict
+from mcuq_lab.quantize.random_graphs import random_graph, random_inputs, single_layer
+from mcuq_lab.quantize.reference import run_reference
+from tests.quantize.graphs import GRAPHS, images, residual_graph
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_random_networks_are_exact(seed):
+    graph = random_graph(seed, max_ops=8)
+    inputs = random_inputs(graph, 5, seed)
+    np.testing.assert_array_equal(run_integers(graph, inputs, 3), run_reference(graph, inputs))
+
+
+@pytest.mark.parametrize("weights", ["lowest", "highest", "ends"])
+def test_sums_beyond_float32_are_exact(weights):
+    graph = single_layer(
+        QConv2d, Shape(4, 4, 256), 3, Window.square(3, 1, 1), weights=weights, zero_point=200
+    )
+    inputs = random_inputs(graph, 8)
+    np.testing.assert_array_equal(run_integers(graph, inputs), run_reference(graph, inputs))
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_quantized_networks_are_exact(name):
+    graph = GRAPHS[name]()
+    tables = calibrate(graph, images(64))
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        policy = Policy.of(rng.integers(2, 9, (len(graph.layers), 2)))
+        integers = quantize(graph, policy, tables)
+        inputs = quantize_input(images(40), integers.input, graph.input.low, graph.input.high)
+        np.testing.assert_array_equal(
+            run_integers(integers, inputs, 16), run_reference(integers, inputs)
+        )
+
+
+def test_predictions_are_the_outputs_in_real_units_and_score_them():
+    graph, pictures = residual_graph(), images(50)
+    integers = quantize(graph, Policy.uniform(7, 8, 8), calibrate(graph, pictures))
+    stored = run_reference(integers, pictures).reshape(50, -1).astype(float)
+    expected = (stored - integers.output.zero_point) * integers.output.scale
+    np.testing.assert_allclose(predict(integers, pictures), expected, rtol=1e-6)
+    labels = expected.argmax(1)
+    assert evaluate(integers, pictures, labels) == 1.0
+    labels[:10] = (labels[:10] + 1) % 4
+    assert evaluate(integers, pictures, labels) == pytest.approx(0.8)
+
+
+def test_no_images_give_no_outputs():
+    graph = random_graph(1)
+    shape = graph.output.shape
+    assert run_integers(graph, random_inputs(graph, 0)).shape == (0, shape.h, shape.w, shape.c)
+
+
+def test_inputs_are_checked():
+    graph = residual_graph()
+    integers = quantize(graph, Policy.uniform(7, 4, 4), calibrate(graph, images()))
+    with pytest.raises(NumericsError, match=r"0\.\.15"):
+        run_integers(integers, images())
+    with pytest.raises(ConfigError, match="uint8"):
+        quantize_input(images().astype(float), integers.input)
+
+
+def test_pixels_are_rounded_to_the_nearest_input_value():
+    graph = residual_graph()
+    tables = calibrate(graph, images())
+    ramp = np.arange(256, dtype=np.uint8).reshape(1, 256, 1, 1)
+    for bits in (2, 3, 5, 8):
+        tensor = quantize(graph, Policy.uniform(7, 8, bits), tables).input
+        stored = quantize_input(ramp, tensor).ravel()
+        assert np.abs(stored * (255 / tensor.qmax) - np.arange(256)).max() <= 255 / tensor.qmax / 2

@@ -1,0 +1,101 @@
+"""The lower level: descent on steps, or on weights and steps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mcuq_lab.errors import ConfigError, NumericsError
+from mcuq_lab.policy import Policy
+from mcuq_lab.quantize import calibrate, initial_state, predict, to_integers
+from mcuq_lab.quantize.finetuning import (
+    FinetuneConfig,
+    Lessons,
+    Trained,
+    divergence,
+    finetune,
+    teach,
+)
+from tests.quantize.graphs import images, residual_graph
+
+GRAPH = residual_graph()
+CONFIG = FinetuneConfig(batches=40, batch_size=32)
+
+
+@pytest.fixture(scope="module")
+def lessons():
+    return teach(GRAPH, images(512, seed=3))
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Uncorrected steps, so that there is something to learn."""
+    tables = calibrate(GRAPH, images(64))
+    return initial_state(GRAPH, Policy.uniform(7, 2, 2), tables, correct=False)
+
+
+def distance(state) -> float:
+    """Divergence of the integer network from the float network on images never trained on."""
+    fresh = teach(GRAPH, images(500, seed=9))
+    logits = predict(to_integers(GRAPH, state), fresh.images)
+    return float(divergence(torch.from_numpy(logits), torch.from_numpy(fresh.logits)))
+
+
+@pytest.mark.parametrize("trained", Trained)
+def test_training_brings_the_integers_closer_to_the_float_network(plain, lessons, trained):
+    config = replace(CONFIG, trained=trained, step_lr=0.03)
+    assert distance(finetune(GRAPH, plain, lessons, config)) < 0.7 * distance(plain)
+
+
+def test_equal_seeds_give_equal_integers_and_others_do_not(plain, lessons):
+    digests = [
+        to_integers(GRAPH, finetune(GRAPH, plain, lessons, replace(CONFIG, seed=seed))).digest
+        for seed in (1, 1, 2)
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_steps_only_leaves_weights_and_biases(plain, lessons):
+    state = finetune(GRAPH, plain, lessons, replace(CONFIG, trained=Trained.STEPS))
+    for name in plain.weights:
+        np.testing.assert_array_equal(state.weights[name], plain.weights[name])
+        np.testing.assert_array_equal(state.biases[name], plain.biases[name])
+        assert (state.weight_scales[name] != plain.weight_scales[name]).any()
+    assert state.maps["input"] == plain.maps["input"]
+    assert state.maps["stem"] != plain.maps["stem"]
+
+
+def test_no_batches_change_nothing(plain, lessons):
+    state = finetune(GRAPH, plain, lessons, replace(CONFIG, batches=0))
+    for name in plain.weights:
+        np.testing.assert_array_equal(state.weights[name], plain.weights[name])
+        np.testing.assert_allclose(state.weight_scales[name], plain.weight_scales[name], 1e-6)
+
+
+def test_progress_is_told(plain, lessons):
+    seen = []
+    finetune(GRAPH, plain, lessons, replace(CONFIG, batches=3), lambda *x: seen.append(x))
+    assert [(done, total) for done, total, _ in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert all(loss > 0 for *_, loss in seen)
+
+
+def test_every_image_is_seen_before_any_comes_again():
+    from mcuq_lab.quantize.finetuning import _batches
+
+    order = np.concatenate(list(_batches(10, FinetuneConfig(batches=5, batch_size=4))))
+    assert sorted(order[:10]) == list(range(10))
+    assert sorted(order[10:]) == list(range(10))
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in exp")
+def test_divergence_and_bad_settings_are_reported(plain, lessons):
+    wild = replace(CONFIG, step_lr=1e6)
+    with pytest.raises(NumericsError, match="lower weight_lr or step_lr"):
+        finetune(GRAPH, plain, lessons, wild)
+    with pytest.raises(ConfigError, match="batch_size"):
+        FinetuneConfig(batch_size=0)
+    with pytest.raises(ConfigError, match="step_lr"):
+        FinetuneConfig(step_lr=-1)
+    with pytest.raises(ConfigError, match="images"):
+        finetune(GRAPH, plain, Lessons(images(0), np.zeros((0, 4))))
