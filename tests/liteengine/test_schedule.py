@@ -85,3 +85,9 @@ def test_measurements_reach_the_generated_code():
 def test_generic_families_cover_whole_networks():
     for graph in (resnet8(None), mobilenet(None)):
         assert generate(graph, GENERIC_FAMILIES).layers
+
+
+def test_numbers_beyond_their_fields_are_refused():
+    graph = single_layer(QConv2d, Shape(300, 1, 1), 1, Window(1, 1, 299, 1))
+    with pytest.raises(ModelError, match="strides and padding up to 255"):
+        generate(graph, GENERIC_FAMILIES)

@@ -8,6 +8,7 @@ from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_str
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import (
+    check_limits,
     eight_byte_aligned,
     row_halves,
     rows_allow_in_place,
@@ -26,6 +27,7 @@ def lower_conv2d_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | N
     if not isinstance(op, QConv2d):
         return None
     source, output = tensors[op.inputs[0]], tensors[op.output]
+    check_limits(op.name, op.window, source, output)
     name = c_identifier(op.name)
     kernel = f"le_conv2d_w{op.w_bits}a{source.storage_bits}_generic_o{output.bits}"
     body = (

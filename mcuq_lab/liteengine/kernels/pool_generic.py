@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mcuq_lab.graph import Window
 from mcuq_lab.liteengine.ctext import c_identifier, c_struct
 from mcuq_lab.liteengine.kernels.specialise import specialised
+from mcuq_lab.liteengine.kernels.windows import check_limits
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QAveragePool, QMaxPool, QOp, QTensor, Requantize
 
@@ -59,6 +60,7 @@ def _lowered(
     in_place: bool,
     predicted_cycles: int,
 ) -> Lowered:
+    check_limits(op.name, window, source, output)
     name = c_identifier(op.name)
     fields: dict[str, int | str | Mapping] = {
         "in_w": source.shape.w,

@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mcuq_lab.errors import ModelError
 from mcuq_lab.graph import Window
 from mcuq_lab.quantgraph import QTensor
+
+
+def check_limits(name: str, window: Window, source: QTensor, output: QTensor) -> None:
+    """Raises ModelError where a number does not fit its field in the C structures."""
+    shapes = (source.shape, output.shape)
+    sides = [side for shape in shapes for side in (shape.h, shape.w, shape.c)]
+    small = (window.stride_h, window.stride_w, window.pad_top, window.pad_left)
+    if max(*sides, window.kernel_h, window.kernel_w) > 0xFFFF or max(small) > 0xFF:
+        raise ModelError(
+            f"'{name}' ({source.shape}, window {window}) is too large for LiteEngine: sides, "
+            "channels and kernels go up to 65,535, strides and padding up to 255."
+        )
 
 
 def window_fields(
