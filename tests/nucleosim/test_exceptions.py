@@ -3,6 +3,7 @@
 import pytest
 from pyocd.core.target import Target
 
+IACCVIOL = 1 << 0
 PRECISERR, IMPRECISERR, IBUSERR, STKERR, BFARVALID = 1 << 9, 1 << 10, 1 << 8, 1 << 12, 1 << 15
 UNDEFINSTR, INVSTATE, NOCP, UNALIGNED = 1 << 16, 1 << 17, 1 << 19, 1 << 24
 DIVBYZERO = 1 << 25
@@ -100,13 +101,16 @@ def test_division_by_zero(bench, build_image):
     assert record[10] == bench.symbol("culprit")
 
 
-def test_fetch_fault(bench, build_image):
-    jump = '__asm volatile("bx %0" :: "r"(0x60000001));'
-    bench.flash(build_image(image_of(jump)))
+@pytest.mark.parametrize(
+    ("address", "cfsr"),
+    [(0x60000000, IBUSERR), (0x20100000, IBUSERR), (0x40000000, IACCVIOL), (0xE000E000, IACCVIOL)],
+)
+def test_fetch_fault(bench, build_image, address, cfsr):
+    bench.flash(build_image(image_of(f'__asm volatile("bx %0" :: "r"({address | 1:#x}));')))
     bench.run()
     record = bench.read("fault_record", 12)
-    assert record[1] == IBUSERR
-    assert record[10] == 0x60000000
+    assert record[1] == cfsr
+    assert record[10] == address
 
 
 def test_aligned_and_skipped_accesses_do_not_fault(bench, build_image):

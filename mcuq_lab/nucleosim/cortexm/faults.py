@@ -15,6 +15,7 @@ PENDSV = 14
 SYSTICK = 15
 
 # CFSR: memory management (bits 7..0), bus (15..8), usage (31..16)
+IACCVIOL = 1 << 0
 IBUSERR = 1 << 8
 PRECISERR = 1 << 9
 IMPRECISERR = 1 << 10

@@ -186,7 +186,8 @@ class Processor:
             # The write buffer has let the core go on when the error comes back.
             self.fault(Fault(faults.BUS_FAULT, faults.IMPRECISERR), self.machine.next_address())
         else:
-            self.fault(_fault_of(stop), self.machine.registers.pc)
+            pc = self.machine.registers.pc
+            self.fault(_fault_of(stop, pc), pc)
 
     def _debug_event(self) -> None:
         if self.debug_enabled:
@@ -278,12 +279,19 @@ class Processor:
         return priority
 
 
-def _fault_of(stop: Stop) -> Fault:
+def _never_holds_code(address: int) -> bool:
+    """Peripherals, devices and the system region (ARMv7-M reference manual, B3.1)."""
+    return 0x40000000 <= address < 0x60000000 or address >= 0xA0000000
+
+
+def _fault_of(stop: Stop, pc: int) -> Fault:
     kind = stop.kind
     if kind is StopKind.READ_FAULT:
         return Fault(faults.BUS_FAULT, faults.PRECISERR, stop.address)
     if kind is StopKind.WRITE_FAULT:
         return Fault(faults.BUS_FAULT, faults.PRECISERR, stop.address)
+    if kind is StopKind.FETCH_FAULT and _never_holds_code(pc):
+        return Fault(faults.MEM_MANAGE, faults.IACCVIOL)
     if kind is StopKind.FETCH_FAULT:
         return Fault(faults.BUS_FAULT, faults.IBUSERR)
     usage = {

@@ -82,7 +82,8 @@ class Machine:
         add_native_hook(self._uc, unicorn.UC_HOOK_BLOCK, hooks.block_hook, context)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         self._uc.hook_add(unicorn.UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
-        self._uc.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, self._on_unmapped)
+        bad_accesses = unicorn.UC_HOOK_MEM_UNMAPPED | unicorn.UC_HOOK_MEM_FETCH_PROT
+        self._uc.hook_add(bad_accesses, self._on_bad_access)
 
     @property
     def cycles(self) -> int:
@@ -294,6 +295,9 @@ class Machine:
                 self._blocks.clear()
                 self._context[layout.ROW] = layout.NO_ROW
             code = self._read_code(address, size)
+            if not code:
+                self._event = Stop(StopKind.FETCH_FAULT, address)  # the registers of a device
+                return layout.NO_ROW
             checks = self._blocks.checks(code)
             dynamic = self._blocks.cost(address, code, state).dynamic
             if self._guards.wants(address, code, dynamic, checks):
@@ -316,11 +320,12 @@ class Machine:
         self._event = Stop(StopKind.UNDEFINED if thumb else StopKind.ARM_STATE)
         return False
 
-    def _on_unmapped(self, _uc, access: int, address: int, _size, _value, _data) -> bool:
+    def _on_bad_access(self, _uc, access: int, address: int, _size, _value, _data) -> bool:
         kinds = {
             unicorn.UC_MEM_READ_UNMAPPED: StopKind.READ_FAULT,
             unicorn.UC_MEM_WRITE_UNMAPPED: StopKind.WRITE_FAULT,
             unicorn.UC_MEM_FETCH_UNMAPPED: StopKind.FETCH_FAULT,
+            unicorn.UC_MEM_FETCH_PROT: StopKind.FETCH_FAULT,
         }
         self._event = Stop(kinds[access], address)
         return False
