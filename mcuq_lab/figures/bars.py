@@ -6,7 +6,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from mcuq_lab.figures.style import footnote, labelled, look_of, new_figure, provenance, styled
+from mcuq_lab.figures.style import (
+    footnote,
+    labelled,
+    legend_above,
+    look_of,
+    new_figure,
+    provenance,
+    styled,
+)
 
 
 @styled
@@ -22,11 +30,12 @@ def speedup_figure(frame: pd.DataFrame, *, baseline: str) -> Figure:
         ValueError: no row of the baseline for some model.
     """
     frame = _with_ratio(frame, "cycles", baseline)
-    figure, (axes,) = new_figure(1, width_in=max(3.5, 1.5 * frame["model"].nunique() + 2.0))
+    figure, (axes,) = new_figure(1, width_in=max(3.5, 1.4 * frame["model"].nunique() + 1.0))
     _grouped(axes, frame, "ratio", "{:.1f}x")
     axes.axhline(1, color="#777777", linewidth=0.8)
-    axes.set_ylabel(f"speed-up over {baseline}")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    axes.set_ylabel("speed-up")
+    axes.set_title(f"over {baseline}")
+    legend_above(figure, axes)
     footnote(figure, provenance(frame))
     return figure
 
@@ -47,8 +56,7 @@ def memory_figure(frame: pd.DataFrame) -> Figure:
     ):
         _grouped(axes, frame, column, "{:.0f}")
         axes.set_ylabel(label)
-    handles, labels = sram.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
+    legend_above(figure, sram)
     footnote(figure, provenance(frame))
     return figure
 
@@ -72,5 +80,6 @@ def _grouped(axes, frame: pd.DataFrame, column: str, text: str) -> None:
         bars = axes.bar(x, values.to_numpy(float), width * 0.92, color=colour, label=label)
         labels = ["" if np.isnan(value) else text.format(value) for value in values]
         axes.bar_label(bars, labels, fontsize=6, padding=1)
+        axes.margins(y=0.1)
     axes.set_xticks(np.arange(len(models)), models)
     axes.grid(False, axis="x")

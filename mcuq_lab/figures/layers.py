@@ -7,7 +7,20 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mcuq_lab.figures.style import BLUE, GREEN, ORANGE, SKY, footnote, new_figure, origin, styled
+from mcuq_lab.figures.style import (
+    BLUE,
+    GREEN,
+    ORANGE,
+    SKY,
+    footnote,
+    legend_above,
+    new_figure,
+    origin,
+    styled,
+)
+
+_LETTERS_PER_STEP = 7
+"""Letters that fit one step of the arena's time axis, for a network of some fifteen steps."""
 
 
 @styled
@@ -69,5 +82,5 @@ def arena_figure(frame: pd.DataFrame, *, total_bytes: int) -> Figure:
     axes.set_ylabel("arena (KiB)")
     for kind, colour in colours.items():
         axes.plot([], [], "s", color=colour, label=kind)
-    axes.legend(loc="upper right")
+    legend_above(figure, axes)
     return figure

@@ -7,7 +7,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mcuq_lab.figures.style import footnote, labelled, look_of, new_figure, provenance, styled
+from mcuq_lab.figures.style import (
+    footnote,
+    labelled,
+    legend_above,
+    look_of,
+    new_figure,
+    provenance,
+    styled,
+)
 
 COLUMNS = (
     "series",
@@ -70,8 +78,7 @@ def pareto_figure(
             )
         if y == "sram_kib":
             axes.set_ylim(bottom=0)
-    handles, labels = time.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(4, len(labels)))
+    legend_above(figure, time)
     if title:
         figure.suptitle(title, fontsize=9)
     footnote(figure, provenance(frame))

@@ -13,6 +13,7 @@ from typing import ParamSpec
 
 import matplotlib.pyplot as plt
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 STYLE = Path(__file__).with_name("mcuq.mplstyle")
@@ -20,6 +21,9 @@ STYLE = Path(__file__).with_name("mcuq.mplstyle")
 BLUE, ORANGE, GREEN, PURPLE = "#0072B2", "#E69F00", "#009E73", "#CC79A7"
 VERMILION, SKY, YELLOW, BLACK = "#D55E00", "#56B4E9", "#F0E442", "#000000"
 _CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK, YELLOW)
+_LETTERS_PER_INCH = 17
+"""At the style's legend size."""
+
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -83,3 +87,13 @@ def provenance(frame: pd.DataFrame) -> str:
 def footnote(figure: Figure, text: str) -> None:
     """Small print below the axes."""
     figure.supxlabel(text, fontsize=6, color="#555555")
+
+
+def legend_above(figure: Figure, axes: Axes) -> None:
+    """One legend for the whole figure, in as many columns as fit its width."""
+    handles, labels = axes.get_legend_handles_labels()
+    widest = max(map(len, labels)) + 5  # the marker takes the room of some letters
+    columns = int(figure.get_figwidth() * _LETTERS_PER_INCH // widest)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=max(1, min(columns, len(labels)))
+    )

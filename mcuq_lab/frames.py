@@ -1,0 +1,57 @@
+"""Measurements and plans as DataFrames, the form in which figures and notebooks want them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+
+import pandas as pd
+
+from mcuq_lab.engines import engine_named
+from mcuq_lab.liteengine import Plan
+from mcuq_lab.measurement import Measurement
+
+
+def measurement_frame(measurements: Iterable[Measurement]) -> pd.DataFrame:
+    """One row a measurement; `series` names engine and policy."""
+    return pd.DataFrame(
+        {
+            "series": f"{engine_named(m.engine).label}, {m.policy}",
+            "model": m.model,
+            "policy": m.policy,
+            "engine": m.engine,
+            "board": m.bench.board,
+            "simulated": m.bench.simulated,
+            "sysclk_hz": m.bench.sysclk_hz,
+            "flash_wait_states": m.bench.flash_wait_states,
+            "cycles": m.cycles,
+            "latency_ms": 1e3 * m.latency_s,
+            "sram_peak_bytes": m.sram_peak_bytes,
+            "flash_total_bytes": m.sizes.flash_total_bytes,
+            "bit_exact": m.bit_exact,
+        }
+        for m in measurements
+    )
+
+
+def layer_frame(measurement: Measurement) -> pd.DataFrame:
+    """One row a layer of one measurement, in execution order."""
+    return pd.DataFrame(
+        {
+            "name": layer.name,
+            "op": layer.op,
+            "policy": layer.policy,
+            "kernel": layer.kernel,
+            "packing": layer.packing,
+            "macs": layer.macs,
+            "cycles": cycles,
+            "macs_per_cycle": layer.macs / cycles if cycles else 0.0,
+            "weights_bytes": layer.weights_bytes,
+        }
+        for layer, cycles in zip(measurement.layers, measurement.run.layer_cycles, strict=True)
+    )
+
+
+def arena_frame(plan: Plan) -> pd.DataFrame:
+    """One row a buffer of LiteEngine's arena, with the steps during which it lives."""
+    return pd.DataFrame(asdict(buffer) for buffer in plan.buffers)
