@@ -10,6 +10,7 @@ from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ArenaPlan
 from mcuq_lab.liteengine.plan import Buffer, Plan, Step, plan
 from mcuq_lab.liteengine.schedule import Family, kernel_key
+from mcuq_lab.liteengine.tuning import tune
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import Sources
 
@@ -26,6 +27,7 @@ __all__ = [
     "generate",
     "kernel_key",
     "plan",
+    "tune",
 ]
 
 
