@@ -119,12 +119,13 @@ ORACLE = {
     27: lambda a, b, c, d: umax8(a, b),
     28: lambda a, b, c, d: requantized(a >> 4, b >> 1, c, 6, 4),
     29: lambda a, b, c, d: requantized(a >> 4, b >> 1, c, d % 32, 8),
+    30: lambda a, b, c, d: halves(a - b, (a >> 16) - (b >> 16)),
 }
 
 
 def legal(operation: int, x: np.ndarray) -> np.ndarray:
     """Operands within the ranges that the requantization specifies."""
-    if operation < 28:
+    if operation not in (28, 29):
         return x
     x = x.copy()
     x[:, 0] >>= 3  # (a >> 4) << 3 stays below 2**31

@@ -25,7 +25,7 @@ from mcuq_lab.quantgraph import QConv2d, QOp, QTensor
 from mcuq_lab.sources import SourceFile
 
 SCRATCH_BYTES = 8192
-"""Bands are made as high as this much scratch allows: fewer bands unpack the weights less often."""
+"""Bands are as high as this much scratch allows: fewer bands unpack the weights less often."""
 
 _LAYER_BYTES = 48
 _CALL_BYTES = 160  # LE_ROW_CALL_BYTES

@@ -1,0 +1,194 @@
+"""Packings of the halves of SMLAD: convolutions of any size, as products of pixels and channels.
+
+SMLAD multiplies two pairs of 16-bit halves and adds both products to a 32-bit accumulator. The two
+pairs are two neighbouring terms of a dot product. A half of the first operand holds one or two
+pixels, a half of the second one or two output channels:
+
+    a[0] + a[1] * 2**a_shift        w[0] + w[1] * 2**w_shift
+
+so that the accumulator has one field for each pixel and channel, field (i, k) at bit
+i * a_shift + k * w_shift. Fields start at K = amax * sum(max(-w, 0)) and are never negative. Where
+sums outgrow their fields, the terms are split into segments, summed up one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+HALF_BITS = 16
+ACCUMULATOR_BITS = 32
+
+
+@dataclass(frozen=True)
+class Field:
+    """Pixel `pixel` and channel `channel` of a product, at bits [low, low + bits)."""
+
+    pixel: int
+    channel: int
+    low: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class HalvesPacking:
+    """How a dot product is packed.
+
+    Attributes:
+        pixels, channels: in one half, 1 or 2 each.
+        a_shift, w_shift: to the second pixel, to the second channel; 0 where there is none.
+        toggle: the second pixel reaches bit 15; its top bit is inverted, which subtracts 2**15 from
+            every half, and 2**15 * sum(half of w) is added to the accumulator.
+        pairs: pairs of terms in each segment; at least one segment.
+    """
+
+    pixels: int
+    channels: int
+    a_shift: int
+    w_shift: int
+    toggle: bool
+    pairs: tuple[int, ...]
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """By channel, then pixel."""
+        return fields(self.pixels, self.channels, self.a_shift, self.w_shift)
+
+    def __str__(self) -> str:
+        text = f"halves of {self.pixels} px x {self.channels} ch"
+        if self.a_shift:
+            text += f" s={self.a_shift}"
+        if self.w_shift:
+            text += f" t={self.w_shift}"
+        return text if len(self.pairs) == 1 else f"{text}, {len(self.pairs)} segments"
+
+
+def fields(pixels: int, channels: int, a_shift: int, w_shift: int) -> tuple[Field, ...]:
+    """Fields of an accumulator, each as wide as it is far to the next one."""
+    lows = sorted(i * a_shift + k * w_shift for i in range(pixels) for k in range(channels))
+    ends = dict(zip(lows, [*lows[1:], ACCUMULATOR_BITS], strict=True))
+    return tuple(
+        Field(i, k, low, ends[low] - low)
+        for k in range(channels)
+        for i in range(pixels)
+        for low in (i * a_shift + k * w_shift,)
+    )
+
+
+def half_words(weight: np.ndarray, channels: int, w_shift: int) -> np.ndarray:
+    """Halves of weights (oc, n): int64 (oc / channels, n)."""
+    parts = weight.astype(np.int64).reshape(-1, channels, weight.shape[1])
+    return parts[:, 0] if channels == 1 else parts[:, 0] + (parts[:, 1] << w_shift)
+
+
+def activation_toggle(pixels: int, a_shift: int, a_bits: int) -> bool | None:
+    """Whether a half of pixels needs its top bit inverted; None where it does not fit.
+
+    a[0] + a[1] * 2**s < 2**(s + a_bits) as a[0] < 2**s. Up to bit 14 that is a non-negative int16;
+    if it ends in bit 15, minus 2**15 is an int16 and has the same bits with the top one inverted.
+    """
+    if pixels == 1:
+        return False
+    if a_shift < a_bits or a_shift + a_bits > HALF_BITS:
+        return None
+    return a_shift + a_bits == HALF_BITS
+
+
+def halves_packings(
+    weight: np.ndarray, a_bits: int, granule: int = 1, max_segments: int = 8
+) -> Iterator[HalvesPacking]:
+    """All valid packings of dot products; always at least the plain one.
+
+    Args:
+        weight: integers (oc, 2 n), neighbours form pairs of terms.
+        a_bits: width of the unsigned activations.
+        granule: segments begin at multiples of this many pairs.
+        max_segments: packings with more are not worth listing.
+
+    A segment is valid if for each output channel amax * sum|w| < 2**bits of its field: a field
+    starts at K = amax * sum(negated negative w), so it stays in 0 .. amax * sum|w|, and nothing
+    ever borrows from or carries into the next field. The accumulator wraps modulo 2**32, so only
+    final values matter. A plain sum is below 2**31 by the specification of the quantized network.
+
+    Halves of weights must be int16. That is checked on the actual weights: -2 << 14 alone fits, but
+    not with a negative channel below it.
+    """
+    yield HalvesPacking(1, 1, 0, 0, False, (weight.shape[1] // 2,))
+    padded = np.concatenate([weight, np.zeros((len(weight) % 2, weight.shape[1]), weight.dtype)])
+    sums = np.abs(padded.astype(np.int64)).reshape(len(padded), -1, 2).sum(-1).cumsum(-1)
+    for pixels, channels in ((2, 1), (1, 2), (2, 2)):
+        for w_shift in range(1, 15) if channels == 2 else (0,):
+            halves = half_words(padded, channels, w_shift)
+            if halves.min() < -(1 << 15) or halves.max() >= 1 << 15:
+                continue
+            for a_shift in range(a_bits, HALF_BITS - a_bits + 1) if pixels == 2 else (0,):
+                lows = {i * a_shift + k * w_shift for i in range(pixels) for k in range(channels)}
+                if len(lows) < pixels * channels:
+                    continue
+                toggle = activation_toggle(pixels, a_shift, a_bits)
+                narrowest = min(f.bits for f in fields(pixels, channels, a_shift, w_shift))
+                limit = ((1 << narrowest) - 1) // ((1 << a_bits) - 1)
+                pairs = _segments(sums, limit, granule, max_segments)
+                if toggle is not None and pairs:
+                    yield HalvesPacking(pixels, channels, a_shift, w_shift, toggle, pairs)
+
+
+def _segments(sums: np.ndarray, limit: int, granule: int, max_segments: int) -> tuple[int, ...]:
+    """Pairs in each of the fewest segments in which no channel's sum|w| passes `limit`.
+
+    `sums` are sum|w| over pairs 0 .. n, for every n: (oc, pairs). Empty if there are too many
+    segments, or a granule alone passes the limit.
+    """
+    count, first, found = sums.shape[1], 0, []
+    before = np.zeros(len(sums), np.int64)
+    while first < count:
+        fitting = int((sums - before[:, None] <= limit).all(axis=0).sum())
+        end = count if fitting == count else first + (fitting - first) // granule * granule
+        if end <= first or len(found) == max_segments:
+            return ()
+        found.append(end - first)
+        before, first = sums[:, end - 1], end
+    return tuple(found)
+
+
+def start_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> np.ndarray:
+    """Start values of the accumulators, modulo 2**32: int64 (segments, oc / channels).
+
+    `weight` is (oc, 2 n) as above, oc a multiple of `packing.channels`.
+    """
+    amax = (1 << a_bits) - 1
+    words, first = [], 0
+    for count in packing.pairs:
+        part = weight[:, 2 * first : 2 * (first + count)].astype(np.int64)
+        starts = (amax * np.maximum(-part, 0).sum(axis=1)).reshape(-1, packing.channels)
+        total = sum(starts[:, field.channel] << field.low for field in packing.fields)
+        if packing.toggle:
+            halves = half_words(part, packing.channels, packing.w_shift)
+            total = total + (halves.sum(axis=1) << 15)
+        words.append(total % (1 << ACCUMULATOR_BITS))
+        first += count
+    return np.stack(words)
+
+
+def halves_tile_cycles(
+    packing: HalvesPacking, unroll: int, storage: int, pre_shift: bool = False
+) -> float:
+    """Cortex-M4 cycles of one tile: two words of pixels x four words of channels.
+
+    A pair of terms takes 16 cycles (6 loads in two groups, 8 SMLAD), a round of the loop 7 more.
+    """
+    per_word = packing.pixels * packing.channels
+    cycles = 0.0
+    for index, count in enumerate(packing.pairs):
+        cycles += 16 * count + 7 * -(-count // unroll) + 14
+        if index < len(packing.pairs) - 1:
+            cycles += 8 * per_word * (2.25 if index == 0 else 4.5) + 12
+    outputs = 8 * per_word
+    merging = 6 + 5 * packing.pixels + (storage == 8) * 2 * packing.pixels * packing.channels
+    cycles += (3 + pre_shift) * outputs + 8 * packing.channels + outputs / 2 + merging + 14
+    if len(packing.pairs) > 1:
+        cycles += 2.5 * outputs
+    return cycles

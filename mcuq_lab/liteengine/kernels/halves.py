@@ -1,0 +1,355 @@
+"""Convolutions of any size as packed dot products: see `le_halves.h`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
+from mcuq_lab.liteengine.dense import pack_stream
+from mcuq_lab.liteengine.halves import (
+    HalvesPacking,
+    halves_packings,
+    halves_tile_cycles,
+    start_words,
+)
+from mcuq_lab.liteengine.kernels.halves_asm import HalvesTile, halves_assembly
+from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
+from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
+from mcuq_lab.sources import SourceFile
+
+SCRATCH_BYTES = 8192
+"""Bands are as large as this much scratch allows: fewer bands unpack the weights less often."""
+
+_LAYER_BYTES = 52
+_CALL_BYTES, _PART_BYTES = 128, 24  # LE_HALVES_CALL_BYTES, LE_HALVES_PART_BYTES
+_CYCLES_OF_A_CALL = 330  # of the driver and the tile function, around the groups of a band
+_PACK_HEADERS = ("le_halves.h", "le_halves_pack.h")
+
+
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """A packing, and the sizes that decide loop and memory.
+
+    `unroll` pairs of terms make a round of the inner loop, `band` output pixels are packed at once.
+    """
+
+    op: QConv2d
+    source: QTensor
+    output: QTensor
+    packing: HalvesPacking
+    unroll: int
+    band: int
+
+    @property
+    def group(self) -> int:
+        """Output pixels of a tile."""
+        return 2 * self.packing.pixels
+
+    @property
+    def channels(self) -> int:
+        """Output channels of a tile."""
+        return 4 * self.packing.channels
+
+    @property
+    def padded_channels(self) -> int:
+        return _padded(self.op.out_channels, self.channels)
+
+    @property
+    def part_pairs(self) -> tuple[int, ...]:
+        return tuple(_padded(pairs, self.unroll) for pairs in self.packing.pairs)
+
+    @property
+    def pairs(self) -> int:
+        return sum(self.part_pairs)
+
+    @property
+    def flash_pairs(self) -> int:
+        return _padded(sum(self.packing.pairs), 4 // self.packing.channels)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """As `le_halves_begin` carves it."""
+        packing, parts = self.packing, len(self.packing.pairs)
+        line_pixels = self.group if self.op.out_channels % self.channels == 0 else self.band
+        sizes = (
+            _CALL_BYTES,
+            parts * _PART_BYTES,
+            32 * packing.pixels * packing.channels if parts > 1 else 0,
+            self.band // self.group * self.pairs * 8,
+            max(self.pairs, self.flash_pairs) * 16,
+            line_pixels * self.channels * self.output.storage_bits // 8,
+            self.source.pixel_bytes,
+        )
+        return sum(eight_byte_aligned(size) for size in sizes)
+
+    @property
+    def cycles(self) -> int:
+        """Estimate: tiles, calls, packing, unpacking."""
+        packing, shape = self.packing, self.output.shape
+        pixels, window = shape.h * shape.w, self.op.window
+        groups, tiles = -(-pixels // self.group), self.padded_channels // self.channels
+        bands = -(-pixels // self.band)
+        pre_shifted = self.op.requantize.pre_shift > 0
+        tile = halves_tile_cycles(packing, self.unroll, self.output.storage_bits, pre_shifted)
+        unpacking = 4 * self.flash_pairs * (7 if packing.channels == 2 else 4)
+        field_group = 32 // self.source.storage_bits
+        rest = self.source.shape.c % field_group
+        words = self.source.shape.c // field_group * field_group // 2
+        packing_window = 22 + words * (2 + 2 * packing.pixels) + rest * 7 * packing.pixels
+        packed = 2 * groups * (40 + window.kernel_h * window.kernel_w * packing_window)
+        calls = groups * tiles * tile + bands * tiles * (_CYCLES_OF_A_CALL + unpacking)
+        return int(calls + packed)
+
+    @property
+    def tile(self) -> HalvesTile:
+        packing, requantize = self.packing, self.op.requantize
+        return HalvesTile(
+            pixels=packing.pixels,
+            channels=packing.channels,
+            fields=packing.fields,
+            unroll=self.unroll,
+            parts=min(3, len(packing.pairs)),
+            out_bits=requantize.bits,
+            pre_shift=requantize.pre_shift,
+            shift=requantize.shift,
+        )
+
+
+def lower_halves(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+    """Any `QConv2d`."""
+    if not isinstance(op, QConv2d):
+        return None
+    source, output = tensors[op.inputs[0]], tensors[op.output]
+    choices = _choices(op, source, output)
+    return _lowered(min(choices, key=lambda choice: (choice.cycles, str(choice.packing))))
+
+
+def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]:
+    terms = _terms(op, source)
+    unroll = _unroll(terms.shape[1] // 2)
+    pixels = output.shape.h * output.shape.w
+    for packing in halves_packings(terms, source.bits, unroll):
+        groups = -(-pixels // (2 * packing.pixels))
+        for bands in range(1, groups + 1):
+            band = -(-groups // bands) * 2 * packing.pixels
+            choice = _Choice(op, source, output, packing, unroll, band)
+            if choice.scratch_bytes <= SCRATCH_BYTES or bands == groups:
+                yield choice
+                break
+
+
+def _terms(op: QConv2d, source: QTensor) -> np.ndarray:
+    """Weights by output channel, in the order of the terms: int8 (oc, 2 * pairs)."""
+    channels = source.shape.c
+    group = 32 // source.storage_bits
+    order: list[int] = []
+    whole = channels // group * group
+    for first in range(0, whole, group):
+        for j in range(group // 2):
+            order += [first + j, first + j + group // 2]
+    order += range(whole, _padded(channels, 2))
+    padded = np.zeros((*op.weight.shape[:3], _padded(channels, 2)), np.int8)
+    padded[..., :channels] = op.weight
+    return padded[..., order].reshape(op.out_channels, -1)
+
+
+def _unroll(pairs: int) -> int:
+    """Pairs of a round: few rounds, and little padding in the last one."""
+    return min(
+        range(1, min(pairs, 8) + 1),
+        key=lambda unroll: 16 * _padded(pairs, unroll) + 7 * -(-pairs // unroll),
+    )
+
+
+def _padded(count: int, unit: int) -> int:
+    return -(-count // unit) * unit
+
+
+def _lowered(choice: _Choice) -> Lowered:
+    op, source, output, packing = choice.op, choice.source, choice.output, choice.packing
+    name = c_identifier(op.name)
+    kernel, files = _kernel(op.w_bits, source.bits, packing, choice.tile)
+    terms = _terms(op, source)
+    padded = np.zeros((choice.padded_channels, terms.shape[1]), np.int64)
+    padded[: op.out_channels] = terms
+    weights = _flash_weights(choice, padded)
+    requantize = np.zeros((choice.padded_channels, 2), np.int64)
+    requantize[: op.out_channels, 0] = op.requantize.multiplier
+    requantize[: op.out_channels, 1] = op.requantize.offset
+    # (parts, words) -> [tile][part][4 words]
+    first = start_words(packing, padded, source.bits).reshape(len(packing.pairs), -1, 4)
+    first = first.transpose(1, 0, 2)
+    window = op.window
+    fields = {
+        "in_h": source.shape.h,
+        "in_w": source.shape.w,
+        "in_c": source.shape.c,
+        "out_h": output.shape.h,
+        "out_w": output.shape.w,
+        "out_c": op.out_channels,
+        "kernel_h": window.kernel_h,
+        "kernel_w": window.kernel_w,
+        "stride_h": window.stride_h,
+        "stride_w": window.stride_w,
+        "pad_top": window.pad_top,
+        "pad_left": window.pad_left,
+        "zero_point": source.zero_point,
+        "part_count": len(packing.pairs),
+        "pairs": choice.pairs,
+        "flash_pairs": choice.flash_pairs,
+        "band": choice.band,
+        "tile_bytes": weights.shape[1],
+        "weights": f"{name}_weights",
+        "requantize": f"{name}_requantize",
+        "first": f"{name}_first",
+        "part_pairs": f"{name}_part_pairs",
+    }
+    return Lowered(
+        kernel=kernel,
+        packing=str(packing),
+        files=files,
+        declarations=c_array("uint8_t", f"{name}_weights", weights)
+        + c_array("int32_t", f"{name}_requantize", requantize)
+        + c_array("uint32_t", f"{name}_first", first)
+        + c_array("uint16_t", f"{name}_part_pairs", np.array(choice.part_pairs))
+        + c_struct("le_halves_layer", f"{name}_layer", fields),
+        call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
+        weights_bytes=weights.size
+        + 4 * (requantize.size + first.size)
+        + 2 * len(packing.pairs)
+        + _LAYER_BYTES,
+        scratch_bytes=choice.scratch_bytes,
+        in_place=(0,) if _allows_in_place(choice) else (),
+        predicted_cycles=choice.cycles,
+    )
+
+
+def _allows_in_place(choice: _Choice) -> bool:
+    """Whether each band's outputs, written at the input's address, spare what is read later."""
+    window, source, output = choice.op.window, choice.source, choice.output
+    single_pixel = (window.kernel_h, window.kernel_w, window.stride_h, window.stride_w) == (1,) * 4
+    for done in range(choice.band, output.shape.h * output.shape.w, choice.band):
+        if single_pixel and not window.padded:
+            unread = done
+        else:  # the row where the next window begins
+            row = done // output.shape.w * window.stride_h - window.pad_top
+            unread = max(row, 0) * source.shape.w
+        if done * output.pixel_bytes > unread * source.pixel_bytes:
+            return False
+    return True
+
+
+def _flash_weights(choice: _Choice, terms: np.ndarray) -> np.ndarray:
+    """Weights as `le_halves_unpack` reads them: uint8 (tiles, bytes)."""
+    bits = choice.op.w_bits
+    tiles = choice.padded_channels // choice.channels
+    padded = np.zeros((len(terms), 2 * choice.flash_pairs), np.int64)
+    padded[:, : terms.shape[1]] = terms
+    # (tile, channel, pair, half) -> (tile, half, pair, channel), 16 fields of each half a group
+    ordered = padded.reshape(tiles, choice.channels, -1, 2).transpose(0, 3, 2, 1)
+    fields = ordered.reshape(tiles, 2, -1, 16) + (1 << (bits - 1))
+    halves = pack_stream(fields, bits).reshape(tiles, 2, -1, bits, 2)
+    return halves.transpose(0, 2, 3, 1, 4).reshape(tiles, -1)
+
+
+@cache
+def _kernel(
+    w_bits: int, a_bits: int, packing: HalvesPacking, tile: HalvesTile
+) -> tuple[str, tuple[SourceFile, ...]]:
+    """Name and files of a kernel, which is a table of three functions and their constants."""
+    packer, pack_files = _packer(STORAGE_BITS[a_bits], packing)
+    unpacker, unpack_files = _unpacker(w_bits, packing)
+    tiler, tile_files = _tiler(tile)
+    kernel = f"le_conv2d_w{w_bits}a{a_bits}_halves{'x' if packing.toggle else ''}_{tile.name}"
+    parameters = "const le_halves_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
+    fields = {
+        "pack": packer,
+        "unpack": unpacker,
+        "tile": tiler,
+        "pixels": packing.pixels,
+        "channels": packing.channels,
+        "a_storage": STORAGE_BITS[a_bits],
+        "out_storage": tile.storage,
+    }
+    prototype = f"LE_INTERNAL void {kernel}({parameters})"
+    guard = f"{kernel.upper()}_H"
+    header = (
+        f'#ifndef {guard}\n#define {guard}\n\n#include "le_halves.h"\n\n{prototype};\n\n#endif\n'
+    )
+    source = (
+        f'#include "{kernel}.h"\n\n'
+        + "".join(f'#include "{part}.h"\n' for part in (packer, unpacker, tiler))
+        + f"\n{c_struct('le_halves_kernel', f'{kernel}_table', fields)}\n"
+        f"{prototype} {{\n    le_halves(layer, &{kernel}_table, in, out, scratch);\n}}\n"
+    )
+    files = (
+        kernel_header("le_halves.h"),
+        kernel_header("le_halves.c"),
+        *pack_files,
+        *unpack_files,
+        *tile_files,
+        SourceFile(f"{kernel}.h", header),
+        SourceFile(f"{kernel}.c", source),
+    )
+    return kernel, tuple(dict.fromkeys(files))
+
+
+def _packer(storage: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile, ...]]:
+    """The function that packs a group of output pixels, by name, and its files."""
+    toggle = "x" if packing.toggle else ""
+    name = f"le_halves_pack_f{storage}_p{packing.pixels}s{packing.a_shift}{toggle}"
+    body = (
+        f"le_halves_pack(group, pixel, in, pad, layer, {storage}, {packing.pixels}, "
+        f"{packing.a_shift}, {int(packing.toggle)});"
+    )
+    parameters = (
+        "uint32_t *group, uint32_t pixel, const uint8_t *in, const uint8_t *pad, "
+        "const le_halves_layer *layer"
+    )
+    return name, specialised(name, parameters, body, _PACK_HEADERS)
+
+
+def _unpacker(w_bits: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile, ...]]:
+    """The function that unpacks weights, by name, and its files."""
+    name = f"le_halves_unpack_w{w_bits}_q{packing.channels}t{packing.w_shift}"
+    body = f"le_halves_unpack(to, from, layer, {w_bits}, {packing.channels}, {packing.w_shift});"
+    parameters = "uint32_t *to, const uint8_t *from, const le_halves_layer *layer"
+    return name, specialised(name, parameters, body, _PACK_HEADERS)
+
+
+def _tiler(tile: HalvesTile) -> tuple[str, tuple[SourceFile, ...]]:
+    """The tile function, in assembly and in C, by name, and its files."""
+    name = f"le_halves_tile_{tile.name}"
+    places = ", ".join(f"{{{field.low}, {field.bits}}}" for field in tile.fields)
+    shape = (
+        f"{{.pixels = {tile.pixels}, .channels = {tile.channels}, .fields = {{{places}}},\n"
+        f"        .out_bits = {tile.out_bits}, .pre_shift = {tile.pre_shift}, "
+        f".shift = {tile.shift}}}"
+    )
+    instructions = "".join(f'        "{line}\\n"\n' for line in halves_assembly(tile))
+    guard = f"{name.upper()}_H"
+    header = (
+        f'#ifndef {guard}\n#define {guard}\n\n#include "le_halves_tile.h"\n\n'
+        f"LE_INTERNAL void {name}(le_halves_call *call);\n\n#endif\n"
+    )
+    source = (
+        f'#include "{name}.h"\n\n'
+        "#if LE_HALVES_ASSEMBLY\n"
+        "/* Registers: see the generator's text in halves_asm.py. */\n"
+        f"__attribute__((naked, noinline)) LE_INTERNAL void {name}(\n"
+        "    le_halves_call *call __attribute__((unused))) {\n"
+        f"    __asm__ volatile(\n{instructions}    );\n}}\n"
+        "#else\n"
+        f"LE_INTERNAL void {name}(le_halves_call *call) {{\n"
+        f"    static const le_halves_shape shape = {shape};\n"
+        "    le_halves_tile(call, &shape);\n}\n"
+        "#endif\n"
+    )
+    headers = tuple(kernel_header(header) for header in ("le_halves.h", "le_halves_tile.h"))
+    return name, (*headers, SourceFile(f"{name}.h", header), SourceFile(f"{name}.c", source))

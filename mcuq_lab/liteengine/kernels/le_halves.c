@@ -1,0 +1,142 @@
+/* The driver of the halves: bands of output pixels, tiles of output channels. */
+#include "le_halves.h"
+
+/* What stays the same for one call of the layer. */
+typedef struct {
+    const le_halves_layer *layer;
+    const le_halves_kernel *kernel;
+    uint8_t *out;
+    le_halves_call *call;
+    le_halves_part *parts;
+    uint32_t *a;    /* a band of pixels                                          */
+    uint32_t *w;    /* weights of one tile of channels                           */
+    uint8_t *line;  /* pixels that do not go to the output as they are           */
+    uint8_t *pad;   /* one pixel of padding                                      */
+    uint32_t group; /* pixels of a group                                         */
+    uint32_t tile;  /* channels of a tile                                        */
+    uint32_t out_pixel_bytes;
+} le_halves_state;
+
+static uint8_t *le_halves_carve(uint8_t **scratch, uint32_t bytes) {
+    uint8_t *block = *scratch;
+    *scratch += (bytes + 7) & ~7u;
+    return block;
+}
+
+static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
+    const le_halves_layer *layer = state->layer;
+    const le_halves_kernel *kernel = state->kernel;
+    const uint32_t w_pairs =
+        layer->pairs > layer->flash_pairs ? layer->pairs : layer->flash_pairs;
+    state->group = 2u * kernel->pixels;
+    state->tile = 4u * kernel->channels;
+    state->out_pixel_bytes = le_pixel_bytes(layer->out_c, kernel->out_storage);
+
+    state->call = (le_halves_call *)(void *)le_halves_carve(&scratch, LE_HALVES_CALL_BYTES);
+    state->parts = (le_halves_part *)(void *)le_halves_carve(
+        &scratch, layer->part_count * LE_HALVES_PART_BYTES);
+    state->call->partial = le_halves_carve(
+        &scratch, layer->part_count > 1 ? 32u * kernel->pixels * kernel->channels : 0u);
+    state->a = (uint32_t *)(void *)le_halves_carve(
+        &scratch, layer->band / state->group * layer->pairs * 8);
+    state->w = (uint32_t *)(void *)le_halves_carve(&scratch, w_pairs * 16);
+    state->line = le_halves_carve(
+        &scratch, (layer->out_c % state->tile == 0 ? state->group : layer->band) * state->tile *
+                      kernel->out_storage / 8);
+    state->pad = scratch;
+    for (uint32_t i = 0; i < le_pixel_bytes(layer->in_c, kernel->a_storage); ++i) {
+        uint32_t byte = layer->zero_point * (kernel->a_storage == 2   ? 0x55u
+                                             : kernel->a_storage == 4 ? 0x11u
+                                                                      : 1u);
+        state->pad[i] = (uint8_t)byte; /* all fields of a byte hold the zero point */
+        LE_KEEP_LOOP(i);
+    }
+}
+
+/* Prepares the call for output channels `channel` and up. */
+static void le_halves_prepare(const le_halves_state *state, uint32_t channel) {
+    const le_halves_layer *layer = state->layer;
+    le_halves_call *call = state->call;
+    const int32_t *requantize = layer->requantize + 2 * channel;
+    const uint32_t *first = layer->first + channel / state->tile * layer->part_count * 4;
+    for (uint32_t i = 0; i < 2 * state->tile; ++i) {
+        call->requantize[i] = requantize[i];
+        LE_KEEP_LOOP(i);
+    }
+    const uint8_t *w = (const uint8_t *)state->w;
+    call->w = w;
+    call->parts = state->parts;
+    call->parts_end = state->parts + layer->part_count;
+    for (uint32_t i = 0; i < layer->part_count; ++i) {
+        w += 16u * layer->part_pairs[i];
+        state->parts[i].w_end = w;
+        for (uint32_t k = 0; k < 4; ++k) {
+            state->parts[i].first[k] = *first++;
+        }
+    }
+}
+
+/* `count` output pixels from `pixel` on, which lie packed in state->a, of one tile of channels. */
+static void le_halves_run_tile(const le_halves_state *state, uint32_t pixel, uint32_t count,
+                               uint32_t channel) {
+    const le_halves_layer *layer = state->layer;
+    const uint32_t storage = state->kernel->out_storage;
+    const uint32_t left = layer->out_c - channel;
+    const uint32_t step = state->tile * storage / 8; /* bytes of a pixel in the line */
+    const uint32_t group_words = 2u * layer->pairs;
+    const uint32_t whole = left < state->tile ? 0 : count / state->group; /* groups */
+    const uint32_t groups = (count + state->group - 1) / state->group;
+    uint8_t *out = state->out + pixel * state->out_pixel_bytes + channel * storage / 8;
+    le_halves_run runs[2];
+    uint32_t run_count = 0;
+    if (whole > 0) {
+        runs[0].out = out;
+        runs[0].step = (int32_t)state->out_pixel_bytes;
+        runs[0].a_end = (const uint8_t *)(state->a + whole * group_words);
+        run_count = 1;
+    }
+    if (whole < groups) {
+        runs[run_count].out = state->line;
+        runs[run_count].step = (int32_t)step;
+        runs[run_count].a_end = (const uint8_t *)(state->a + groups * group_words);
+        run_count += 1;
+    }
+    state->call->a = (const uint8_t *)state->a;
+    state->call->runs = runs;
+    state->call->run_count = run_count;
+    state->kernel->tile(state->call);
+
+    const uint32_t bytes = left < state->tile ? (left * storage + 7) / 8 : step;
+    const uint8_t *from = state->line;
+    out += whole * state->group * state->out_pixel_bytes;
+    for (uint32_t i = whole * state->group; i < count; ++i) {
+        le_copy(out, from, bytes);
+        out += state->out_pixel_bytes;
+        from += step;
+    }
+}
+
+LE_INTERNAL void le_halves(const le_halves_layer *layer, const le_halves_kernel *kernel,
+                           const uint8_t *in, uint8_t *out, uint8_t *scratch) {
+    const uint32_t pixels = (uint32_t)layer->out_h * layer->out_w;
+    le_halves_state state;
+    state.layer = layer;
+    state.kernel = kernel;
+    state.out = out;
+    le_halves_begin(&state, scratch);
+    for (uint32_t pixel = 0; pixel < pixels; pixel += layer->band) {
+        const uint32_t count = pixels - pixel < layer->band ? pixels - pixel : layer->band;
+        const uint8_t *weights = layer->weights;
+        uint32_t *group = state.a;
+        for (uint32_t i = 0; i < count; i += state.group) {
+            kernel->pack(group, pixel + i, in, state.pad, layer);
+            group += 2u * layer->pairs;
+        }
+        for (uint32_t channel = 0; channel < layer->out_c; channel += state.tile) {
+            kernel->unpack(state.w, weights, layer);
+            weights += layer->tile_bytes;
+            le_halves_prepare(&state, channel);
+            le_halves_run_tile(&state, pixel, count, channel);
+        }
+    }
+}

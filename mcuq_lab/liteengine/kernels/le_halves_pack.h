@@ -1,0 +1,127 @@
+/* Packing windows of pixels into halves, and unpacking the weights of four words of channels.
+ *
+ * All parameters behind the layer are constants after inlining.
+ */
+#ifndef LE_HALVES_PACK_H
+#define LE_HALVES_PACK_H
+
+#include "le_halves.h"
+
+/* Fields of `bits` bits from bit `lsb` of both halves. */
+LE_INLINE uint32_t le_halves_fields(uint32_t word, unsigned lsb, unsigned bits) {
+    return (word >> lsb) & (((1u << bits) - 1u) * 0x00010001u);
+}
+
+/* Packs the channels of one (two) pixels into every second word from `to` on; returns the word
+ * behind. Full groups of 32 bits give the pairs (j, j + half a group), the rest neighbours. */
+LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pixel,
+                                         uint32_t channels, unsigned storage, unsigned pixels,
+                                         unsigned a_shift, unsigned toggle) {
+    const unsigned group = 32 / storage;
+    const uint32_t flip = toggle ? 0x80008000u : 0u;
+    uint32_t channel = 0;
+    for (; channel + group <= channels; channel += group) {
+        uint32_t word0 = le_load32(pixel[0] + channel * storage / 8);
+        uint32_t word1 = pixels == 2 ? le_load32(pixel[1] + channel * storage / 8) : 0;
+#pragma GCC unroll 8
+        for (unsigned j = 0; j < group / 2; ++j) {
+            uint32_t halves = le_halves_fields(word0, j * storage, storage);
+            if (pixels == 2) {
+                halves |= le_halves_fields(word1, j * storage, storage) << a_shift;
+            }
+            to[2 * j] = halves ^ flip;
+        }
+        to += group;
+    }
+    for (; channel < channels; channel += 2) {
+        uint32_t halves = 0;
+#pragma GCC unroll 2
+        for (unsigned i = 0; i < pixels; ++i) {
+            uint32_t low = le_get_field(pixel[i], channel, storage);
+            uint32_t high =
+                channel + 1 < channels ? le_get_field(pixel[i], channel + 1, storage) : 0;
+            halves |= (low | (high << 16)) << (i * a_shift);
+        }
+        *to = halves ^ flip;
+        to += 2;
+    }
+    return to;
+}
+
+/* Packs the windows of output pixels `pixel` and up into one group. */
+LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in,
+                              const uint8_t *pad, const le_halves_layer *layer, unsigned storage,
+                              unsigned pixels, unsigned a_shift, unsigned toggle) {
+    const uint32_t pixel_bytes = le_pixel_bytes(layer->in_c, storage);
+    const uint32_t last = (uint32_t)layer->out_h * layer->out_w - 1;
+    for (unsigned word = 0; word < 2; ++word) {
+        uint32_t *to = group + word;
+        int32_t top[2], left[2]; /* of the windows, in the input */
+#pragma GCC unroll 2
+        for (unsigned i = 0; i < pixels; ++i) {
+            uint32_t at = pixel + word * pixels + i < last ? pixel + word * pixels + i : last;
+            uint32_t row = at / layer->out_w;
+            top[i] = (int32_t)(row * layer->stride_h) - layer->pad_top;
+            left[i] = (int32_t)((at - row * layer->out_w) * layer->stride_w) - layer->pad_left;
+        }
+        for (int32_t ky = 0; ky < layer->kernel_h; ++ky) {
+            for (int32_t kx = 0; kx < layer->kernel_w; ++kx) {
+                const uint8_t *from[2];
+#pragma GCC unroll 2
+                for (unsigned i = 0; i < pixels; ++i) {
+                    uint32_t y = (uint32_t)(top[i] + ky), x = (uint32_t)(left[i] + kx);
+                    from[i] = y < layer->in_h && x < layer->in_w
+                                  ? in + (y * layer->in_w + x) * pixel_bytes
+                                  : pad;
+                }
+                to = le_halves_pack_pixel(to, from, layer->in_c, storage, pixels, a_shift, toggle);
+            }
+        }
+    }
+}
+
+/* Field `k` of both halves of a run of words, whose halves are two streams of fields. */
+LE_INLINE uint32_t le_halves_stream(const uint32_t *run, unsigned k, unsigned bits) {
+    const uint32_t mask = ((1u << bits) - 1u) * 0x00010001u;
+    unsigned word = k * bits / 16, lsb = k * bits % 16;
+    if (lsb + bits <= 16) {
+        return (run[word] >> lsb) & mask;
+    }
+    unsigned low = 16 - lsb; /* bits in the first word */
+    uint32_t low_mask = ((1u << low) - 1u) * 0x00010001u;
+    return ((run[word] >> lsb) & low_mask) | ((run[word + 1] << low) & (mask & ~low_mask));
+}
+
+/* Unpacks the weights of a tile's channels.
+ *
+ * In flash, a group is 16 fields for each half, [pair][channel], which hold w + 2^(w_bits-1): for
+ * every pair of terms the lower halves hold the first term, the upper ones the second. A group
+ * takes w_bits words. */
+LE_INLINE void le_halves_unpack(uint32_t *to, const uint8_t *from, const le_halves_layer *layer,
+                                unsigned w_bits, unsigned channels, unsigned w_shift) {
+    const uint32_t half = 1u << (w_bits - 1);
+    const uint32_t surplus = (channels == 2 ? half + (half << w_shift) : half) * 0x00010001u;
+    uint32_t *end = to + 4 * layer->pairs;
+    uint32_t run[8];
+    for (uint32_t pair = 0; pair < layer->flash_pairs; pair += 4 / channels) {
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < w_bits; ++i) {
+            run[i] = le_load32(from + 4 * i);
+        }
+        from += 4 * w_bits;
+#pragma GCC unroll 16
+        for (unsigned k = 0; k < 16; k += channels) {
+            uint32_t halves = le_halves_stream(run, k, w_bits);
+            if (channels == 2) {
+                halves += le_halves_stream(run, k + 1, w_bits) << w_shift;
+            }
+            *to++ = le_ssub16(halves, surplus);
+        }
+    }
+    while (to < end) {
+        *to++ = 0;
+        LE_KEEP_LOOP(to);
+    }
+}
+
+#endif

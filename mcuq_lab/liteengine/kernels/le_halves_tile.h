@@ -1,0 +1,88 @@
+/* The tile function of the halves in plain C: what the assembly computes, for machines without its
+ * instructions, and as its oracle.
+ *
+ * All parameters behind the call are constants after inlining.
+ */
+#ifndef LE_HALVES_TILE_H
+#define LE_HALVES_TILE_H
+
+#include "le_halves.h"
+
+/* The assembly needs the DSP extension, registers of a floating-point unit, and Thumb. */
+#if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
+#define LE_HALVES_ASSEMBLY 1
+_Static_assert(sizeof(le_halves_run) == 12 && sizeof(le_halves_part) == 20 &&
+                   sizeof(le_halves_call) == 92,
+               "as the assembly has it");
+#else
+#define LE_HALVES_ASSEMBLY 0
+#endif
+
+typedef struct {
+    uint8_t low, bits; /* of a field: channels in turn, of each the pixels */
+} le_halves_field;
+
+typedef struct {
+    unsigned pixels, channels;
+    le_halves_field fields[4];
+    unsigned out_bits, pre_shift, shift;
+} le_halves_shape;
+
+/* Takes the fields out of an accumulator and adds them to the partial sums (the first part sets
+ * them). */
+LE_INLINE void le_halves_fold(uint32_t *partial, uint32_t sum, int is_first,
+                              const le_halves_shape *shape) {
+    for (unsigned f = 0; f < shape->pixels * shape->channels; ++f) {
+        uint32_t field = le_ubfx(sum, shape->fields[f].low, shape->fields[f].bits);
+        partial[f] = is_first ? field : partial[f] + field;
+    }
+}
+
+LE_INLINE void le_halves_tile(le_halves_call *call, const le_halves_shape *shape) {
+    const unsigned fields = shape->pixels * shape->channels;
+    const unsigned storage = le_storage_bits(shape->out_bits);
+    const unsigned pixel_bits = 4 * shape->channels * storage;
+    const uint32_t *a = (const uint32_t *)(const void *)call->a;
+    for (uint32_t r = 0; r < call->run_count; ++r) {
+        le_halves_run run = call->runs[r];
+        while ((const uint8_t *)a != run.a_end) {
+            const uint32_t *w = (const uint32_t *)(const void *)call->w;
+            uint32_t totals[8][4]; /* [word of channels * 2 + word of pixels][field] */
+            for (const le_halves_part *part = call->parts; part != call->parts_end; ++part) {
+                uint32_t sums[8];
+                for (unsigned i = 0; i < 8; ++i) {
+                    sums[i] = part->first[i / 2];
+                }
+                while ((const uint8_t *)w != part->w_end) {
+                    for (unsigned i = 0; i < 8; ++i) {
+                        sums[i] = (uint32_t)le_smlad(a[i % 2], w[i / 2], (int32_t)sums[i]);
+                    }
+                    a += 2;
+                    w += 4;
+                }
+                for (unsigned i = 0; i < 8; ++i) {
+                    le_halves_fold(totals[i], sums[i], part == call->parts, shape);
+                }
+            }
+            for (unsigned pixel = 0; pixel < 2 * shape->pixels; ++pixel) {
+                uint64_t bits = 0;
+                for (unsigned oc = 0; oc < 4 * shape->channels; ++oc) {
+                    unsigned word = oc / shape->channels * 2 + pixel / shape->pixels;
+                    unsigned field = oc % shape->channels * shape->pixels + pixel % shape->pixels;
+                    uint32_t sum = totals[word][field < fields ? field : 0];
+                    uint64_t y = le_requantize_const((int32_t)sum, call->requantize[2 * oc],
+                                                     call->requantize[2 * oc + 1],
+                                                     shape->pre_shift, shape->shift,
+                                                     shape->out_bits);
+                    bits |= y << (oc * storage);
+                }
+                for (unsigned i = 0; i < pixel_bits / 8; ++i) {
+                    run.out[i] = (uint8_t)(bits >> (8 * i));
+                }
+                run.out += run.step;
+            }
+        }
+    }
+}
+
+#endif

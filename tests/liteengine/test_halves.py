@@ -1,0 +1,186 @@
+"""Halves: the solver's packings are exact, its limits tight; the kernels equal the reference."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from mcuq_lab.bench.host import run_on_host
+from mcuq_lab.graph import Shape, Window
+from mcuq_lab.liteengine import generate
+from mcuq_lab.liteengine.halves import (
+    HalvesPacking,
+    activation_toggle,
+    half_words,
+    halves_packings,
+    start_words,
+)
+from mcuq_lab.liteengine.kernels.halves import lower_halves
+from mcuq_lab.quantgraph import QConv2d, QuantGraph
+from mcuq_lab.quantize import random_inputs, run_reference, single_layer
+from mcuq_lab.quantize.random_graphs import WEIGHT_KINDS
+from mcuq_lab.storage import pack_batch
+from tests.support.networks import chain
+from tests.support.simulated_core import has_toolchain, run_on_core
+
+ALL_PAIRS = list(itertools.product(range(2, 9), repeat=2))
+needs_toolchain = pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+
+
+def packed_sums(
+    packing: HalvesPacking, weight: np.ndarray, a_bits: int, pixels: np.ndarray
+) -> np.ndarray:
+    """acc + start as SMLAD computes it: `weight` (oc, 2 n), `pixels` (packing.pixels, 2 n);
+    returns (packing.pixels, oc)."""
+    words = half_words(weight, packing.channels, packing.w_shift)
+    assert (words == words.astype(np.int16)).all()
+    a = sum(pixels[i].astype(np.int64) << (i * packing.a_shift) for i in range(packing.pixels))
+    a = a - (1 << 15) if packing.toggle else a
+    assert (a == a.astype(np.int16)).all()
+    totals = np.zeros((packing.pixels, len(weight)), np.int64)
+    first = 0
+    for count, starts in zip(packing.pairs, start_words(packing, weight, a_bits), strict=True):
+        part = slice(2 * first, 2 * (first + count))
+        sums = (starts + (words[:, part] * a[part]).sum(axis=1)) % (1 << 32)
+        for field in packing.fields:
+            values = (sums >> field.low) & ((1 << field.bits) - 1)
+            totals[field.pixel, field.channel :: packing.channels] += values
+        first += count
+    return totals
+
+
+def exact_sums(weight: np.ndarray, a_bits: int, pixels: np.ndarray) -> np.ndarray:
+    start = ((1 << a_bits) - 1) * np.maximum(-weight, 0).sum(axis=1)
+    return pixels.astype(np.int64) @ weight.T + start
+
+
+@pytest.mark.parametrize(("w_bits", "a_bits"), ALL_PAIRS)
+def test_every_packing_is_exact(w_bits, a_bits):
+    rng = np.random.default_rng(w_bits * 10 + a_bits)
+    low, high, amax = -(1 << (w_bits - 1)), (1 << (w_bits - 1)) - 1, (1 << a_bits) - 1
+    for weight in (
+        rng.integers(low, high + 1, (4, 12)),
+        rng.choice([low, high], (4, 12)),
+        np.full((4, 12), low),
+        np.full((4, 12), high),
+    ):
+        packings = list(halves_packings(weight, a_bits))
+        assert (packings[0].pixels, packings[0].channels) == (1, 1)
+        for packing in packings:
+            for pixels in (
+                rng.integers(0, amax + 1, (2, 12)),
+                rng.choice([0, amax], (2, 12)),
+                np.full((2, 12), amax),
+            ):
+                chosen = pixels[: packing.pixels]
+                np.testing.assert_array_equal(
+                    packed_sums(packing, weight, a_bits, chosen),
+                    exact_sums(weight, a_bits, chosen),
+                    str(packing),
+                )
+
+
+def test_exhaustive_at_two_bits():
+    """Two channels x two terms at two bits, all pixels, with the narrowest fields there are."""
+    pixels = np.array(list(itertools.product(range(4), repeat=4))).reshape(-1, 2, 2)
+    for taps in itertools.product((-2, 0, 1), repeat=4):
+        weight = np.array(taps).reshape(2, 2)
+        packing = min(
+            (p for p in halves_packings(weight, 2) if p.pixels * p.channels == 4),
+            key=lambda p: min(field.bits for field in p.fields),
+        )
+        for pair in pixels:
+            np.testing.assert_array_equal(
+                packed_sums(packing, weight, 2, pair), exact_sums(weight, 2, pair)
+            )
+
+
+def test_field_limit_is_tight():
+    """15 * sum|w| = 2**12 - 1 needs one segment at s = 12; one more weight needs two."""
+    weight = np.zeros((1, 80), np.int64)
+    weight[0, :39] = 7  # 15 * 273 = 4095
+    fits = {p.a_shift: len(p.pairs) for p in halves_packings(weight, 4) if p.pixels == 2}
+    assert fits[12] == 1
+    weight[0, 39] = 1
+    fits = {p.a_shift: len(p.pairs) for p in halves_packings(weight, 4) if p.pixels == 2}
+    assert fits[12] == 2
+
+
+def test_weight_half_limit():
+    """-2 << 14 fits alone, but not with a negative channel below it."""
+    shifts = {p.w_shift for p in halves_packings(np.array([[0, 1], [-2, -2]]), 2)}
+    assert 14 in shifts
+    shifts = {p.w_shift for p in halves_packings(np.array([[-1, 1], [-2, -2]]), 2)}
+    assert max(shifts) == 13
+
+
+def test_activation_limit():
+    assert activation_toggle(2, 11, 4) is False
+    assert activation_toggle(2, 12, 4) is True
+    assert activation_toggle(2, 13, 4) is None
+    assert activation_toggle(2, 3, 4) is None
+
+
+def check(graph: QuantGraph, *, on_core: bool) -> None:
+    inputs = random_inputs(graph, 4)
+    stored = pack_batch(inputs, graph.input)
+    expected = pack_batch(run_reference(graph, inputs), graph.output)
+    sources = generate(graph, (lower_halves,))
+    run = run_on_core(sources, stored).outputs if on_core else run_on_host(sources, stored)
+    np.testing.assert_array_equal(run, expected)
+
+
+def odd_layer(seed: int) -> QuantGraph:
+    """A layer with random widths, shapes, windows, zero points and kinds of weights."""
+    rng = random.Random(seed)
+    w_bits, a_bits = ALL_PAIRS[seed * 17 % len(ALL_PAIRS)]
+    kernel, stride = rng.choice((1, 1, 2, 3, 5)), rng.randint(1, 2)
+    padding = (rng.randrange(kernel) for _ in range(4))
+    return single_layer(
+        QConv2d,
+        Shape(rng.randint(5, 9), rng.randint(5, 9), rng.choice((1, 2, 3, 5, 8, 9, 16, 33, 64))),
+        rng.randint(1, 17),
+        Window(kernel, kernel, stride, stride, *padding),
+        w_bits=w_bits,
+        a_bits=a_bits,
+        out_bits=rng.randint(2, 8),
+        zero_point=rng.choice((0, rng.randrange(1 << a_bits))),
+        out_zero_point=rng.randint(0, 2),
+        weights=rng.choice(WEIGHT_KINDS),
+        seed=seed,
+    )
+
+
+@pytest.mark.slow
+def test_some_widths_on_the_host():
+    check(chain(QConv2d, ALL_PAIRS[::8]), on_core=False)
+
+
+@needs_toolchain
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(3))
+def test_all_widths_on_the_core(part):
+    check(chain(QConv2d, ALL_PAIRS[part::3], seed=part), on_core=True)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_odd_layers_on_the_host(seed):
+    check(odd_layer(seed), on_core=False)
+
+
+@needs_toolchain
+@pytest.mark.parametrize("seed", range(4, 12))
+def test_odd_layers_on_the_core(seed):
+    check(odd_layer(seed), on_core=True)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("on_core", [False, True], ids=["host", "core"])
+@pytest.mark.parametrize("seed", range(100, 200))
+def test_many_odd_layers(seed, on_core):
+    if on_core and not has_toolchain():
+        pytest.skip("needs arm-none-eabi-gcc")
+    check(odd_layer(seed), on_core=on_core)
