@@ -54,9 +54,9 @@ def make_report(run_dir: Path, baselines: Sequence[Path] = ()) -> Report:
     frame = pd.concat(
         [series_of(done, info), *(_baseline(path) for path in baselines)], ignore_index=True
     )
-    title = f"{info.model} on {info.data}, {len(rows)} evaluations, seed {info.seed}"
+    caption = f"{info.model} on {info.data}, {len(rows)} evaluations, seed {info.seed}"
     figures = {
-        "pareto": pareto_figure(frame, float_accuracy=float_accuracy_of(run_dir), title=title),
+        "pareto": pareto_figure(frame, float_accuracy=float_accuracy_of(run_dir), caption=caption),
         "hypervolume": hypervolume_figure(hypervolume_frame(run_dir)),
         "policies": policy_figure([list(policy) for policy in rows["policy"]], _layer_names(rows)),
     }

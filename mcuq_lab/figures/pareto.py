@@ -31,7 +31,7 @@ COLUMNS = (
 
 @styled
 def pareto_figure(
-    frame: pd.DataFrame, *, float_accuracy: float | None = None, title: str = ""
+    frame: pd.DataFrame, *, float_accuracy: float | None = None, caption: str = ""
 ) -> Figure:
     """Accuracy against latency, accuracy against peak SRAM, latency against peak SRAM.
 
@@ -39,7 +39,7 @@ def pareto_figure(
         frame: one row a measured policy, with `COLUMNS`; `accuracy` in 0..1. Rows of a series that
             are dominated within it are drawn faint, its front as a staircase.
         float_accuracy: a dashed line for the float network, if given.
-        title: above the panels.
+        caption: what was searched, for the line below the panels.
 
     Raises:
         ValueError: `frame` lacks a column or has no rows.
@@ -79,9 +79,7 @@ def pareto_figure(
         if y == "sram_kib":
             axes.set_ylim(bottom=0)
     legend_above(figure, time)
-    if title:
-        figure.suptitle(title, fontsize=9)
-    footnote(figure, provenance(frame))
+    footnote(figure, "; ".join(filter(None, (caption, provenance(frame)))))
     return figure
 
 

@@ -88,7 +88,6 @@ def create_run(
     (run_dir / "measurements").mkdir(parents=True)
     (run_dir / "checkpoints").mkdir()
     (run_dir / "figures").mkdir()
-    revision, dirty = _git_state()
     info = RunInfo(
         id=run_id,
         kind=kind,
@@ -100,12 +99,7 @@ def create_run(
         config=config,
         bench=bench or {},
         command=command,
-        created_utc=now.isoformat(timespec="seconds"),
-        git_revision=revision,
-        git_dirty=dirty,
-        python=platform.python_version(),
-        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-        packages=_versions(),
+        **provenance(),
     )
     write_atomically(run_dir / "run.json", (json.dumps(asdict(info), indent=2) + "\n").encode())
     return run_dir
@@ -173,19 +167,28 @@ def read_frames(run_dirs: Iterable[Path]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else SCHEMA.empty_table().to_pandas()
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader, or a reader after a power cut, sees all of it or nothing."""
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Writes a file so that a reader sees all of it or nothing.
+
+    Durable: so does a reader after a power cut (costs some milliseconds of waiting for the disk).
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with scratch.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(scratch, path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(descriptor)
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def _parts(run_dir: Path) -> list[Path]:
@@ -200,6 +203,19 @@ def _read_part(path: Path) -> pa.Table:
             f"Part {path} is damaged ({error}). The other parts are whole: move this one out of "
             "the folder to read the rest; a resumed search measures its policies again."
         ) from error
+
+
+def provenance() -> dict:
+    """What made a result on this computer: time, git revision, Python, packages, machine."""
+    revision, dirty = _git_state()
+    return {
+        "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "git_revision": revision,
+        "git_dirty": dirty,
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "packages": _versions(),
+    }
 
 
 def _git_state() -> tuple[str, bool | None]:
