@@ -42,6 +42,11 @@ nightly: setup
 lab: setup
 	$(BIN)/jupyter lab notebooks
 
+# What the README and the notebooks quote. Layers and models in minutes; the search takes longer.
+reference: setup
+	$(BIN)/mcuq bench layers --simulated --output results/reference/layers.json
+	$(BIN)/mcuq bench models --simulated --output results/reference/models.json
+
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports
 
