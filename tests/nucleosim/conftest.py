@@ -110,6 +110,7 @@ def new_bench() -> Iterator[Callable[..., Bench]]:
                 "auto_unlock": False,
                 "hide_programming_progress": True,
                 "resume_on_disconnect": False,
+                "reset.post_delay": 0,
                 **{name.replace("__", "."): value for name, value in options.items()},
             },
         )

@@ -18,6 +18,7 @@ int main(void) {
   return 0;
 }
 """
+pytestmark = pytest.mark.slow  # each command starts a Python of its own
 UID = "sim:nucleo-f412zg:cli"
 
 

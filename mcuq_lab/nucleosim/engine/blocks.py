@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,6 +17,13 @@ from mcuq_lab.nucleosim.timing import BlockCost, TimingModel
 _PAGE_BYTES = 1024
 
 
+@lru_cache(maxsize=1 << 14)
+def _checks(code: bytes) -> EntryChecks:
+    checks = entry_checks(code)
+    too_many = len(checks.registers) > layout.ROW_CHECKS
+    return EntryChecks((), all_known=False, kept=False) if too_many else checks
+
+
 class BlockTable:
     """Costs of blocks by (address, entry state), in arrays at fixed addresses."""
 
@@ -25,8 +33,8 @@ class BlockTable:
         self._rows = np.zeros(layout.MAX_ROWS * layout.ROW_WORDS, dtype=np.int64)
         self._hash = np.full(layout.HASH_SLOTS, layout.NO_ROW, dtype=np.int64)
         self._count = 0
+        # Not shared between boards: state numbers have a meaning to one timing model only.
         self._memo: dict[tuple[int, bytes, int], BlockCost] = {}
-        self._checks: dict[bytes, EntryChecks] = {}
         self._code: dict[int, bytes] = {}
         self._pages: set[int] = set()
 
@@ -63,13 +71,7 @@ class BlockTable:
 
     def checks(self, code: bytes) -> EntryChecks:
         """What to look at when a block is entered, memoised. At most two registers."""
-        checks = self._checks.get(code)
-        if checks is None:
-            checks = entry_checks(code)
-            if len(checks.registers) > layout.ROW_CHECKS:
-                checks = EntryChecks((), False, False)
-            self._checks[code] = checks
-        return checks
+        return _checks(code)
 
     def add(self, address: int, code: bytes, state: int, checks: EntryChecks) -> int:
         """Make the row of a block that is met for the first time."""
