@@ -94,7 +94,8 @@ def _import_ppo():
     try:
         module = import_module("mcuq_lab.rlquant.ppo")
         # Importing Ray sets its own level; its warnings are about its defaults, not about ours.
-        logging.getLogger("ray").setLevel(logging.ERROR)
+        for name in ("ray", "ray.rllib"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         return module
     except ImportError as error:
         raise ConfigError(

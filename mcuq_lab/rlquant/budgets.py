@@ -111,6 +111,23 @@ def nearest_feasible(feasible: np.ndarray, w: int, a: int) -> tuple[int, int]:
     return int(best[0]), int(best[1])
 
 
+def draw_within(costs: Costs, budgets: Budgets, rng: np.random.Generator, n: int) -> np.ndarray:
+    """`n` random policies that keep the budgets by what `costs` knows, canonical, (n, L, 2).
+
+    Layer by layer, uniform among the choices that can still be completed.
+    """
+    space = costs.space
+    if not budgets.any:
+        return space.random(rng, n)
+    bits = np.full((n, space.n_layers, 2), MIN_BITS, dtype=np.int8)
+    for policy in bits:
+        for layer in range(space.n_layers):
+            options = np.argwhere(feasible_choices(costs, budgets, policy, layer))
+            if len(options):
+                policy[layer] = options[rng.integers(len(options))] + MIN_BITS
+    return space.canonical(bits)
+
+
 def check_budgets(costs: Costs, budgets: Budgets) -> None:
     """Raises ConfigError if not even the smallest widths keep the budgets."""
     smallest = costs.space.uniform(MIN_BITS, MIN_BITS)

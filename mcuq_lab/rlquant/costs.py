@@ -100,6 +100,7 @@ def fit_costs(space: SearchSpace, rows: Sequence[Row], lifetimes: LiveTensors) -
     if not rows:
         return costs
     bits = np.array([row.policy for row in rows])
+    live = lifetimes.peak_bytes(bits)
     sram = np.array([row.sram_peak_bytes for row in rows], dtype=np.float64)
     flash = np.array([row.flash_total_bytes for row in rows], dtype=np.float64)
     return Costs(
@@ -108,8 +109,9 @@ def fit_costs(space: SearchSpace, rows: Sequence[Row], lifetimes: LiveTensors) -
         table,
         seen,
         costs.other_cycles,
-        _line(lifetimes.peak_bytes(bits), sram),
-        _line(costs._weight_bytes(bits), flash),
+        # In-place operation saves a share of the live bytes; code comes on top of all weights.
+        _line(live, sram, lone_slope=float((sram / live).mean())),
+        _line(costs._weight_bytes(bits), flash, lone_slope=1.0),
     )
 
 
@@ -187,10 +189,13 @@ def _kind(layer) -> int:
     return 3 if layer.window.stride_h > 1 else 4
 
 
-def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Least squares y = slope * x + intercept with slope >= 0 (a wider tensor is never smaller)."""
+def _line(x: np.ndarray, y: np.ndarray, lone_slope: float) -> tuple[float, float]:
+    """Least squares y = slope * x + intercept with slope >= 0 (a wider tensor is never smaller).
+
+    `lone_slope` serves while all x are equal.
+    """
     x = np.asarray(x, dtype=np.float64)
     spread = ((x - x.mean()) ** 2).sum()
-    slope = float(((x - x.mean()) * (y - y.mean())).sum() / spread) if spread > 0 else 1.0
-    slope = max(slope, 0.0)
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / spread if spread > 0 else lone_slope
+    slope = max(float(slope), 0.0)
     return slope, float(y.mean() - slope * x.mean())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Protocol
 
+import numpy as np
+
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.graph import Graph
 from mcuq_lab.policy import Policy
@@ -38,6 +40,13 @@ class Evaluator(Protocol):
     def plan(self, policy: Policy) -> int | None:
         """Exact planned SRAM bytes of the policy up to a constant, without a board; None if
         unknown."""
+
+    def sensitivity(self) -> np.ndarray:
+        """How much worse the network answers if one width alone is reduced, all others being 8.
+
+        float64 of shape (L, 2, N_WIDTHS), in any unit that adds up; found without the board, once.
+        The second side is that of the tensor that the layer reads, the same for all its readers.
+        """
 
     def close(self) -> None:
         """Releases the board."""

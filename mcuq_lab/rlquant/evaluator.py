@@ -9,29 +9,35 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 
+import numpy as np
 import torch
 
 from mcuq_lab.bench import BoardSession, open_board
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import engine_named
 from mcuq_lab.errors import BoardError, FitError, NumericsError
-from mcuq_lab.models import Dataset, load_dataset, load_graph
+from mcuq_lab.models import Dataset, find_dataset, find_network
 from mcuq_lab.pipeline import measure_network
-from mcuq_lab.policy import Policy
+from mcuq_lab.policy import MAX_BITS, MIN_BITS, Policy
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.quantize import (
     calibrate,
     evaluate,
     initial_state,
+    predict,
     quantize,
     quantize_input,
     to_integers,
 )
-from mcuq_lab.quantize.finetuning import FinetuneConfig, Trained, finetune, teach
+from mcuq_lab.quantize.correction import correct_statistics
+from mcuq_lab.quantize.finetuning import FinetuneConfig, Trained, divergence, finetune, teach
 from mcuq_lab.results import Row, measured_columns
 from mcuq_lab.rlquant.config import SearchConfig
-from mcuq_lab.settings import load_settings
+from mcuq_lab.rlquant.space import N_WIDTHS, SearchSpace, to_policy
+
+_SENSITIVITY_IMAGES = 256
 
 log = logging.getLogger("mcuq.rlquant")
 
@@ -44,8 +50,7 @@ def make_evaluator(config: SearchConfig) -> BoardEvaluator:
         BoardError: the board does not answer.
     """
     torch.set_num_threads(config.lower_level.threads)
-    roots = load_settings().data_roots
-    return BoardEvaluator(config, load_dataset(config.data, roots.get(config.data)))
+    return BoardEvaluator(config, find_dataset(config.data))
 
 
 class BoardEvaluator:
@@ -58,14 +63,16 @@ class BoardEvaluator:
 
     def __init__(self, config: SearchConfig, data: Dataset) -> None:
         lower = config.lower_level
-        self.graph = load_graph(config.model, config.data)
+        self.graph = find_network(config.model, data.name).graph
+        self._data = data.name
         self._config, self._engine = config, engine_named(config.engine)
         self._board = load_board(config.board)
         self.sysclk_hz = self._board.clock(config.clock).sysclk_hz
         self._images = data.validation_images[: lower.validation_images]
         self._labels = data.validation_labels[: lower.validation_images]
         train = data.train_images
-        self._tables = calibrate(self.graph, train[: lower.calibration_images])
+        self._calibration = train[: lower.calibration_images]
+        self._tables = calibrate(self.graph, self._calibration)
         self._lessons = teach(self.graph, train[: lower.training_images])
         answers = teach(self.graph, self._images).logits.argmax(axis=1)
         self.float_accuracy = float((answers == self._labels).mean())
@@ -79,7 +86,7 @@ class BoardEvaluator:
         known = {
             "evaluation": 0,
             "model": self._config.model,
-            "data": self._config.data,
+            "data": self._data,
             "board": self._config.board,
             "engine": self._engine.name,
             "policy": policy.pairs,
@@ -111,12 +118,36 @@ class BoardEvaluator:
         network = quantize(self.graph, policy, self._tables)
         return self._engine.generate(network).arena_bytes
 
+    @cache  # noqa: B019 (one evaluator lives as long as its search)
+    def sensitivity(self) -> np.ndarray:
+        """See `Evaluator`: mean divergence from the float network's answers, in nats."""
+        space = SearchSpace(self.graph)
+        nats = np.zeros((space.n_layers, 2, N_WIDTHS))
+        floor = self._divergence(space.uniform(MAX_BITS, MAX_BITS))
+        for layer in range(space.n_layers):
+            for side in range(2):
+                for width in range(MIN_BITS, MAX_BITS):
+                    bits = space.uniform(MAX_BITS, MAX_BITS)
+                    members = space.input_groups == space.input_groups[layer]
+                    bits[members if side else layer, side] = width
+                    nats[layer, side, width - MIN_BITS] = self._divergence(bits) - floor
+        return np.maximum(nats, 0.0)
+
+    def _divergence(self, bits: np.ndarray) -> float:
+        network = quantize(self.graph, to_policy(bits), self._tables)
+        node, images = self.graph.input, self._lessons.images[:_SENSITIVITY_IMAGES]
+        logits = predict(network, images, node.low, node.high)
+        exact = self._lessons.logits[:_SENSITIVITY_IMAGES]
+        return float(divergence(torch.from_numpy(logits), torch.from_numpy(exact)))
+
     def close(self) -> None:
         self._disconnect()
 
     def _quantize(self, policy: Policy) -> QuantGraph:
         lower = self._config.lower_level
         state = initial_state(self.graph, policy, self._tables)
+        if lower.correct_statistics:
+            state = correct_statistics(self.graph, state, self._calibration)
         if lower.mode != "none" and lower.batches:
             descent = FinetuneConfig(
                 trained=Trained(lower.mode),
@@ -132,9 +163,7 @@ class BoardEvaluator:
         node = self.graph.input
         images = self._images[: self._config.board_inputs]
         inputs = quantize_input(images, network.input, node.low, node.high)
-        measurement = measure_network(
-            network, self._engine, self._session, inputs, data=self._config.data
-        )
+        measurement = measure_network(network, self._engine, self._session, inputs, data=self._data)
         columns = measured_columns(measurement)
         if not measurement.bit_exact:
             columns["message"] = "The board's outputs differ from the integer reference."

@@ -45,7 +45,8 @@ class Progress:
 
 def write_progress(run_dir: Path, progress: Progress) -> None:
     """Replaces the run's progress.json."""
-    write_atomically(run_dir / "progress.json", json.dumps(asdict(progress)).encode())
+    content = json.dumps(asdict(progress)).encode()
+    write_atomically(run_dir / "progress.json", content, durable=False)
 
 
 def read_progress(run_dir: Path) -> Progress | None:

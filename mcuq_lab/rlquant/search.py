@@ -237,6 +237,7 @@ class _Search:
             reference=self._reference,
             config=config,
             plan_sram=lambda bits: evaluator.plan(to_policy(bits)),
+            sensitivity=evaluator.sensitivity,
         )
 
     def _evaluate(self, bits, origin: str, propose_s: float) -> Row:

@@ -139,6 +139,21 @@ class SyntheticEvaluator:
         bits = to_bits([policy])[0]
         return int(0.8 * self._lifetimes.peak_bytes(bits) + 900 + 12 * bits[:, 1].max())
 
+    def sensitivity(self) -> np.ndarray:
+        """Drop of the true accuracy by each width alone, (L, 2, 7)."""
+        n = len(self.graph.layers)
+        top = self._space.uniform(8, 8)
+        drop = np.zeros((n, 2, 7))
+        for layer in range(n):
+            for side in range(2):
+                for width in range(2, 8):
+                    bits = top.copy()
+                    shared = self._space.input_groups == self._space.input_groups[layer]
+                    bits[shared if side else layer, side] = width
+                    lost = self.true_accuracy(top) - self.true_accuracy(bits)
+                    drop[layer, side, width - 2] = lost
+        return np.maximum(drop, 0.0)
+
     def close(self) -> None:
         pass
 

@@ -38,6 +38,18 @@ def _tpe(problem: Problem) -> Method:
     return Tpe(problem)
 
 
+def _ilp(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.methods.ilp import Ilp
+
+    return Ilp(problem)
+
+
+def _greedy(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.methods.greedy import Greedy
+
+    return Greedy(problem)
+
+
 def _mutations(problem: Problem):
     from mcuq_lab.rlquant.proposers import Mutations
 
@@ -73,6 +85,8 @@ METHODS: MappingProxyType[str, Callable[[Problem], Method]] = MappingProxyType(
         "sa_nsga2": _sa_nsga2,
         "nsga2": _nsga2,
         "tpe": _tpe,
+        "ilp": _ilp,
+        "greedy": _greedy,
         "random": _random,
     }
 )

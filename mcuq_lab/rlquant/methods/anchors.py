@@ -10,8 +10,8 @@ from mcuq_lab.rlquant.space import to_bits
 
 
 def anchors(problem: Problem) -> list[Proposal]:
-    """Uniform policies, then random ones inside the budgets: the same for every method and seed
-    alike, except that the random ones follow the seed."""
+    """Uniform policies, then random ones: the same for every method; the random ones follow the
+    seed. Hard budgets do not matter here: costs are learnt from anchors outside them, too."""
     proposals, n_layers = problem.config.proposals, problem.space.n_layers
     uniform = [
         Proposal(to_bits([Policy.parse(text, n_layers)])[0], "anchor")

@@ -35,6 +35,7 @@ class Problem:
         space: all policies.
         budgets: hard limits.
         reference: scales the objectives (error, cycles, peak SRAM), which are minimised.
+        sensitivity: error that each width adds alone, (L, 2, N_WIDTHS); see `Evaluator`.
         plan_sram: exact planned SRAM of a policy (L, 2) up to a constant, or None if nobody knows.
     """
 
@@ -43,6 +44,7 @@ class Problem:
     reference: ReferencePoint
     config: SearchConfig
     plan_sram: Callable[[np.ndarray], int | None]
+    sensitivity: Callable[[], np.ndarray]
 
     def objectives(self, row: Row) -> np.ndarray:
         """(error, cycles, SRAM) over the reference, (3,); a failure lies at twice the reference."""

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcuq_lab.results import Row, front_mask, objectives
-from mcuq_lab.rlquant.costs import Costs, fit_costs
+from mcuq_lab.rlquant.costs import fit_costs
 from mcuq_lab.rlquant.env import Outcome, World
 from mcuq_lab.rlquant.memory import live_tensors
 from mcuq_lab.rlquant.methods.anchors import anchors, stack, unseen
+from mcuq_lab.rlquant.methods.planned import PlannedMemory
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
 from mcuq_lab.rlquant.proposers import Proposer, Round
 from mcuq_lab.rlquant.selection import pick_batch
@@ -29,7 +30,7 @@ class SurrogateSearch:
         self._proposers = tuple(proposers)
         self._lifetimes = live_tensors(problem.space)
         self._rounds = 0
-        self._planned: dict = {}
+        self._memory = PlannedMemory(problem.plan_sram)
 
     def ask(self, rows: Sequence[Row]) -> list[Proposal]:
         if self._rounds == 0 or not any(row.ok for row in rows):
@@ -94,30 +95,10 @@ class SurrogateSearch:
         n = min(settings.shortlist, len(pool))
         short = pick_batch(front, errors, estimated, reference, n)
         exact = estimated[short]
-        exact[:, 1] = self._planned_sram(bits[short], exact[:, 1], rows, costs)
+        exact[:, 1] = self._memory.peaks(bits[short], exact[:, 1], rows)
         limit = self._problem.budgets.sram_bytes
         if limit is not None:
             kept = exact[:, 1] <= limit
             short, exact = [i for i, keep in zip(short, kept, strict=True) if keep], exact[kept]
         picked = pick_batch(front, errors[:, short], exact, reference, settings.batch_size)
         return [pool[short[i]] for i in picked]
-
-    def _planned_sram(
-        self, bits: np.ndarray, estimated: np.ndarray, rows: Sequence[Row], costs: Costs
-    ) -> np.ndarray:
-        """Exact peaks: the plan plus what measured peaks had beyond their plans (stack, static)."""
-        measured = [row for row in rows if row.ok]
-        plans = [self._plan(np.array(row.policy, dtype=np.int8)) for row in measured]
-        beyond = [row.sram_peak_bytes - p for row, p in zip(measured, plans, strict=True) if p]
-        if not beyond:
-            return estimated
-        planned = [self._plan(policy) for policy in bits]
-        return np.array(
-            [p + np.mean(beyond) if p else e for p, e in zip(planned, estimated, strict=True)]
-        )
-
-    def _plan(self, bits: np.ndarray) -> int | None:
-        key = bits.tobytes()
-        if key not in self._planned:
-            self._planned[key] = self._problem.plan_sram(bits)
-        return self._planned[key]
