@@ -75,6 +75,7 @@ class FakeQuantized(nn.Module):
 
         def hook(name: str, y: Tensor) -> Tensor:
             group = self._groups[name]
+            y = self.adjust(name, y)
             if name != self.graph.input.name and name in group.computed:
                 affine = self._state.maps[group.name]
                 step = self.log_step[self._group_index[group.name]]
@@ -85,6 +86,14 @@ class FakeQuantized(nn.Module):
         x = self._pixel_value[images.int()].permute(0, 3, 1, 2)
         run_graph(self.graph, self._parameters_by_name(), x, hook)
         return values
+
+    def adjust(self, name: str, y: Tensor) -> Tensor:
+        """What happens to a tensor before it is quantized: nothing here."""
+        return y
+
+    def trained_weights(self) -> list[nn.Parameter]:
+        """Everything that can be trained besides the steps."""
+        return [p for p in (*self.weight, *self.bias) if p.requires_grad]
 
     def trained_steps(self) -> list[tuple[nn.Parameter, int]]:
         """Logarithms of all steps that can be trained, and how many steps the range reaches."""

@@ -21,10 +21,15 @@ from mcuq_lab.errors import ConfigError, NumericsError
 from mcuq_lab.graph import Graph
 from mcuq_lab.quantize.fake import FakeQuantized
 from mcuq_lab.quantize.network import float_logits, graph_parameters, real_images
+from mcuq_lab.quantize.normalized import NormalizedFakeQuantized
 from mcuq_lab.quantize.state import QuantState
 
 Progress = Callable[[int, int, float], None]
 """Called after each batch with batches done, batches in all, and the loss."""
+
+
+STATISTICS_IMAGES = 256
+"""How many images channel statistics are measured on."""
 
 
 class Trained(StrEnum):
@@ -39,7 +44,7 @@ class FinetuneConfig:
     """One short fine-tuning, as every episode of a search runs it."""
 
     trained: Trained = Trained.WEIGHTS_AND_STEPS
-    """Steps only (the weights stay those of the float network), or weights and biases, too."""
+    """Steps only (weights change by one gain a channel at most), or weights and biases, too."""
 
     batches: int = 40
     """Number of batches."""
@@ -50,10 +55,10 @@ class FinetuneConfig:
     weight_lr: float = 0.03
     """Peak learning rate of weights and biases: SGD with momentum, cosine decay to zero."""
 
-    gradient_norm: float = 1.0
+    gradient_norm: float = 5.0
     """The weights' gradient is shortened to this length: without, few bits diverge."""
 
-    step_lr: float = 0.003
+    step_lr: float = 0.02
     """Peak movement, in one batch, of the largest value a tensor can store, in steps: Adam on the
     steps' logarithms, cosine decay to zero. A step of few bits may thus change more."""
 
@@ -117,7 +122,7 @@ def finetune(
     config = FinetuneConfig() if config is None else config
     if len(lessons.images) == 0:
         raise ConfigError("Fine-tuning needs images; give some thousands of the training part.")
-    network = FakeQuantized(graph, state)
+    network = NormalizedFakeQuantized(graph, state, lessons.images[:STATISTICS_IMAGES])
     descent = Descent(network, config, config.batches)
     images, logits = torch.from_numpy(lessons.images), torch.from_numpy(lessons.logits)
     for done, chosen in enumerate(_batches(len(images), config), start=1):
@@ -147,7 +152,7 @@ class Descent:
             {"params": [parameter], "lr": config.step_lr / levels}
             for parameter, levels in network.trained_steps()
         ]
-        self._weights = [*network.weight, *network.bias]
+        self._weights = network.trained_weights()
         self.optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(steps)]
         if config.trained is Trained.WEIGHTS_AND_STEPS:
             self.optimizers.append(
@@ -179,6 +184,20 @@ class Descent:
             schedule.step()
         self._network.project()
         return loss.item()
+
+    def state_dict(self) -> dict:
+        """All that the next step depends on, besides the network's parameters."""
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Takes up what `state_dict` gave."""
+        for ours, theirs in zip(self.optimizers, state["optimizers"], strict=True):
+            ours.load_state_dict(theirs)
+        for ours, theirs in zip(self.schedules, state["schedules"], strict=True):
+            ours.load_state_dict(theirs)
 
 
 def _batches(images: int, config: FinetuneConfig) -> Iterator[np.ndarray]:

@@ -1,0 +1,101 @@
+"""The fake-quantized network with live channel statistics, for training.
+
+A network whose batch norm has been folded trains badly with few bits: each change of a step or a
+rounded weight shifts and scales a whole channel, and all layers behind it see something new. So
+while training lasts, every layer's output is normalized by the statistics of its batch, with the
+standard deviation (as `log_gamma`) and mean (`beta`) that it shall have as parameters; afterwards
+the statistics are measured once more and folded into biases, weights and steps. The integers of the
+weights do not notice, since a channel's weights and step get the same gain. So gamma is the part of
+a step that scales, the weights' own step the part that rounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mcuq_lab.graph import Graph
+from mcuq_lab.quantize.fake import FakeQuantized
+from mcuq_lab.quantize.state import QuantState
+
+_EPSILON = 1e-8
+
+
+class NormalizedFakeQuantized(FakeQuantized):
+    """`FakeQuantized` whose layers are normalized over the batch.
+
+    Layers with a single output pixel are not: a batch of them says too little of their statistics.
+
+    Args:
+        graph, state: as for `FakeQuantized`.
+        images: a few hundred uint8 NHWC training images, on which statistics are measured.
+    """
+
+    def __init__(self, graph: Graph, state: QuantState, images: np.ndarray) -> None:
+        super().__init__(graph, state)
+        self._images = torch.from_numpy(images)
+        self._normalized = {
+            layer.name: i
+            for i, layer in enumerate(
+                layer
+                for layer in graph.layers
+                if graph.shapes[layer.name].size > layer.out_channels
+            )
+        }
+        # None while the targets are being measured: outputs then pass unchanged.
+        self.log_gamma: nn.ParameterList | None = None
+        measured = self._measure()
+        self.log_gamma = nn.ParameterList(deviation.log() for _, deviation in measured.values())
+        self.beta = nn.ParameterList(mean for mean, _ in measured.values())
+        for name in self._normalized:
+            # The mean of the batch takes the bias away; beta is in its place.
+            self.bias[self._layer_index[name]].requires_grad_(False)
+
+    def adjust(self, name: str, y: Tensor) -> Tensor:
+        if name not in self._normalized:
+            return y
+        if self._statistics is not None:
+            deviation, mean = torch.std_mean(y, (0, 2, 3), correction=0)
+            self._statistics[name] = (mean, (deviation**2 + _EPSILON).sqrt())
+        if self.log_gamma is None:
+            return y
+        i = self._normalized[name]
+        gamma = self.log_gamma[i].exp()
+        return F.batch_norm(y, None, None, gamma, self.beta[i], True, eps=_EPSILON)
+
+    def trained_weights(self) -> list[nn.Parameter]:
+        return [*super().trained_weights(), *self.beta]
+
+    def trained_steps(self) -> list[tuple[nn.Parameter, int]]:
+        gains = [
+            (self.log_gamma[i], self._state.maps[self._groups[name].name].qmax)
+            for name, i in self._normalized.items()
+        ]
+        return [*super().trained_steps(), *gains]
+
+    def state(self) -> QuantState:
+        """The present weights and steps, with the statistics of `images` folded in."""
+        state, measured = super().state(), self._measure()
+        weights, biases = dict(state.weights), dict(state.biases)
+        scales = dict(state.weight_scales)
+        for name, i in self._normalized.items():
+            mean, deviation = (statistic.numpy() for statistic in measured[name])
+            gain = self.log_gamma[i].detach().exp().numpy() / deviation
+            weights[name] = weights[name] * gain.reshape(-1, *[1] * (weights[name].ndim - 1))
+            scales[name] = scales[name] * gain
+            biases[name] = self.beta[i].detach().numpy() + gain * (biases[name] - mean)
+        return replace(state, weights=weights, biases=biases, weight_scales=scales)
+
+    @torch.no_grad()
+    def _measure(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Mean and standard deviation of each normalized layer's channels before normalization."""
+        self._statistics = {}
+        self(self._images)
+        statistics, self._statistics = self._statistics, None
+        return statistics
+
+    _statistics: dict[str, tuple[Tensor, Tensor]] | None = None
