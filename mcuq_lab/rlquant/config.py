@@ -47,7 +47,7 @@ class AgentConfig:
     """PPO updates in the first round, when the agent knows nothing."""
     iterations: int = 4
     """PPO updates in each later round."""
-    rollouts: int = 256
+    rollouts: int = 1024
     """Policies that the agent proposes a round, each under a preference drawn anew."""
     parallel_envs: int = 20
     """Environments that one sampling pass steps together."""
@@ -73,6 +73,9 @@ class ProposalConfig:
     """Uniform policies that are measured first, besides w8a8, which every search starts with."""
     random_anchors: int = 8
     """Random policies that are measured first."""
+    agent_share: float = 0.5
+    """At least this part of each batch are the agent's own rollouts (in an ablation: proposals of
+    whatever stands in its place); the rest goes to whoever promises most."""
     mutations: int = 384
     """Children of each imagined generation of mutations and crossings."""
     generations: int = 12

@@ -6,11 +6,12 @@ without RL are the same loop with other proposers, so that they differ in nothin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from mcuq_lab.results import Row, front_mask, objectives
+from mcuq_lab.results import ReferencePoint, Row, front_mask, objectives
 from mcuq_lab.rlquant.costs import fit_costs
 from mcuq_lab.rlquant.env import Outcome, World
 from mcuq_lab.rlquant.memory import live_tensors
@@ -83,22 +84,43 @@ class SurrogateSearch:
 
     def _pick(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
         """The batch with the largest expected gain: a shortlist by estimated memory, then the
-        choice by planned memory."""
-        settings = self._problem.config.proposals
+        choice by planned memory, the first proposer's share of it before the rest."""
+        settings, reference = self._problem.config.proposals, self._problem.reference
         bits = stack(pool, self._problem.space.n_layers)
         errors = 1.0 - round_.surrogate.samples(bits, settings.draws, round_.rng)
         costs = round_.world.costs
-        estimated = np.column_stack([costs.cycles(bits), costs.sram_bytes(bits)])
+        costs = np.column_stack([costs.cycles(bits), costs.sram_bytes(bits)])
         points = objectives(rows)
         front = points[front_mask(points)]
-        reference = self._problem.reference
-        n = min(settings.shortlist, len(pool))
-        short = pick_batch(front, errors, estimated, reference, n)
-        exact = estimated[short]
-        exact[:, 1] = self._memory.peaks(bits[short], exact[:, 1], rows)
+        own = np.flatnonzero([p.origin == self._proposers[0].name for p in pool])
+        share = math.ceil(settings.batch_size * settings.agent_share)
+        every = np.arange(len(pool))
+        short = _best(front, errors, costs, reference, own, 4 * share)
+        short = np.union1d(short, _best(front, errors, costs, reference, every, settings.shortlist))
+        costs[short, 1] = self._memory.peaks(bits[short], costs[short, 1], rows)
         limit = self._problem.budgets.sram_bytes
         if limit is not None:
-            kept = exact[:, 1] <= limit
-            short, exact = [i for i, keep in zip(short, kept, strict=True) if keep], exact[kept]
-        picked = pick_batch(front, errors[:, short], exact, reference, settings.batch_size)
-        return [pool[short[i]] for i in picked]
+            short = short[costs[short, 1] <= limit]
+        picked = _best(front, errors, costs, reference, np.intersect1d(short, own), share)
+        expected = np.column_stack([errors[:, picked].mean(axis=0), costs[picked]])
+        front = np.vstack([front, expected])
+        rest = np.setdiff1d(short, picked)
+        missing = settings.batch_size - len(picked)
+        picked = [
+            *picked,
+            *_best(front[front_mask(front)], errors, costs, reference, rest, missing),
+        ]
+        return [pool[i] for i in picked]
+
+
+def _best(
+    front: np.ndarray,
+    errors: np.ndarray,
+    costs: np.ndarray,
+    reference: ReferencePoint,
+    among: np.ndarray,
+    n: int,
+) -> np.ndarray:
+    """As `pick_batch`, from the candidates `among`; integer indices into all of them."""
+    chosen = pick_batch(front, errors[:, among], costs[among], reference, n)
+    return among[np.array(chosen, dtype=np.intp)]
