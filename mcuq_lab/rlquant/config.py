@@ -73,7 +73,7 @@ class ProposalConfig:
     """Uniform policies that are measured first, besides w8a8, which every search starts with."""
     random_anchors: int = 8
     """Random policies that are measured first."""
-    agent_share: float = 0.5
+    agent_share: float = 0.34
     """At least this part of each batch are the agent's own rollouts (in an ablation: proposals of
     whatever stands in its place); the rest goes to whoever promises most."""
     mutations: int = 384

@@ -123,17 +123,18 @@ class BoardEvaluator:
         """See `Evaluator`: mean divergence from the float network's answers, in nats."""
         space = SearchSpace(self.graph)
         nats = np.zeros((space.n_layers, 2, N_WIDTHS))
-        floor = self._divergence(space.uniform(MAX_BITS, MAX_BITS))
+        floor = self.divergence(space.uniform(MAX_BITS, MAX_BITS))
         for layer in range(space.n_layers):
             for side in range(2):
                 for width in range(MIN_BITS, MAX_BITS):
                     bits = space.uniform(MAX_BITS, MAX_BITS)
                     members = space.input_groups == space.input_groups[layer]
                     bits[members if side else layer, side] = width
-                    nats[layer, side, width - MIN_BITS] = self._divergence(bits) - floor
+                    nats[layer, side, width - MIN_BITS] = self.divergence(bits) - floor
         return np.maximum(nats, 0.0)
 
-    def _divergence(self, bits: np.ndarray) -> float:
+    def divergence(self, bits: np.ndarray) -> float:
+        """Mean divergence of the post-training network of policy (L, 2) from the float one."""
         network = quantize(self.graph, to_policy(bits), self._tables)
         node, images = self.graph.input, self._lessons.images[:_SENSITIVITY_IMAGES]
         logits = predict(network, images, node.low, node.high)

@@ -1,0 +1,121 @@
+"""The real end of an episode, on the simulated board."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mcuq_lab.errors import BoardError, BuildError, FitError, NumericsError
+from mcuq_lab.policy import Policy
+from mcuq_lab.results import read_frame
+from mcuq_lab.rlquant import LowerLevelConfig, evaluator, new_run, quick_config, run_search
+
+LOWER_LEVEL = LowerLevelConfig(batches=2, training_images=256, threads=1)
+CONFIG = quick_config(model="resnet8", data="digits", lower_level=LOWER_LEVEL, method="random")
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def board():
+    made = evaluator.make_evaluator(CONFIG)
+    yield made
+    made.close()
+
+
+def test_a_policy_becomes_a_measured_row(board):
+    row = board.evaluate(Policy.uniform(10, 4, 4))
+    assert (row.status, row.message) == ("ok", "")
+    assert row.bit_exact
+    assert row.simulated
+    assert row.accuracy_quick > 0.9
+    assert row.n_images == 240
+    layers = {layer.name for layer in board.graph.layers}
+    assert layers <= set(row.layer_names)
+    assert sum(row.layer_cycles) == pytest.approx(row.cycles_median, rel=0.02)
+    assert {"finetune", "accuracy", "generate", "build", "flash", "run"} <= set(row.seconds)
+
+
+def test_planned_memory_differs_from_the_measured_by_a_constant(board):
+    policies = [Policy.uniform(10, 8, 8), Policy.uniform(10, 2, 2)]
+    beyond = [board.evaluate(p).sram_peak_bytes - board.plan(p) for p in policies]
+    assert abs(beyond[0] - beyond[1]) < 128
+
+
+def test_divergence_grows_as_widths_fall(board):
+    nats = [board.divergence(np.full((10, 2), width)) for width in (8, 4, 3, 2)]
+    assert nats == sorted(nats)
+    assert nats[0] < 0.01 < nats[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (FitError("900 bytes too many", memory="flash", overflow_bytes=900), "no_fit_flash"),
+        (FitError("9 bytes too many", memory="sram", overflow_bytes=9), "no_fit_sram"),
+        (BoardError("hangs in conv1", status="timeout"), "timeout"),
+        (BoardError("HardFault in conv1", status="fault"), "fault"),
+        (BoardError("unplugged"), "probe_error"),
+        (NumericsError("out of range"), "fault"),
+    ],
+)
+def test_failures_are_rows(board, monkeypatch, error, status):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(evaluator, "measure_network", fail)
+    row = board.evaluate(Policy.uniform(10, 8, 8))
+    assert (row.status, row.message) == (status, str(error))
+    assert row.cycles_median is None
+    assert row.accuracy_quick is not None
+
+
+def test_a_board_that_hung_is_opened_anew_and_costs_one_episode(board, monkeypatch, tmp_path):
+    board.close()  # one session a board; the next evaluation opens it again
+    opened, measured = [], []
+    open_board, measure = evaluator.open_board, evaluator.measure_network
+
+    def counting_open(*arguments, **options):
+        opened.append(True)
+        return open_board(*arguments, **options)
+
+    def hang_once(*arguments, **options):
+        measured.append(True)
+        if len(measured) == 2:
+            raise BoardError("The firmware did not end.", status="timeout")
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(evaluator, "open_board", counting_open)
+    monkeypatch.setattr(evaluator, "measure_network", hang_once)
+    config = quick_config(
+        model="resnet8", data="digits", lower_level=LOWER_LEVEL, method="greedy", evaluations=3
+    )
+    run_dir = new_run(config, root=tmp_path)
+    run_search(run_dir)
+    frame = read_frame(run_dir)
+    assert frame["status"].tolist() == ["ok", "timeout", "ok"]
+    assert np.isnan(frame["cycles_median"][1])
+    assert len(opened) == 2
+
+
+def test_a_missing_compiler_ends_the_search_but_keeps_its_rows(board, monkeypatch, tmp_path):
+    board.close()
+    measure = evaluator.measure_network
+    measured = []
+
+    def break_down(*arguments, **options):
+        measured.append(True)
+        if len(measured) == 2:
+            raise BuildError("arm-none-eabi-gcc is gone; install it.")
+        return measure(*arguments, **options)
+
+    monkeypatch.setattr(evaluator, "measure_network", break_down)
+    config = quick_config(
+        model="resnet8", data="digits", lower_level=LOWER_LEVEL, method="greedy", evaluations=3
+    )
+    run_dir = new_run(config, root=tmp_path)
+    with pytest.raises(BuildError, match="is gone"):
+        run_search(run_dir)
+    assert len(read_frame(run_dir)) == 1
+    run_search(run_dir)
+    assert read_frame(run_dir)["status"].tolist() == ["ok"] * 3
