@@ -4,10 +4,10 @@
     dw[<kernel>][s<stride>]_<input size>x<channels>                          depthwise, kernel 3
     fc_<inputs>_<outputs>                                                    fully connected
 
-Padding is kernel // 2, so that stride 1 keeps the size; the output, behind a ReLU, is as wide as the
-input. Weights are normal with mean |w| near a third of the largest one, as in trained networks (in
-the stored ResNet-8 a layer's heaviest channel has 0.25 to 0.5): how large sums get decides how many
-operands a register can hold.
+Padding is kernel // 2, so that stride 1 keeps the size; the output, behind a ReLU, is as wide as
+the input. Weights are normal with mean |w| near a third of the largest one, as in trained networks
+(in the stored ResNet-8 a layer's heaviest channel has 0.25 to 0.5): how large sums get decides how
+many operands a register can hold.
 """
 
 from __future__ import annotations
