@@ -52,13 +52,13 @@ class FinetuneConfig:
     batch_size: int = 64
     """Images in a batch."""
 
-    weight_lr: float = 0.03
+    weight_lr: float = 0.01
     """Peak learning rate of weights and biases: SGD with momentum, cosine decay to zero."""
 
     gradient_norm: float = 5.0
     """The weights' gradient is shortened to this length: without, few bits diverge."""
 
-    step_lr: float = 0.02
+    step_lr: float = 0.01
     """Peak movement, in one batch, of the largest value a tensor can store, in steps: Adam on the
     steps' logarithms, cosine decay to zero. A step of few bits may thus change more."""
 
