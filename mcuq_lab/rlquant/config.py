@@ -168,13 +168,25 @@ def quick_config(**changes: Any) -> SearchConfig:
     values: dict[str, Any] = {
         "evaluations": 20,
         "lower_level": LowerLevelConfig(
-            batches=8, validation_images=2000, training_images=1024, threads=1
+            batches=8,
+            validation_images=2000,
+            training_images=1024,
+            calibration_images=128,
+            threads=1,
         ),
         "agent": AgentConfig(
-            episodes_per_iteration=60, first_iterations=8, iterations=4, minibatch_size=150
+            episodes_per_iteration=60,
+            first_iterations=6,
+            iterations=3,
+            rollouts=256,
+            epochs=4,
+            minibatch_size=150,
         ),
         "proposals": ProposalConfig(
-            batch_size=4, uniform_anchors=("w4a4", "w2a2", "w3a3", "w4a8"), random_anchors=3
+            batch_size=4,
+            uniform_anchors=("w4a4", "w2a2", "w3a3", "w4a8"),
+            random_anchors=3,
+            shortlist=12,
         ),
     }
     return SearchConfig(**(values | changes))

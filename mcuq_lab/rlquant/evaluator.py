@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 
+from mcuq_lab import liteengine
 from mcuq_lab.bench import BoardSession, open_board
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import engine_named
@@ -116,6 +117,8 @@ class BoardEvaluator:
     def plan(self, policy: Policy) -> int:
         """Bytes of the engine's arena; what peak SRAM has beyond it hardly varies."""
         network = quantize(self.graph, policy, self._tables)
+        if self._engine.name == liteengine.ENGINE_NAME:
+            return liteengine.plan(network).arena_bytes  # without writing the C
         return self._engine.generate(network).arena_bytes
 
     @cache  # noqa: B019 (one evaluator lives as long as its search)
