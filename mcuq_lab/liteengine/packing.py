@@ -347,13 +347,13 @@ def tile_cycles(packing: RowPacking, channels: int, unroll: int, pre_shift: bool
     """Cortex-M4 cycles of one tile, 2 rows x 2 channels x one block, in all its segments.
 
     Three multiply groups with 10 loads take 25 cycles for each input channel and weight word; the
-    loop costs 7 cycles a round of `unroll` channels.
+    loop costs 7 cycles a round of `unroll` channels; toggling costs a carry for each accumulator.
     """
     m, extraction = packing.pixels, 4 * extraction_instructions(packing)
     cycles = 0.0
     for index, segment in enumerate(packing.segments):
         count = segment.count
-        cycles += 25 * packing.words * count + 7 * -(-count // unroll)
+        cycles += 25 * packing.words * count + 7 * -(-count // unroll) + 8 * packing.toggle
         if index < len(packing.segments) - 1:
             cycles += extraction + 5 * m + 35 + (9 * m if index else 0)
         else:

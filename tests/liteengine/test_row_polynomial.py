@@ -11,15 +11,19 @@ import pytest
 from mcuq_lab.bench.host import run_on_host
 from mcuq_lab.graph import Shape, Window
 from mcuq_lab.liteengine import generate
-from mcuq_lab.liteengine.kernels.row_polynomial import lower_row_polynomial
-from mcuq_lab.quantgraph import QConv2d, QuantGraph
+from mcuq_lab.liteengine.kernels.row_polynomial import (
+    lower_depthwise_row,
+    lower_row_polynomial,
+)
+from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QuantGraph
 from mcuq_lab.quantize import random_inputs, run_reference, single_layer
 from mcuq_lab.quantize.random_graphs import WEIGHT_KINDS
 from mcuq_lab.storage import pack_batch
 from tests.support.networks import chain
 from tests.support.simulated_core import has_toolchain, run_on_core
 
-FAMILIES = (lower_row_polynomial,)
+FAMILIES = (lower_row_polynomial, lower_depthwise_row)
+KINDS = (QConv2d, QDepthwiseConv2d)
 ALL_PAIRS = list(itertools.product(range(2, 9), repeat=2))
 needs_toolchain = pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
 
@@ -40,20 +44,22 @@ def check(graph: QuantGraph, *, on_core: bool) -> int:
     return run.cycles[-1]
 
 
-def odd_layer(seed: int) -> QuantGraph:
+def odd_layer(kind, seed: int) -> QuantGraph:
     """A layer with random widths, shapes, padding, zero points and kinds of weights."""
     rng = random.Random(seed)
     w_bits, a_bits = ALL_PAIRS[seed * 17 % len(ALL_PAIRS)]
     window = Window(3, 3, 1, 1, *(rng.randint(0, 1) for _ in range(4)))
+    if rng.random() < 0.3:  # the usual case, and the one that may run in place
+        window = Window.square(3, 1, 1)
     shape = Shape(rng.randint(3, 10), rng.randint(3, 14), rng.choice((1, 2, 3, 5, 8, 9, 16, 33)))
     return single_layer(
-        QConv2d,
+        kind,
         shape,
-        rng.randint(1, 9),
+        rng.randint(1, 9) if kind is QConv2d else shape.c,
         window,
         w_bits=w_bits,
         a_bits=a_bits,
-        out_bits=rng.randint(2, 8),
+        out_bits=rng.choice((a_bits, rng.randint(2, 8))),
         zero_point=rng.choice((0, rng.randrange(1 << a_bits))),
         out_zero_point=rng.randint(0, 2),
         weights=rng.choice(WEIGHT_KINDS),
@@ -62,47 +68,54 @@ def odd_layer(seed: int) -> QuantGraph:
 
 
 @pytest.mark.slow
-def test_some_widths_on_the_host():
-    check(chain(QConv2d, ALL_PAIRS[::8]), on_core=False)
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_widths_on_the_host(kind):
+    check(chain(kind, ALL_PAIRS[::8]), on_core=False)
 
 
 @pytest.mark.nightly
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("part", range(3))
-def test_all_widths_on_the_host(part):
-    check(chain(QConv2d, ALL_PAIRS[part::3], seed=part), on_core=False)
+def test_all_widths_on_the_host(part, kind):
+    check(chain(kind, ALL_PAIRS[part::3], seed=part), on_core=False)
 
 
 @needs_toolchain
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("part", range(3))
-def test_all_widths_on_the_core(part):
-    check(chain(QConv2d, ALL_PAIRS[part::3], seed=part), on_core=True)
+def test_all_widths_on_the_core(part, kind):
+    check(chain(kind, ALL_PAIRS[part::3], seed=part), on_core=True)
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_odd_layers_on_the_host(seed):
-    check(odd_layer(seed), on_core=False)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_odd_layers_on_the_host(seed, kind):
+    check(odd_layer(kind, seed), on_core=False)
 
 
 @needs_toolchain
-@pytest.mark.parametrize("seed", range(4, 12))
-def test_odd_layers_on_the_core(seed):
-    check(odd_layer(seed), on_core=True)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3, 9))
+def test_odd_layers_on_the_core(seed, kind):
+    check(odd_layer(kind, seed), on_core=True)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("on_core", [False, True], ids=["host", "core"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(100, 200))
-def test_many_odd_layers(seed, on_core):
+def test_many_odd_layers(seed, kind, on_core):
     if on_core and not has_toolchain():
         pytest.skip("needs arm-none-eabi-gcc")
-    check(odd_layer(seed), on_core=on_core)
+    check(odd_layer(kind, seed), on_core=on_core)
 
 
 def test_what_it_does_not_take():
     for window in (Window.square(3, 2, 1), Window.square(1), Window(3, 3, 1, 1, 2, 2, 2, 2)):
-        graph = single_layer(QConv2d, Shape(6, 6, 4), 4, window)
-        assert lower_row_polynomial(graph.ops[0], graph.tensors) is None
+        for kind in KINDS:
+            graph = single_layer(kind, Shape(6, 6, 4), 4, window)
+            assert all(family(graph.ops[0], graph.tensors) is None for family in FAMILIES)
 
 
 def test_layers_that_differ_in_shape_share_kernels():

@@ -12,7 +12,10 @@ from mcuq_lab.liteengine.kernels.pool_generic import (
     lower_averagepool_generic,
     lower_maxpool_generic,
 )
-from mcuq_lab.liteengine.kernels.row_polynomial import lower_row_polynomial
+from mcuq_lab.liteengine.kernels.row_polynomial import (
+    lower_depthwise_row,
+    lower_row_polynomial,
+)
 
 GENERIC_FAMILIES = (
     lower_conv2d_generic,
@@ -26,7 +29,7 @@ GENERIC_FAMILIES = (
 )
 """Together they compute every operator at every width; also the twins that others are tested by."""
 
-PACKED_FAMILIES = (lower_row_polynomial, lower_halves)
+PACKED_FAMILIES = (lower_row_polynomial, lower_depthwise_row, lower_halves)
 """General operand packing."""
 
 FAMILIES = (*PACKED_FAMILIES, *GENERIC_FAMILIES)

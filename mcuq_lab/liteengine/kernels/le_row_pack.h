@@ -1,4 +1,5 @@
-/* Packing one input row, and unpacking the weights of two output channels, for the row polynomial.
+/* Before the tiles of the row polynomial: packing one input row, unpacking the weights of two
+ * output channels, and the accumulators' start values.
  *
  * All parameters behind the layer are constants after inlining.
  */
@@ -7,93 +8,111 @@
 
 #include "le_row_polynomial.h"
 
-/* A, from `pixels` words that hold neighbouring pixels' channels. */
-LE_INLINE uint32_t le_row_word(const uint32_t *fields, unsigned lsb, unsigned bits,
-                               unsigned pixels, unsigned field_bits, unsigned toggle) {
-    uint32_t word = toggle ? 1u << 31 : 0u;
-    uint32_t sum = le_ubfx(fields[0], lsb, bits);
+typedef struct {
+    unsigned pixels, field_bits, words, toggle;
+    unsigned slots, unroll;
+    unsigned in_rounds; /* entries lie in rounds     */
+    unsigned storage;   /* bits of an activation     */
+    unsigned low, bits; /* of the slice              */
+} le_row_shape;
+
+/* Packs field `k` of each pixel's word. */
+LE_INLINE uint32_t le_row_word(const uint32_t *fields, unsigned lsb, const le_row_shape *shape) {
+    uint32_t word = le_ubfx(fields[0], lsb, shape->bits);
 #pragma GCC unroll 8
-    for (unsigned i = 1; i < pixels; ++i) {
-        sum |= le_ubfx(fields[i], lsb, bits) << (i * field_bits);
+    for (unsigned i = 1; i < shape->pixels; ++i) {
+        word |= le_ubfx(fields[i], lsb, shape->bits) << (i * shape->field_bits);
     }
-    return sum ^ word;
+    return word ^ (shape->toggle ? 1u << 31 : 0u);
 }
 
-/* Packs the channels of one block into its entries; `first` is the entry of channel 0. */
-LE_INLINE void le_row_pack_block(uint32_t *first, const uint8_t *const *pixel, uint32_t channels,
-                                 uint32_t round_words, unsigned storage, unsigned low,
-                                 unsigned bits, unsigned pixels, unsigned field_bits,
-                                 unsigned toggle, unsigned words, unsigned slots,
-                                 unsigned unroll) {
-    const unsigned group = 32 / storage;
+/* Packs `blocks` blocks of `count` channels, a word of them or one: pixels lie `step` bytes apart
+ * from `pixel` on, the first channel begins at bit `bit`. */
+LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step, uint32_t blocks,
+                               unsigned count, uint32_t bit, const le_row_layer *layer,
+                               const le_row_shape *shape) {
+    const uint32_t block_words = layer->block_bytes / 4;
+    const uint32_t next_round = layer->round_bytes / 4 - (shape->unroll - 1) * shape->slots;
     uint32_t fields[8];
-    uint32_t *to = first;
-    uint32_t channel = 0;
-    if (words == 1 || unroll % group == 0) {
-        for (; channel + group <= channels; channel += group) {
-#pragma GCC unroll 8
-            for (unsigned i = 0; i < pixels; ++i) {
-                fields[i] = le_load32(pixel[i] + channel * storage / 8);
-            }
-#pragma GCC unroll 16
-            for (unsigned k = 0; k < group; ++k) {
-                to[k * slots] = le_row_word(fields, k * storage + low, bits, pixels, field_bits,
-                                            toggle);
-            }
-            to += group * slots;
-            if (words == 2 && (channel + group) % unroll == 0) {
-                to += round_words - unroll * slots;
-            }
-        }
-    }
-    for (; channel < channels; ++channel) {
-#pragma GCC unroll 8
-        for (unsigned i = 0; i < pixels; ++i) {
-            fields[i] = le_get_field(pixel[i], channel, storage);
-        }
-        *to = le_row_word(fields, low, bits, pixels, field_bits, toggle);
-        to += slots;
-        if (words == 2 && (channel + 1) % unroll == 0) {
-            to += round_words - unroll * slots;
-        }
-    }
-}
-
-/* Packs one row into a slot. `entry` is the slot's word in the first entry, `row` the first pixel
- * or 0 for a row of padding, `pad` a pixel of padding. */
-LE_INLINE void le_row_pack(uint32_t *entry, const uint8_t *row, const uint8_t *pad,
-                           const le_row_layer *layer, unsigned storage, unsigned low,
-                           unsigned bits, unsigned pixels, unsigned field_bits, unsigned toggle,
-                           unsigned words, unsigned slots, unsigned unroll, unsigned slices) {
-    const uint32_t pixel_bytes = le_pixel_bytes(layer->in_c, storage);
-    const uint32_t round_words = le_row_round_words(layer, slots, unroll);
-    const uint32_t block_words = words == 2 ? unroll * slots : slices * layer->padded_c * slots;
-    uint32_t inside = row ? layer->in_w : 0;
-    uint32_t blocks = layer->blocks;
-    const uint8_t *pixel[8];
-    if (words == 2) { /* block -1 lies in the padding */
-        for (unsigned i = 0; i < pixels; ++i) {
-            pixel[i] = pad;
-        }
-        le_row_pack_block(entry, pixel, layer->in_c, round_words, storage, low, bits, pixels,
-                          field_bits, toggle, words, slots, unroll);
-        entry += block_words;
-    }
     for (; blocks > 0; --blocks) {
 #pragma GCC unroll 8
-        for (unsigned i = 0; i < pixels; ++i) {
-            if (inside > 0) {
-                pixel[i] = row;
-                row += pixel_bytes;
-                inside -= 1;
-            } else {
-                pixel[i] = pad;
-            }
+        for (unsigned i = 0; i < shape->pixels; ++i) {
+            fields[i] = count == 1 ? (uint32_t)*pixel >> bit : le_load32(pixel);
+            pixel += step;
         }
-        le_row_pack_block(entry, pixel, layer->in_c, round_words, storage, low, bits, pixels,
-                          field_bits, toggle, words, slots, unroll);
-        entry += block_words;
+        uint32_t *entry = to;
+#pragma GCC unroll 16
+        for (unsigned k = 0; k < count; ++k) {
+            *entry = le_row_word(fields, k * shape->storage + shape->low, shape);
+            entry += shape->in_rounds && k % shape->unroll == shape->unroll - 1 ? next_round
+                                                                                : shape->slots;
+        }
+        to += block_words;
     }
+}
+
+/* Packs all blocks of `count` channels of a row; `row` and `pad` are the bytes where they begin in
+ * the first pixel and in a pixel of padding, `row` 0 for a row of padding. */
+LE_INLINE void le_row_pack_channels(uint32_t *to, const uint8_t *row, const uint8_t *pad,
+                                    unsigned count, uint32_t bit, const le_row_layer *layer,
+                                    const le_row_shape *shape) {
+    const uint32_t pixel_bytes = le_pixel_bytes(layer->in_c, shape->storage);
+    const uint32_t whole = row ? layer->in_w / shape->pixels : layer->blocks;
+    if (shape->words == 2) { /* the block in front lies in the padding */
+        le_row_pack_run(to, pad, 0, 1, count, bit, layer, shape);
+        to += layer->block_bytes / 4;
+    }
+    le_row_pack_run(to, row ? row : pad, row ? pixel_bytes : 0, whole, count, bit, layer, shape);
+    to += whole * (layer->block_bytes / 4);
+    if (whole < layer->blocks) { /* one that the row ends in, or behind the row */
+        uint8_t pixels[8 * 4];
+        uint32_t left = layer->in_w - whole * shape->pixels;
+        for (uint32_t i = 0; i < shape->pixels; ++i) {
+            const uint8_t *from = i < left ? row + (whole * shape->pixels + i) * pixel_bytes : pad;
+            le_store32(pixels + 4 * i, count == 1 ? *from : le_load32(from));
+            LE_KEEP_LOOP(i);
+        }
+        le_row_pack_run(to, pixels, 4, 1, count, bit, layer, shape);
+    }
+}
+
+/* Packs `channels` channels of one row into a slot. `entry` is the slot's word in the first entry,
+ * `row` the byte of the first channel in the first pixel or 0 for a row of padding, `pad` the same
+ * in a pixel of padding. */
+LE_INLINE void le_row_pack(uint32_t *entry, const uint8_t *row, const uint8_t *pad,
+                           uint32_t channels, const le_row_layer *layer,
+                           const le_row_shape *shape) {
+    const unsigned group = 32 / shape->storage;
+    const unsigned fits = group % shape->unroll == 0 || shape->unroll % group == 0;
+    uint32_t channel = 0;
+    while (channel < channels) {
+        const uint32_t byte = channel * shape->storage / 8;
+        const uint8_t *from = row ? row + byte : row;
+        uint32_t *to = entry + channel * shape->slots;
+        if (shape->in_rounds) {
+            to = entry + channel / shape->unroll * (layer->round_bytes / 4) +
+                 channel % shape->unroll * shape->slots;
+        }
+        if ((fits || !shape->in_rounds) && channel + group <= channels) {
+            le_row_pack_channels(to, from, pad + byte, group, 0, layer, shape);
+            channel += group;
+        } else {
+            le_row_pack_channels(to, from, pad + byte, 1, channel * shape->storage % 8, layer,
+                                 shape);
+            channel += 1;
+        }
+    }
+}
+
+/* a + (b << shift), 0 < shift < 32, in one instruction: compilers shift first and add then. */
+LE_INLINE uint32_t le_row_add(uint32_t a, uint32_t b, unsigned shift) {
+#if LE_ARM_DSP
+    uint32_t result;
+    __asm__("add.w %0, %1, %2, lsl %3" : "=r"(result) : "r"(a), "r"(b), "I"(shift));
+    return result;
+#else
+    return a + (b << shift);
+#endif
 }
 
 /* Bits [lsb, lsb + bits) of a little-endian run of words; constants after inlining. */
@@ -108,8 +127,9 @@ LE_INLINE int32_t le_row_field(const uint32_t *run, unsigned lsb, unsigned bits,
 }
 
 /* Weight words of one input channel from its 18 fields (filter row, output channel, columns 2, 1,
- * 0) that begin at bit `lsb` of `run`. */
-LE_INLINE void le_row_unpack_channel(uint32_t *to, const uint32_t *run, unsigned lsb,
+ * 0) that begin at bit `lsb` of `run`. Volatile: two single stores take two cycles, but three if
+ * the compiler joins them. */
+LE_INLINE void le_row_unpack_channel(volatile uint32_t *to, const uint32_t *run, unsigned lsb,
                                      unsigned w_bits, unsigned low, unsigned bits,
                                      unsigned field_bits, unsigned words) {
     const int is_signed = low + bits == w_bits;
@@ -119,29 +139,29 @@ LE_INLINE void le_row_unpack_channel(uint32_t *to, const uint32_t *run, unsigned
         uint32_t w2 = (uint32_t)le_row_field(run, at, bits, is_signed);
         uint32_t w1 = (uint32_t)le_row_field(run, at + w_bits, bits, is_signed);
         uint32_t w0 = (uint32_t)le_row_field(run, at + 2 * w_bits, bits, is_signed);
+        uint32_t two = le_row_add(w2, w1, field_bits);
         if (words == 1) {
-            to[i] = w2 + (w1 << field_bits) + (w0 << 2 * field_bits);
+            to[i] = le_row_add(two, w0, 2 * field_bits);
         } else {
-            to[i] = w2 + (w1 << field_bits);
+            to[i] = two;
             to[6 + i] = w0;
         }
     }
 }
 
-/* Unpacks all input channels of two output channels.
+/* Unpacks `channels` input channels of two output channels, and zeros up to `padded`.
  *
  * In flash, 18 fields of one input channel are a stream that begins on a byte (2-bit weights: two
  * input channels). `cut` is the weight slices' border: slice 0 is bits [cut, w_bits), slice 1 bits
  * [0, cut); 0 for a single slice. */
-LE_INLINE void le_row_unpack(uint32_t *to, const uint8_t *from,
-                             const le_row_layer *layer, unsigned w_bits, unsigned cut,
-                             unsigned field_bits, unsigned words) {
+LE_INLINE void le_row_unpack(uint32_t *to, const uint8_t *from, uint32_t channels, uint32_t padded,
+                             unsigned w_bits, unsigned cut, unsigned field_bits, unsigned words) {
     const unsigned group = w_bits == 2 ? 2 : 1;
     const unsigned group_bytes = (group * 18 * w_bits + 7) / 8;
-    const uint32_t slice_words = layer->padded_c * 6u * words;
+    const uint32_t slice_words = padded * 6u * words;
     uint32_t *end = to + slice_words;
     uint32_t run[6];
-    for (uint32_t channel = 0; channel < layer->in_c; channel += group) {
+    for (uint32_t channel = 0; channel < channels; channel += group) {
 #pragma GCC unroll 8
         for (unsigned i = 0; i < (group_bytes + 3) / 4; ++i) {
             run[i] = le_load32(from + 4 * i);
@@ -149,7 +169,7 @@ LE_INLINE void le_row_unpack(uint32_t *to, const uint8_t *from,
         from += group_bytes;
 #pragma GCC unroll 2
         for (unsigned k = 0; k < group; ++k) {
-            if (k > 0 && channel + k >= layer->padded_c) {
+            if (k > 0 && channel + k >= padded) {
                 break; /* an odd number of channels, and no padding */
             }
             le_row_unpack_channel(to, run, k * 18 * w_bits, w_bits, cut, w_bits - cut, field_bits,
@@ -168,6 +188,41 @@ LE_INLINE void le_row_unpack(uint32_t *to, const uint8_t *from,
         }
         LE_KEEP_LOOP(to);
     }
+}
+
+/* Start values of one output channel in one segment from its words in `le_row_layer.channels`:
+ * `next` for all blocks but the first one. */
+LE_INLINE void le_row_start(uint32_t next[2], uint32_t first[2], const int32_t *channel,
+                            const le_row_layer *layer, unsigned pixels, unsigned field_bits,
+                            unsigned words, unsigned toggle) {
+    const uint64_t k = (uint32_t)channel[0], uppermost = (uint32_t)channel[1];
+    const unsigned carried = words == 2 ? 1 : 2; /* fields taken over from the block before */
+    const unsigned top = pixels + carried - 1;
+    uint64_t sum = ((k - uppermost) << ((carried - 1) * field_bits)) +
+                   (uppermost << (top * field_bits));
+#pragma GCC unroll 8
+    for (unsigned field = carried; field < top; ++field) {
+        sum += k << (field * field_bits);
+    }
+    uint64_t before = uppermost << ((carried - 1) * field_bits); /* as if carried */
+    if (carried == 2) {
+        before += k;
+    }
+    if (layer->segment_words > 2) {
+        const uint64_t w2 = (uint64_t)(int64_t)channel[2], w1 = (uint64_t)(int64_t)channel[3];
+        const uint64_t w0 = (uint64_t)(int64_t)channel[4];
+        if (toggle) {
+            sum += (w2 + (w1 << field_bits) + (carried == 2 ? w0 << 2 * field_bits : w0)) << 31;
+        }
+        if (carried == 2 && layer->pad_left) { /* column 0 sees the padding */
+            before += (w0 * (uint32_t)channel[5]) << field_bits;
+        }
+    }
+    next[0] = (uint32_t)sum;
+    next[1] = (uint32_t)(sum >> 32);
+    sum += before;
+    first[0] = (uint32_t)sum;
+    first[1] = (uint32_t)(sum >> 32);
 }
 
 #endif

@@ -1,4 +1,5 @@
-/* 3x3 convolution with stride 1 as a product of polynomials: the words its parts share.
+/* 3x3 convolutions with stride 1, dense or depthwise, as products of polynomials: the words that
+ * their parts share.
  *
  * With z = 2^field_bits, `pixels` (m) neighbouring pixels of one channel and row are packed into
  *     A = a[x] + a[x+1] z + ... + a[x+m-1] z^(m-1)
@@ -8,9 +9,9 @@
  *
  * The input rows of a band wait packed in scratch. An entry is the word A of one block and channel
  * for each of the band's rows, `slots` words. Entries lie
- *     one weight word:   [block][slice][channel]
- *     two weight words:  [round of `unroll` channels][block, from -1 on][channel of the round]
- * and so do the weight words of two output channels:
+ *     [block][slice][channel], or in rounds of `unroll` channels where a tile looks at one round
+ *     only, or at two blocks: [slice][round][block][channel of the round].
+ * Two weight words need a block in front of the first one. The weight words of two output channels:
  *     [slice][channel][word][filter row][output channel].
  *
  * A tile is 2 output rows x 2 output channels x one block.
@@ -26,81 +27,86 @@
 /* Where a stretch of blocks writes its pixels; row 0 and row 1 of the tile. */
 typedef struct {
     uint8_t *out0, *out1;
-    int32_t step0, step1;  /* bytes from one pixel to the next                   */
-    const uint8_t *a_end;  /* the entries behind the last block                  */
+    int32_t step0, step1; /* bytes from one pixel to the next  */
+    const uint8_t *a_end; /* the entries behind the last block */
 } le_row_run;
 
 /* One call of a tile function: all blocks of two rows, one segment. The order of the fields is
  * that of the registers s0 to s15 in the assembly. */
 typedef struct {
-    int32_t multiplier0, offset0; /* requantization of both channels; a segment that is not the */
-    int32_t multiplier1, offset1; /* last one: multiplier0, multiplier1 are subtracted          */
-    uint32_t next[4];             /* added to what is carried into a block: low0 high0 low1 high1 */
-    const uint8_t *w, *w_end;     /* weight words                                    */
-    uint32_t a_skip;              /* bytes, from the segment's last entry to its next block */
-    uint32_t a_round;             /* bytes, from one round to the next (two words)   */
-    uint32_t upper;               /* the channels go into the upper half of a byte   */
-    uint8_t *partial;             /* sums of the segments before, [block][row][pixel][channel] */
-    uint32_t mode;                /* LE_ROW_LAST, LE_ROW_FIRST, LE_ROW_MIDDLE + i    */
-    const uint8_t *a;             /* entries of the first block (two words: of the one before) */
-    uint32_t first[4];            /* accumulators of the first block, as in `next`   */
-    uint32_t carried[4];          /* out: low words of the accumulators behind the last block */
+    int32_t multiplier0, offset0; /* requantization of both channels; a segment that is not the  */
+    int32_t multiplier1, offset1; /* last one: multiplier0 and multiplier1 are subtracted        */
+    uint32_t next[4];     /* added to what is carried into a block: low0 high0 low1 high1         */
+    const uint8_t *w, *w_end; /* weight words                                                     */
+    int32_t a_skip;       /* bytes, from behind the segment's last entry to its next block        */
+    uint32_t a_round;     /* bytes, from one round to the next                                    */
+    uint32_t upper;       /* the channels go into the upper half of a byte                        */
+    uint8_t *partial;     /* sums of the segments before, [block][row][pixel][channel]            */
+    uint32_t mode;        /* LE_ROW_LAST, LE_ROW_FIRST, LE_ROW_MIDDLE + i                         */
+    const uint8_t *a;     /* entries of the first block (two words: of the one in front of it)    */
+    uint32_t first[4];    /* accumulators of the first block, as in `next`                        */
+    uint32_t carried[4];  /* out: low words of the accumulators behind the last block             */
     const le_row_run *runs;
     uint32_t run_count;
 } le_row_call;
 
 enum { LE_ROW_LAST = 0, LE_ROW_FIRST = 1, LE_ROW_MIDDLE = 2 };
 
-#define LE_ROW_CALL_BYTES 160 /* no less than sizeof(le_row_call) on any machine */
+#define LE_ROW_CALL_BYTES 136 /* no less than sizeof(le_row_call) on any machine */
 _Static_assert(sizeof(le_row_call) <= LE_ROW_CALL_BYTES, "scratch is planned with this size");
 
-/* Input channels that are summed up in one go. */
+/* Input channels that are summed up in one go; sizes in bytes. */
 typedef struct {
-    uint16_t a_entry;   /* first entry of a block                                   */
-    uint16_t w_entry;   /* first channel among the weight words                     */
-    uint16_t entries;   /* a multiple of `unroll`                                   */
-    uint8_t shift;      /* what was summed up before counts 2^shift times           */
+    uint32_t a_offset; /* of its entries in the first block                 */
+    int32_t a_skip;    /* see le_row_call                                   */
+    uint16_t w_offset; /* of its weight words                               */
+    uint16_t w_bytes;
+    uint8_t shift;     /* what was summed up before counts 2^shift times    */
     uint8_t mode;
 } le_row_segment;
 
-/* One layer; 16-bit sizes in pixels and channels. */
+/* One layer. A field is one place of a polynomial; the first output of a row is field `lead`. */
 typedef struct {
     uint16_t in_h, in_w, in_c;
     uint16_t out_h, out_w, out_c;
-    uint16_t blocks;           /* blocks with multiplications                              */
-    uint16_t padded_c;         /* in_c, rounded up to whole rounds                         */
-    uint8_t pad_top, pad_left, pad_right;
+    uint16_t group;         /* input channels that are packed at a time                          */
+    uint16_t padded_c;      /* these, rounded up to whole rounds                                 */
+    uint16_t blocks;        /* blocks with multiplications                                       */
+    uint16_t left, right;   /* blocks left .. right - 1 hold nothing but outputs                 */
+    uint8_t pad_top, pad_left;
     uint8_t zero_point;
-    uint8_t flush;             /* the last output is complete when it is carried           */
+    uint8_t lead;
+    uint8_t flush;          /* the last output is complete when it is carried                    */
     uint8_t segment_count;
-    uint8_t channel_words;     /* words of `channels` for one output channel               */
-    uint8_t segment_words;     /* of these for each segment: K, K of the uppermost field, and
-                                  if 6: sums of weights in columns 2, 1, 0, zero point     */
-    uint32_t pair_bytes;       /* of the weights of two output channels                    */
-    const uint8_t *weights;    /* see le_row_unpack                                        */
-    const int32_t *channels;   /* multiplier, offset, surplus, then the segments           */
+    uint8_t channel_words;  /* words of `channels` for one output channel                        */
+    uint8_t segment_words;  /* of these for each segment: K, K of the uppermost field, and if 6:
+                               sums of the weights in columns 2, 1, 0, and the zero point        */
+    uint16_t w_bytes;       /* of the weight words in scratch                                    */
+    uint32_t a_bytes;       /* of the entries in scratch                                         */
+    uint32_t block_bytes;   /* from one block's entries to the next one's                        */
+    uint32_t round_bytes;   /* from one round to the next, where entries lie in rounds           */
+    uint32_t pair_bytes;    /* of the weights of two output channels in flash                    */
+    const uint8_t *weights; /* see le_row_unpack                                                 */
+    const int32_t *channels; /* multiplier, offset, surplus, then the segments                   */
     const le_row_segment *segments;
 } le_row_layer;
 
 /* What the driver needs to know of a specialisation. */
 typedef struct {
-    void (*pack)(uint32_t *entry, const uint8_t *row, const uint8_t *pad,
+    void (*pack)(uint32_t *entry, const uint8_t *row, const uint8_t *pad, uint32_t channels,
                  const le_row_layer *layer);
     void (*unpack)(uint32_t *to, const uint8_t *from, const le_row_layer *layer);
+    void (*start)(le_row_call *call, const int32_t *low, const int32_t *high,
+                  const le_row_layer *layer);
     void (*tile)(le_row_call *call);
-    uint8_t pixels, field_bits, words, toggle;
-    uint8_t slots, unroll;
-    uint8_t a_slices, w_slices, a_storage;
+    uint8_t depthwise;  /* output channel c sees input channel c only */
+    uint8_t pixels, field_bits, slots;
+    uint8_t a_storage;
     uint8_t out_bits, pre_shift, shift;
 } le_row_kernel;
 
-/* Words between the rounds of one block (two weight words). */
-LE_INLINE uint32_t le_row_round_words(const le_row_layer *layer, uint32_t slots, uint32_t unroll) {
-    return (layer->blocks + 1u) * unroll * slots;
-}
-
-/* The whole layer. `in` and `out` may be the same address where each output row takes no more
- * bytes than an input row. */
+/* The whole layer. `in` and `out` may be the same address where no output row is written over an
+ * input row that is packed later. */
 LE_INTERNAL void le_row_polynomial(const le_row_layer *layer, const le_row_kernel *kernel,
                                    const uint8_t *in, uint8_t *out, uint8_t *scratch);
 

@@ -17,38 +17,47 @@ _Static_assert(sizeof(le_row_run) == 20 && sizeof(le_row_call) == 104, "as the a
 #endif
 
 typedef struct {
+    unsigned depthwise;
     unsigned pixels, field_bits, words, slots, unroll;
     unsigned last_shift;         /* of the last segment            */
     unsigned middle_shift[2];    /* of segments of mode MIDDLE + i */
     unsigned out_bits, pre_shift, shift;
 } le_row_tile_shape;
 
-/* Adds the products of one segment to the accumulators [row][channel]; returns the entries that
- * follow in the next block. */
+/* Adds twelve products to the accumulators [row][channel]: entries of four rows, six weights
+ * [filter row][output channel]. */
+LE_INLINE void le_row_tile_products(uint64_t sums[4], const uint32_t *entry, const uint32_t *w,
+                                    const le_row_tile_shape *shape) {
+    for (unsigned i = 0; i < 12; ++i) {
+        unsigned ky = i / 4, row = i / 2 % 2, oc = i % 2;
+        uint32_t a = entry[ky + row + (shape->depthwise ? oc * shape->slots : 0)];
+        sums[2 * row + oc] += (uint64_t)((int64_t)(int32_t)a * (int32_t)w[2 * ky + oc]);
+    }
+}
+
+/* Adds the products of one segment; returns the entries of the next block. */
 LE_INLINE const uint8_t *le_row_tile_sums(uint64_t sums[4], const uint8_t *a,
                                           const le_row_call *call,
                                           const le_row_tile_shape *shape) {
     const uint32_t *w = (const uint32_t *)(const void *)call->w;
     const uint32_t *w_end = (const uint32_t *)(const void *)call->w_end;
+    const uint32_t round_words = shape->unroll * shape->slots; /* of one block */
     while (w != w_end) {
         const uint32_t *entry = (const uint32_t *)(const void *)a;
-        for (unsigned channel = 0; channel < shape->unroll; ++channel) {
-            for (unsigned word = 0; word < shape->words; ++word) {
-                /* of two words, the first meets this block, the second the one before */
-                int this_block = shape->words == 2 && word == 0;
-                const uint32_t *rows = entry + (this_block ? shape->unroll * shape->slots : 0);
-                for (unsigned i = 0; i < 12; ++i) {
-                    unsigned ky = i / 4, row = i / 2 % 2, oc = i % 2;
-                    int64_t product = (int64_t)(int32_t)rows[ky + row] * (int32_t)w[2 * ky + oc];
-                    sums[2 * row + oc] += (uint64_t)product;
-                }
+        for (unsigned i = 0; i < (shape->depthwise ? 1 : shape->unroll); ++i) {
+            if (shape->words == 2) { /* the first word meets this block, the second the last */
+                le_row_tile_products(sums, entry + round_words, w, shape);
                 w += 6;
             }
+            le_row_tile_products(sums, entry, w, shape);
+            w += 6;
             entry += shape->slots;
         }
-        a += shape->words == 2 ? call->a_round : 4 * shape->unroll * shape->slots;
+        if (!shape->depthwise) {
+            a += shape->words == 2 ? call->a_round : 4 * round_words;
+        }
     }
-    return a + (int32_t)call->a_skip;
+    return a + call->a_skip;
 }
 
 /* Requantizes and writes one pixel's two channels. */

@@ -34,7 +34,8 @@ class Tile:
     """What a tile function is specialised by; `le_row_tile_shape` in C.
 
     Attributes:
-        pixels, field_bits, words: of the packing.
+        depthwise: output channels see one input channel each; `unroll` is then 2.
+        pixels, field_bits, words, toggle: of the packing.
         slots: rows of a band with their neighbours, words of an entry.
         unroll: channels in one round of the loop.
         segmented: there are partial sums.
@@ -43,9 +44,11 @@ class Tile:
         out_bits, pre_shift, shift: of the requantization.
     """
 
+    depthwise: bool
     pixels: int
     field_bits: int
     words: int
+    toggle: bool
     slots: int
     unroll: int
     segmented: bool
@@ -64,11 +67,12 @@ class Tile:
     def name(self) -> str:
         """Part of the tile function's name; different tiles have different names."""
         text = f"m{self.pixels}s{self.field_bits}"
-        text += "t" if self.words == 2 else ""
+        text += ("x" if self.toggle else "") + ("t" if self.words == 2 else "")
         if self.segmented:
             text += "g" + "_".join(map(str, (self.last_shift, *self.middle_shifts)))
             text += "d" if self.surplus else ""
         text += f"_r{self.slots - 2}u{self.unroll}"
+        text += "_dw" if self.depthwise else ""
         return f"{text}_o{self.out_bits}p{self.pre_shift}h{self.shift}"
 
 
@@ -149,13 +153,21 @@ def _tail() -> list[str]:
 
 
 def _sum_loop(tile: Tile) -> list[str]:
-    lines = [".p2align 2", "3:"]
     entry_bytes = 4 * tile.slots
+    this_block = tile.unroll * entry_bytes if tile.words == 2 else 0  # r0 is at the block before
+    if tile.depthwise:
+        return [
+            line
+            for word in range(tile.words)
+            for oc in (0, 1)
+            for line in _depthwise_products(
+                oc, oc * entry_bytes + (this_block if word == 0 else 0), 24 * word
+            )
+        ]
+    lines = [".p2align 2", "3:"]
     for channel in range(tile.unroll):
         for word in range(tile.words):
-            a = channel * entry_bytes
-            if tile.words == 2 and word == 0:  # r0 is at the block before
-                a += tile.unroll * entry_bytes
+            a = channel * entry_bytes + (this_block if word == 0 else 0)
             lines += _products(a, 24 * (channel * tile.words + word))
     weight_bytes = 24 * tile.words * tile.unroll
     if tile.words == 2:
@@ -164,6 +176,33 @@ def _sum_loop(tile: Tile) -> list[str]:
         lines += _add_immediate("r0", tile.unroll * entry_bytes)
     lines += _add_immediate("r1", weight_bytes)
     return [*lines, "vmov r2, s9", "cmp r1, r2", "bne.w 3b"]
+
+
+def _depthwise_products(oc: int, a: int, w: int) -> list[str]:
+    """Six products of one output channel; byte offsets of its four rows and its weights."""
+    row0, row1 = _ROW0[oc], _ROW1[oc]
+
+    def weight(ky: int) -> str:
+        return f"[r1, #{w + 8 * ky + 4 * oc}]"
+
+    def smlal(accumulator: _Accumulator, x: Register, y: Register) -> str:
+        return f"smlal {accumulator.low}, {accumulator.high}, {x}, {y}"
+
+    return [
+        f"ldr.w r2, [r0, #{a}]",
+        f"ldr.w r3, [r0, #{a + 4}]",
+        f"ldr.w r4, {weight(0)}",
+        f"ldr.w r5, {weight(1)}",
+        smlal(row0, "r2", "r4"),
+        smlal(row1, "r3", "r4"),
+        smlal(row0, "r3", "r5"),
+        f"ldr.w r2, [r0, #{a + 8}]",
+        f"ldr.w r4, {weight(2)}",
+        f"ldr.w r3, [r0, #{a + 12}]",
+        smlal(row1, "r2", "r5"),
+        smlal(row0, "r2", "r4"),
+        smlal(row1, "r3", "r4"),
+    ]
 
 
 def _add_immediate(register: Register, value: int) -> list[str]:
@@ -224,27 +263,39 @@ def _extract(tile: Tile, to: Register, accumulator: _Accumulator, pixel: int) ->
     ]
 
 
-def _carry(tile: Tile, accumulator: _Accumulator) -> list[str]:
-    """low := what the next block takes over."""
+def _carry(tile: Tile, accumulator: _Accumulator, plus: Register = "") -> list[str]:
+    """low := what the next block takes over, and `plus`, if given, added to it."""
     shift = tile.pixels * tile.field_bits
     low, high = accumulator.low, accumulator.high
-    if shift > 32:
-        return [f"lsr {low}, {high}, #{shift - 32}"]
-    if shift == 32:
-        return [f"mov {low}, {high}"]
-    return [f"lsr {low}, {low}, #{shift}", f"orr {low}, {low}, {high}, lsl #{32 - shift}"]
+    if shift < 32:
+        lines = [f"lsr {low}, {low}, #{shift}", f"orr {low}, {low}, {high}, lsl #{32 - shift}"]
+        return [*lines, f"adds {low}, {low}, {plus}"] if plus else lines
+    shifted = f"{high}, lsr #{shift - 32}" if shift > 32 else high
+    return [f"adds {low}, {plus}, {shifted}" if plus else f"mov {low}, {shifted}"]
 
 
-def _begin_block(row: tuple[_Accumulator, _Accumulator], temporary: Register) -> list[str]:
-    """low:high := low + next, for both channels; the sum may carry where A is toggled."""
+def _begin_high(tile: Tile, accumulator: _Accumulator, high: Register) -> list[str]:
+    """high := its start value; the flags are those of the addition to low, which can only carry
+    where A is toggled: else the fields in both operands are disjoint."""
+    lines = [f"vmov {accumulator.high}, {high}"]
+    return [*lines, f"adc {accumulator.high}, {accumulator.high}, #0"] if tile.toggle else lines
+
+
+def _begin_block(tile: Tile, row: tuple[_Accumulator, _Accumulator]) -> list[str]:
+    """The accumulators of the next block, from those of this one; changes r0."""
     lines = []
-    for accumulator, low, high in zip(row, ("s4", "s6"), ("s5", "s7"), strict=False):
-        lines += [
-            f"vmov {temporary}, {low}",
-            f"adds {accumulator.low}, {accumulator.low}, {temporary}",
-            f"vmov {accumulator.high}, {high}",
-            f"adc {accumulator.high}, {accumulator.high}, #0",
-        ]
+    for accumulator, low, high in zip(row, ("s4", "s6"), ("s5", "s7"), strict=True):
+        lines += [f"vmov r0, {low}", *_carry(tile, accumulator, plus="r0")]
+        lines += _begin_high(tile, accumulator, high)
+    return lines
+
+
+def _begin_carried(tile: Tile, row: tuple[_Accumulator, _Accumulator]) -> list[str]:
+    """The same where low holds what is carried already."""
+    lines = []
+    for accumulator, low, high in zip(row, ("s4", "s6"), ("s5", "s7"), strict=True):
+        lines += [f"vmov r0, {low}", f"adds {accumulator.low}, {accumulator.low}, r0"]
+        lines += _begin_high(tile, accumulator, high)
     return lines
 
 
@@ -259,6 +310,12 @@ def _last_segment(tile: Tile) -> list[str]:
     lines += _output_row(tile, _ROW0, "s16", "s18", "r12", "lr", "r10", "r11", 0)
     lines += [f"vmov {register}, {away}" for away, register in set_aside]
     # Row 0's accumulators, but for what is carried, are free now.
+    if not tile.segmented and not tile.toggle:
+        for accumulator, low in zip(_ROW0, ("s4", "s6"), strict=True):
+            lines += [f"vmov r0, {low}", *_carry(tile, accumulator, plus="r0")]
+        lines += _output_row(tile, _ROW1, "s17", "s19", "r7", "r9", "", "", tile.pixels)
+        lines += [f"vmov {_ROW0[0].high}, s5", f"vmov {_ROW0[1].high}, s7"]
+        return [*lines, *_begin_block(tile, _ROW1)]
     lines += [line for accumulator in _ROW0 for line in _carry(tile, accumulator)]
     if tile.segmented:
         lines += ["vmov s25, r6", "vmov s26, r8"]
@@ -266,8 +323,7 @@ def _last_segment(tile: Tile) -> list[str]:
         lines += [f"add r9, #{16 * tile.pixels}", "vmov s13, r9", "vmov r6, s25", "vmov r8, s26"]
     else:
         lines += _output_row(tile, _ROW1, "s17", "s19", "r7", "r9", "", "", tile.pixels)
-    lines += [line for accumulator in _ROW1 for line in _carry(tile, accumulator)]
-    return [*lines, *_begin_block(_ROW0, "r0"), *_begin_block(_ROW1, "r0")]
+    return [*lines, *_begin_carried(tile, _ROW0), *_begin_block(tile, _ROW1)]
 
 
 def _output_row(
@@ -364,10 +420,4 @@ def _add_middle(tile: Tile, shift: int) -> list[str]:
 
 
 def _end_partial(tile: Tile) -> list[str]:
-    rows = (_ROW0, _ROW1)
-    return [
-        "vmov s13, r1",
-        *(line for row in rows for acc in row for line in _carry(tile, acc)),
-        *(line for row in rows for line in _begin_block(row, "r0")),
-        "b.w 4b",
-    ]
+    return ["vmov s13, r1", *_begin_block(tile, _ROW0), *_begin_block(tile, _ROW1), "b.w 4b"]

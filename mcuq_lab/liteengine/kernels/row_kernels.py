@@ -1,0 +1,181 @@
+"""The C files of a row polynomial: one function each for packing, unpacking, start values, tiles.
+
+Each is shared by all layers that need the same constants; a kernel is a table of four of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from mcuq_lab.liteengine.ctext import c_struct
+from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile, tile_assembly
+from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
+from mcuq_lab.liteengine.packing import RowPacking, Slice
+from mcuq_lab.sources import SourceFile
+
+Files = tuple[SourceFile, ...]
+
+_HEADERS = ("le_row_polynomial.h", "le_row_pack.h")
+
+
+@dataclass(frozen=True)
+class KernelKey:
+    """What a kernel is specialised by."""
+
+    w_bits: int
+    a_bits: int
+    storage: int
+    packing: RowPacking
+    tile: Tile
+
+
+@cache
+def row_kernel(key: KernelKey) -> tuple[str, Files]:
+    """Name and files of a kernel."""
+    tile, packing = key.tile, key.packing
+    packer, pack_files = _packer(key)
+    unpacker, unpack_files = _unpacker(key)
+    starter, start_files = _starter(packing)
+    tiler, tile_files = _tiler(tile)
+    cuts = _cuts("a", packing.a_slices) + _cuts("w", packing.w_slices)
+    op = "depthwise" if tile.depthwise else "conv2d"
+    kernel = f"le_{op}_w{key.w_bits}a{key.a_bits}_row{cuts}_{tile.name}"
+    parameters = "const le_row_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
+    fields = {
+        "pack": packer,
+        "unpack": unpacker,
+        "start": starter,
+        "tile": tiler,
+        "depthwise": int(tile.depthwise),
+        "pixels": packing.pixels,
+        "field_bits": packing.field_bits,
+        "slots": tile.slots,
+        "a_storage": key.storage,
+        "out_bits": tile.out_bits,
+        "pre_shift": tile.pre_shift,
+        "shift": tile.shift,
+    }
+    prototype = f"LE_INTERNAL void {kernel}({parameters})"
+    includes = (f"{kernel}.h", *(f"{part}.h" for part in (packer, unpacker, starter, tiler)))
+    source = (
+        "".join(f'#include "{name}"\n' for name in includes)
+        + f"\n{c_struct('le_row_kernel', f'{kernel}_table', fields)}\n"
+        f"{prototype} {{\n    le_row_polynomial(layer, &{kernel}_table, in, out, scratch);\n}}\n"
+    )
+    files = (
+        kernel_header("le_row_polynomial.h"),
+        kernel_header("le_row_polynomial.c"),
+        *pack_files,
+        *unpack_files,
+        *start_files,
+        *tile_files,
+        _header(kernel, "le_row_polynomial.h", prototype),
+        SourceFile(f"{kernel}.c", source),
+    )
+    return kernel, tuple(dict.fromkeys(files))
+
+
+def _header(name: str, include: str, prototype: str) -> SourceFile:
+    guard = f"{name.upper()}_H"
+    return SourceFile(
+        f"{name}.h",
+        f'#ifndef {guard}\n#define {guard}\n\n#include "{include}"\n\n{prototype};\n\n#endif\n',
+    )
+
+
+def _cuts(letter: str, slices: Sequence[Slice]) -> str:
+    return "" if len(slices) == 1 else f"_{letter}" + "_".join(str(part.bits) for part in slices)
+
+
+def _geometry(packing: RowPacking) -> str:
+    toggle, words = "x" if packing.toggle else "", "t" if packing.words == 2 else ""
+    return f"m{packing.pixels}s{packing.field_bits}{toggle}{words}"
+
+
+def _packer(key: KernelKey) -> tuple[str, Files]:
+    """The function that packs a row, by name, and its files."""
+    packing, tile = key.packing, key.tile
+    in_rounds = tile.depthwise or packing.words == 2
+    unroll = tile.unroll if in_rounds else 1
+    name = f"le_row_pack_a{key.a_bits}{_cuts('c', packing.a_slices)}_{_geometry(packing)}"
+    name += f"_r{tile.slots - 2}" + (f"u{unroll}" if in_rounds else "")
+    if in_rounds:
+        per_slice = f"layer->padded_c / {unroll} * (layer->round_bytes / 4)"
+    else:
+        per_slice = f"layer->padded_c * {tile.slots}"
+    statements = []
+    for index, part in enumerate(packing.a_slices):
+        to = f"entry + {index} * ({per_slice})" if index else "entry"
+        statements.append(
+            f"{{\n        const le_row_shape shape = {{{packing.pixels}, {packing.field_bits}, "
+            f"{packing.words}, {int(packing.toggle)}, {tile.slots}, {unroll}, "
+            f"{int(in_rounds)}, {key.storage}, {part.low}, {part.bits}}};\n"
+            f"        le_row_pack({to}, row, pad, channels, layer, &shape);\n    }}"
+        )
+    parameters = (
+        "uint32_t *entry, const uint8_t *row, const uint8_t *pad, uint32_t channels, "
+        "const le_row_layer *layer"
+    )
+    return name, specialised(name, parameters, "\n    ".join(statements), _HEADERS)
+
+
+def _unpacker(key: KernelKey) -> tuple[str, Files]:
+    """The function that unpacks weights, by name, and its files."""
+    packing, depthwise = key.packing, key.tile.depthwise
+    cut = packing.w_slices[0].low
+    name = f"le_row_unpack_w{key.w_bits}{f'c{cut}' if cut else ''}_s{packing.field_bits}"
+    name += ("t" if packing.words == 2 else "") + ("_dw" if depthwise else "")
+    channels = "1, 1" if depthwise else "layer->in_c, layer->padded_c"
+    body = (
+        f"{'(void)layer; ' if depthwise else ''}le_row_unpack(to, from, {channels}, {key.w_bits}, "
+        f"{cut}, {packing.field_bits}, {packing.words});"
+    )
+    parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"
+    return name, specialised(name, parameters, body, _HEADERS)
+
+
+def _starter(packing: RowPacking) -> tuple[str, Files]:
+    """The function that computes start values, by name, and its files."""
+    name = f"le_row_start_{_geometry(packing)}"
+    constants = f"{packing.pixels}, {packing.field_bits}, {packing.words}, {int(packing.toggle)}"
+    body = (
+        f"le_row_start(call->next, call->first, low, layer, {constants});\n"
+        f"    le_row_start(call->next + 2, call->first + 2, high, layer, {constants});"
+    )
+    parameters = (
+        "le_row_call *call, const int32_t *low, const int32_t *high, const le_row_layer *layer"
+    )
+    return name, specialised(name, parameters, body, _HEADERS)
+
+
+def _tiler(tile: Tile) -> tuple[str, Files]:
+    """The tile function, in assembly and in C, by name, and its files."""
+    name = f"le_row_tile_{tile.name}"
+    shifts = ", ".join(map(str, tile.middle_shifts)) or "0"
+    shape = (
+        f"{{.depthwise = {int(tile.depthwise)}, .pixels = {tile.pixels},\n"
+        f"        .field_bits = {tile.field_bits}, .words = {tile.words}, "
+        f".slots = {tile.slots}, .unroll = {tile.unroll},\n"
+        f"        .last_shift = {tile.last_shift}, .middle_shift = {{{shifts}}}, "
+        f".out_bits = {tile.out_bits},\n"
+        f"        .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
+    )
+    instructions = "".join(f'        "{line}\\n"\n' for line in tile_assembly(tile))
+    source = (
+        f'#include "{name}.h"\n\n'
+        "#if LE_ROW_ASSEMBLY\n"
+        "/* Registers: see the generator's text in row_polynomial_asm.py. */\n"
+        f"__attribute__((naked, noinline)) LE_INTERNAL void {name}(\n"
+        "    le_row_call *call __attribute__((unused))) {\n"
+        f"    __asm__ volatile(\n{instructions}    );\n}}\n"
+        "#else\n"
+        f"LE_INTERNAL void {name}(le_row_call *call) {{\n"
+        f"    static const le_row_tile_shape shape = {shape};\n"
+        "    le_row_tile(call, &shape);\n}\n"
+        "#endif\n"
+    )
+    header = _header(name, "le_row_tile.h", f"LE_INTERNAL void {name}(le_row_call *call)")
+    headers = tuple(kernel_header(part) for part in ("le_row_polynomial.h", "le_row_tile.h"))
+    return name, (*headers, header, SourceFile(f"{name}.c", source))
