@@ -132,9 +132,7 @@ class _Search:
         self._reference: ReferencePoint | None = None
         self._started_s = time.monotonic()
         self._worked_before_s = self._rows[-1].elapsed_s if self._rows else 0.0
-        self._bar = tqdm(
-            total=config.evaluations, initial=len(self._rows), disable=None, unit="policy"
-        )
+        self._bar = tqdm(total=config.evaluations, initial=len(self._rows), unit="policy")
 
     def run(self) -> Progress:
         self._reference = self._measure_reference()
@@ -276,6 +274,7 @@ class _Search:
             elapsed_s=self._elapsed_s(),
         )
         write_progress(self._run_dir, progress)
+        self._bar.set_description(state)
         return progress
 
     def _elapsed_s(self) -> float:
