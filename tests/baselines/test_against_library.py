@@ -26,7 +26,7 @@ def session():
         yield session
 
 
-@pytest.mark.parametrize("fact", csv.DictReader(TABLE.open()), ids=lambda fact: fact["layer"])
+@pytest.mark.parametrize("fact", list(csv.DictReader(TABLE.open())), ids=lambda fact: fact["layer"])
 def test_cycles_and_scratch(session, fact):
     (row,) = bench_layers(session, [fact["layer"]], ["w8a8"], [ENGINES["cmsis_nn"]])
     assert row.bit_exact
