@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcuq_lab.baselines import cmsis_nn
+from mcuq_lab.baselines import cmix_nn, cmsis_nn
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.liteengine import generate as generate_liteengine
 from mcuq_lab.quantgraph import QuantGraph
@@ -66,6 +66,14 @@ ENGINES = {
             cmsis_nn.generate,
             cmsis_nn.run_reference,
             cmsis_nn.run_reference,
+        ),
+        Engine(
+            cmix_nn.ENGINE_NAME,
+            "CMix-NN (re-implementation)",
+            tuple(f"w{w}a{a}" for w in cmix_nn.WIDTHS for a in cmix_nn.WIDTHS),
+            cmix_nn.generate,
+            run_reference,
+            run_integers,
         ),
     )
 }
