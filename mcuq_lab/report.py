@@ -22,7 +22,7 @@ from mcuq_lab.results import (
     read_run_info,
     write_atomically,
 )
-from mcuq_lab.rlquant import float_accuracy_of, reference_of
+from mcuq_lab.rlquant import float_accuracy_of, layer_names_of, reference_of
 
 METHOD_LABELS = {"rlquant": "RLQuant"}
 
@@ -58,7 +58,7 @@ def make_report(run_dir: Path, baselines: Sequence[Path] = ()) -> Report:
     figures = {
         "pareto": pareto_figure(frame, float_accuracy=float_accuracy_of(run_dir), caption=caption),
         "hypervolume": hypervolume_figure(hypervolume_frame(run_dir)),
-        "policies": policy_figure([list(policy) for policy in rows["policy"]], _layer_names(rows)),
+        "policies": policy_figure(list(map(list, rows["policy"])), layer_names_of(run_dir)),
     }
     return Report(info, figures, front_of(run_dir))
 
@@ -139,11 +139,6 @@ def _baseline(run_dir: Path) -> pd.DataFrame:
 
 def _drawable(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(cycles=rows["cycles_median"], accuracy=rows["accuracy_quick"])
-
-
-def _layer_names(rows: pd.DataFrame) -> list[str]:
-    n_layers = len(rows["policy"].iloc[0])
-    return [f"layer {i}" for i in range(n_layers)]
 
 
 def _summary(report: Report) -> str:

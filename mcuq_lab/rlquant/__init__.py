@@ -16,7 +16,13 @@ from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.methods import METHODS
 from mcuq_lab.rlquant.process import attach, is_running, resume, start, stop
 from mcuq_lab.rlquant.progress import Progress
-from mcuq_lab.rlquant.search import float_accuracy_of, new_run, reference_of, run_search
+from mcuq_lab.rlquant.search import (
+    float_accuracy_of,
+    layer_names_of,
+    new_run,
+    reference_of,
+    run_search,
+)
 
 __all__ = [
     "METHODS",
@@ -29,6 +35,7 @@ __all__ = [
     "attach",
     "float_accuracy_of",
     "is_running",
+    "layer_names_of",
     "new_run",
     "quick_config",
     "reference_of",

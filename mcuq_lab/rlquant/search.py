@@ -114,6 +114,11 @@ def float_accuracy_of(run_dir: Path) -> float:
     return float(_read_reference(run_dir)["float_accuracy"])
 
 
+def layer_names_of(run_dir: Path) -> list[str]:
+    """Names of the layers that a run's policies speak of; ConfigError as above."""
+    return list(_read_reference(run_dir)["layers"])
+
+
 class _Search:
     """One life of one search."""
 
@@ -219,6 +224,7 @@ class _Search:
         content = {
             "reference": asdict(reference),
             "float_accuracy": self._evaluator.float_accuracy,
+            "layers": [layer.name for layer in self._evaluator.graph.layers],
             "policy": str(Policy.of(row.policy)),
         }
         path = self._run_dir / "reference.json"
