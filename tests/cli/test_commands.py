@@ -90,6 +90,7 @@ def test_bench_layers_of_any_shape():
     assert {(row["policy"], row["engine"]) for row in rows} == {
         ("w8a8", "liteengine"),
         ("w8a8", "cmsis_nn"),
+        ("w8a8", "cmix_nn"),
         ("w3a5", "liteengine"),
     }
     for row in rows:
