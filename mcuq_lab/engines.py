@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcuq_lab.baselines import cmix_nn, cmsis_nn
+from mcuq_lab.baselines import cmix_nn, cmsis_nn, tinyengine
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.liteengine import generate as generate_liteengine
 from mcuq_lab.quantgraph import QuantGraph
@@ -74,6 +74,14 @@ ENGINES = {
             cmix_nn.generate,
             run_reference,
             run_integers,
+        ),
+        Engine(
+            tinyengine.ENGINE_NAME,
+            "TinyEngine (re-implementation)",
+            ("w8a8",),
+            tinyengine.generate,
+            tinyengine.run_reference,
+            tinyengine.run_reference,
         ),
     )
 }

@@ -91,6 +91,7 @@ def test_bench_layers_of_any_shape():
         ("w8a8", "liteengine"),
         ("w8a8", "cmsis_nn"),
         ("w8a8", "cmix_nn"),
+        ("w8a8", "tinyengine"),
         ("w3a5", "liteengine"),
     }
     for row in rows:

@@ -1,0 +1,307 @@
+"""C for a network on TinyEngine's algorithms: kernels made for its shapes, depthwise in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+
+from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
+from mcuq_lab.baselines.tensor_arena import Buffer, TensorArena, plan_greedily
+from mcuq_lab.baselines.tinyengine.network import (
+    Kind,
+    TinyNetwork,
+    to_tinyengine,
+    window_of,
+)
+from mcuq_lab.quantgraph import (
+    QAdd,
+    QAveragePool,
+    QConcat,
+    QDepthwiseConv2d,
+    QMaxPool,
+    QOp,
+    QuantGraph,
+    QWeighted,
+)
+from mcuq_lab.sources import LayerInfo, SourceFile, Sources
+
+ENGINE_NAME = "tinyengine"
+NOTE = (
+    "re-implementation of TinyEngine's published algorithms; fully connected as a 1x1 convolution, "
+    "pools and copies on CMSIS-NN's plain kernels"
+)
+UNROLLED_DEPTHS = (8, 16, 24, 48)
+"""Input channels for which the library has a 1x1 convolution with an unrolled inner loop."""
+
+_HEADERS = ("te_layers.h",)
+_PLAIN_HEADERS = ("cn_support.h", "cn_layers.h", "cn_output.h")
+_PLAIN = "cn_small_layers_s8.c"
+
+
+def generate(graph: QuantGraph) -> Sources:
+    """Sources of a w8a8 network on this engine's kernels.
+
+    Raises:
+        ModelError: a width other than 8, or an operator without a kernel.
+        NumericsError: a scale that the format cannot hold.
+    """
+    network = to_tinyengine(graph)
+    arena = _plan(network)
+    emitted = [_emit(network, arena, op) for op in graph.ops]
+    title = f"{graph.name} on TinyEngine's algorithms: int8, depthwise layers in place."
+    kernels = {layer.kernel.file: layer.kernel for layer in emitted}
+    includes = ['#include "cn_layers.h"', '#include "te_layers.h"', ""]
+    includes += [kernel.prototype for _, kernel in sorted(kernels.items()) if kernel.template]
+    layers = [(layer.declarations, layer.call) for layer in emitted]
+    own = files("mcuq_lab.baselines.tinyengine").joinpath("kernels")
+    plain = files("mcuq_lab.baselines.cmsis_nn").joinpath("kernels")
+    headers = {*_HEADERS, *(kernel.template for kernel in kernels.values())} - {""}
+    sources = [
+        SourceFile("model.c", model_source(title, "\n".join(includes), layers)),
+        SourceFile("model.h", model_header(graph, arena, title)),
+        *(SourceFile(name, plain.joinpath(name).read_text()) for name in _PLAIN_HEADERS),
+        *(SourceFile(name, own.joinpath(name).read_text()) for name in sorted(headers)),
+    ]
+    for name, kernel in sorted(kernels.items()):
+        where = plain if name == _PLAIN else own
+        text = kernel.instance if kernel.template else where.joinpath(name).read_text()
+        sources.append(SourceFile(name, text))
+    return Sources(
+        engine=ENGINE_NAME,
+        model=graph.name,
+        policy=str(graph.policy),
+        files=tuple(sources),
+        layers=tuple(layer.info for layer in emitted),
+        arena_bytes=arena.total_bytes,
+        scratch_bytes=max((layer.info.scratch_bytes for layer in emitted), default=0),
+        signed_io=True,
+        note=NOTE,
+    )
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """A C function, and the file it is in or the template and constants it is made of."""
+
+    name: str
+    file: str
+    template: str = ""
+    constants: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def prototype(self) -> str:
+        kind = "int8_t" if self.template == "te_depthwise.h" else "int16_t"
+        return (
+            f"void {self.name}(const te_layer *layer, const int8_t *in, {kind} *scratch, "
+            "int8_t *out);"
+        )
+
+    @property
+    def instance(self) -> str:
+        defines = "".join(f"#define {name} {value}\n" for name, value in self.constants)
+        return f'#define TE_NAME {self.name}\n{defines}#include "{self.template}"\n'
+
+
+@dataclass(frozen=True)
+class _Emitted:
+    """One operator: constants, the body of its function, its kernel, and its LayerInfo."""
+
+    declarations: str
+    call: str
+    kernel: _Kernel
+    info: LayerInfo
+
+
+def scratch_bytes(network: TinyNetwork, op: QOp) -> int:
+    """Two im2col columns of int16; one padded plane of int8 for a depthwise layer."""
+    if not isinstance(op, QWeighted):
+        return 0
+    shape, window = network.tensors[op.inputs[0]].shape, window_of(op)
+    if network.layers[op.name].kind is Kind.DEPTHWISE:
+        rows = window.pad_top + shape.h + window.pad_bottom
+        return rows * (window.pad_left + shape.w + window.pad_right)
+    return 2 * 2 * window.kernel_h * window.kernel_w * shape.c
+
+
+def _plan(network: TinyNetwork) -> TensorArena:
+    """Greedy; the output of a depthwise layer lies where its input lay, if that is free then."""
+    graph = network.graph
+    first, last = {graph.input_name: 0}, {graph.input_name: 0}
+    for step, op in enumerate(graph.ops):
+        first[op.output] = last[op.output] = step
+        for name in op.inputs:
+            last[name] = step
+    last[graph.output_name] = len(graph.ops)
+    home = {name: name for name in graph.tensors}
+    buffers = []
+    for step, op in enumerate(graph.ops):
+        scratch = scratch_bytes(network, op)
+        if scratch:
+            buffers.append(Buffer(_scratch_name(op), scratch, step, step))
+        if isinstance(op, QDepthwiseConv2d) and last[op.inputs[0]] == step:
+            home[op.output] = home[op.inputs[0]]
+    for name in set(home.values()):
+        tenants = [tensor for tensor in graph.tensors if home[tensor] == name]
+        size = max(graph.tensors[tensor].shape.size for tensor in tenants)
+        steps = [first[tensor] for tensor in tenants], [last[tensor] for tensor in tenants]
+        buffers.append(Buffer(name, size, min(steps[0]), max(steps[1])))
+    arena = plan_greedily(buffers)
+    offsets = dict(arena.offsets) | {name: arena.offsets[home[name]] for name in home}
+    return TensorArena(offsets, arena.total_bytes)
+
+
+def _scratch_name(op: QOp) -> str:
+    return f"{op.name}/scratch"
+
+
+def _emit(network: TinyNetwork, arena: TensorArena, op: QOp) -> _Emitted:
+    for kind, emit in _EMITTERS:
+        if isinstance(op, kind):
+            return emit(network, arena, op)
+    return _emit_copy(network, arena, op)
+
+
+def _at(arena: TensorArena, name: str, kind: str = "int8_t") -> str:
+    return f"({kind} *)(mcuq_arena + {arena.offsets[name]})"
+
+
+def _kernel(network: TinyNetwork, op: QWeighted) -> _Kernel:
+    kind, window = network.layers[op.name].kind, window_of(op)
+    if kind is Kind.CONVOLVE:
+        return _Kernel("te_convolve", "te_convolve.c")
+    if kind is Kind.POINTWISE:
+        in_c = network.tensors[op.inputs[0]].shape.c
+        depth = in_c if in_c in UNROLLED_DEPTHS else 0
+        name = f"te_convolve_1x1_{depth}" if depth else "te_convolve_1x1"
+        return _Kernel(name, f"{name}.c", "te_convolve_1x1.h", (("TE_DEPTH", depth),))
+    shape = (window.kernel_h, window.kernel_w, window.stride_h, window.stride_w)
+    labels = ("TE_KERNEL_H", "TE_KERNEL_W", "TE_STRIDE_H", "TE_STRIDE_W")
+    name = "te_depthwise_{}x{}_s{}{}".format(*shape)
+    return _Kernel(name, f"{name}.c", "te_depthwise.h", tuple(zip(labels, shape, strict=True)))
+
+
+def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> _Emitted:
+    source, out = network.tensors[op.inputs[0]], network.tensors[op.output]
+    layer, name, window = network.layers[op.name], identifier(op), window_of(op)
+    kernel, bias = _kernel(network, op), layer.bias
+    if layer.kind is Kind.DEPTHWISE:  # its plane holds the inputs as they are
+        sums = layer.weight.reshape(len(layer.weight), -1).astype(np.int64).sum(1)
+        bias = bias - source.zero_point * sums
+    arrays = [
+        array("int8_t", f"{name}_weight", layer.weight),
+        array("int32_t", f"{name}_bias", bias),
+    ]
+    if layer.kind is Kind.CONVOLVE:
+        arrays.append(array("int32_t", f"{name}_multiplier", layer.multiplier))
+        arrays.append(array("int32_t", f"{name}_shift", layer.shift))
+        scaling = f".multiplier = {name}_multiplier, .shift = {name}_shift,"
+    else:
+        arrays.append(array("float", f"{name}_scale", _hex_floats(layer.scale)))
+        scaling = f".scale = {name}_scale,"
+    s, o = source.shape, out.shape
+    parameters = f"""static const te_layer {name} = {{
+    .in_h = {s.h}, .in_w = {s.w}, .in_c = {s.c},
+    .out_h = {o.h}, .out_w = {o.w}, .out_c = {o.c},
+    .kernel_h = {window.kernel_h}, .kernel_w = {window.kernel_w},
+    .stride_h = {window.stride_h}, .stride_w = {window.stride_w},
+    .pad_top = {window.pad_top}, .pad_bottom = {window.pad_bottom},
+    .pad_left = {window.pad_left}, .pad_right = {window.pad_right},
+    .in_zero = {source.zero_point}, .out_zero = {out.zero_point},
+    .weight = {name}_weight, .bias = {name}_bias,
+    {scaling}
+}};"""
+    scratch = _at(arena, _scratch_name(op), "int8_t" if layer.kind is Kind.DEPTHWISE else "int16_t")
+    source_at, out_at = _at(arena, op.inputs[0]), _at(arena, op.output)
+    call = f"{kernel.name}(&{name}, {source_at}, {scratch}, {out_at});"
+    per_channel = 12 if layer.kind is Kind.CONVOLVE else 8
+    info = LayerInfo(
+        name=op.name,
+        op=op.op,
+        policy="w8a8",
+        kernel=kernel.name,
+        packing="",
+        macs=network.graph.macs(op),
+        weights_bytes=layer.weight.size + per_channel * len(bias),
+        scratch_bytes=scratch_bytes(network, op),
+    )
+    return _Emitted("\n".join((*arrays, parameters)), call, kernel, info)
+
+
+def _hex_floats(values: np.ndarray) -> np.ndarray:
+    """As C literals that lose no bit."""
+    return np.array([float(value).hex() + "f" for value in values], dtype=object)
+
+
+def _emit_add(network: TinyNetwork, arena: TensorArena, op: QAdd) -> _Emitted:
+    a, b, out = (network.tensors[name] for name in (*op.inputs, op.output))
+    factors, name = network.additions[op.name], identifier(op)
+    scale_a, scale_b, zero = _hex_floats([factors.scale_a, factors.scale_b, out.zero_point])
+    parameters = f"""static const te_addition {name} = {{
+    .zero_a = {a.zero_point}, .zero_b = {b.zero_point},
+    .scale_a = {scale_a}, .scale_b = {scale_b}, .zero = {zero},
+}};"""
+    call = (
+        f"te_add(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.inputs[1])}, "
+        f"{_at(arena, op.output)}, {out.shape.size});"
+    )
+    return _Emitted(parameters, call, _Kernel("te_add", "te_add.c"), _small(op, "te_add"))
+
+
+def _emit_pool(network: TinyNetwork, arena: TensorArena, op: QAveragePool | QMaxPool) -> _Emitted:
+    source, out = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
+    name, window = identifier(op), op.window
+    kernel = "cn_max_pool_s8" if isinstance(op, QMaxPool) else "cn_average_pool_s8"
+    parameters = f"""static const cn_pool {name} = {{
+    .in_h = {source.h}, .in_w = {source.w}, .channels = {source.c},
+    .out_h = {out.h}, .out_w = {out.w},
+    .kernel_h = {window.kernel_h}, .kernel_w = {window.kernel_w},
+    .stride_h = {window.stride_h}, .stride_w = {window.stride_w},
+    .act_min = -128, .act_max = 127,
+}};"""
+    call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.output)});"
+    return _Emitted(parameters, call, _Kernel(kernel, _PLAIN), _small(op, kernel))
+
+
+def _emit_concat(network: TinyNetwork, arena: TensorArena, op: QConcat) -> _Emitted:
+    out = network.tensors[op.output].shape
+    calls, first = [], 0
+    for source in op.inputs:
+        in_c = network.tensors[source].shape.c
+        target = f"{_at(arena, op.output)} + {first}"
+        calls.append(
+            f"cn_concatenate_s8({_at(arena, source)}, {target}, {out.h * out.w}, {in_c}, {out.c});"
+        )
+        first += in_c
+    kernel = "cn_concatenate_s8"
+    return _Emitted("", "\n    ".join(calls), _Kernel(kernel, _PLAIN), _small(op, kernel))
+
+
+def _emit_copy(network: TinyNetwork, arena: TensorArena, op: QOp) -> _Emitted:
+    size = network.tensors[op.output].shape.size
+    call = f"cn_copy_s8({_at(arena, op.inputs[0])}, {_at(arena, op.output)}, {size});"
+    return _Emitted("", call, _Kernel("cn_copy_s8", _PLAIN), _small(op, "cn_copy_s8"))
+
+
+_EMITTERS: tuple[tuple[type, Callable[..., _Emitted]], ...] = (
+    (QWeighted, _emit_weighted),
+    (QAdd, _emit_add),
+    (QAveragePool, _emit_pool),
+    (QMaxPool, _emit_pool),
+    (QConcat, _emit_concat),
+)
+
+
+def _small(op: QOp, kernel: str) -> LayerInfo:
+    return LayerInfo(
+        name=op.name,
+        op=op.op,
+        policy="a8",
+        kernel=kernel,
+        packing="",
+        macs=0,
+        weights_bytes=0,
+        scratch_bytes=0,
+    )

@@ -1,0 +1,56 @@
+/*
+ * Parameters of TinyEngine's kernels, and from an accumulator to an output.
+ *
+ * Algorithms: J. Lin et al., "MCUNet: Tiny Deep Learning on IoT Devices", NeurIPS 2020, section 3.2,
+ * and MCUNetV2, NeurIPS 2021: kernels made for one shape, unrolled, depthwise in place. Tensors are
+ * int8 NHWC with a zero point as in TensorFlow Lite.
+ */
+#ifndef TE_LAYERS_H
+#define TE_LAYERS_H
+
+#include "cn_support.h"
+
+/* A layer with weights. */
+typedef struct {
+    uint16_t in_h, in_w, in_c;    /* input size, pixels and channels                      */
+    uint16_t out_h, out_w, out_c; /* output size                                          */
+    uint16_t kernel_h, kernel_w;  /* window                                               */
+    uint16_t stride_h, stride_w;
+    uint16_t pad_top, pad_bottom, pad_left, pad_right;
+    int32_t in_zero, out_zero;    /* zero points                                          */
+    const int8_t *weight;         /* OHWI; channel after channel for a depthwise layer    */
+    const int32_t *bias;          /* depthwise: minus in_zero times the sum of weights    */
+    const int32_t *multiplier;    /* integer requantization: Q31, and a power of two      */
+    const int32_t *shift;
+    const float *scale;           /* float requantization                                 */
+} te_layer;
+
+/* Both of the library's requantizations saturate after the zero point is added. */
+static inline int8_t te_saturate(int32_t value)
+{
+    return cn_clamp(value, -128, 127);
+}
+
+static inline int8_t te_finish_integer(int32_t sum, int32_t multiplier, int32_t shift,
+                                       int32_t zero)
+{
+    return te_saturate(cn_requantize(sum, multiplier, shift) + zero);
+}
+
+/* One multiplication in single precision, truncated towards zero. */
+static inline int8_t te_finish_float(int32_t sum, float scale, int32_t zero)
+{
+    return te_saturate((int32_t)((float)sum * scale) + zero);
+}
+
+/* columns: 2 * kernel_h * kernel_w * in_c int16. Requantizes with integers. */
+void te_convolve(const te_layer *layer, const int8_t *in, int16_t *columns, int8_t *out);
+
+typedef struct {
+    int32_t zero_a, zero_b;
+    float scale_a, scale_b, zero; /* of the operands relative to the output, and its zero */
+} te_addition;
+
+void te_add(const te_addition *layer, const int8_t *a, const int8_t *b, int8_t *out, int32_t size);
+
+#endif
