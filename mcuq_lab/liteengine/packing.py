@@ -223,7 +223,8 @@ def row_packings(
     Args:
         weight: integers (oc, 3, 3, ic), OHWI.
         w_bits, a_bits: their width, and the width of the unsigned activations.
-        granule: segments begin at multiples of this many input channels.
+        granule: segments begin at multiples of this many input channels; with 2+1 taps they are of
+            equal size.
         max_segments: packings with more are not worth listing.
     """
     for a_slices, w_slices in _slicings(w_bits, a_bits):
@@ -240,7 +241,12 @@ def row_packings(
                 ):
                     continue
                 geometry = (pixels, field_bits, words)
-                segments = _segments(a_slices, sums, geometry, granule, max_segments)
+                if words == 1:
+                    segments = _segments(a_slices, sums, geometry, granule, max_segments)
+                else:
+                    segments = _equal_segments(
+                        a_slices[0], w_slices[0], sums, geometry, granule, max_segments
+                    )
                 if segments:
                     yield RowPacking(*geometry, any(toggles), segments)
 
@@ -290,6 +296,34 @@ def _segments(
             segments.append(Segment(first, end - first, a_slice, w_slice, shift))
             first = end
     return tuple(segments)
+
+
+def _equal_segments(
+    a_slice: Slice,
+    w_slice: Slice,
+    sums: Mapping[Slice, np.ndarray],
+    geometry: tuple[int, int, int],
+    granule: int,
+    max_segments: int,
+) -> tuple[Segment, ...]:
+    """Fewest segments of equal size (the last one may be smaller) whose sums fit, or none."""
+    total = sums[w_slice]
+    channels = total.shape[-1]
+    granules = -(-channels // granule)
+    for count in range(1, min(max_segments, granules) + 1):
+        size = -(-granules // count) * granule
+        firsts = range(0, channels, size)
+        ends = [min(first + size, channels) for first in firsts]
+        befores = [total[..., first - 1] if first else 0 for first in firsts]
+        if all(
+            sums_fit(total[..., end - 1] - before, a_slice.amax, *geometry)
+            for end, before in zip(ends, befores, strict=True)
+        ):
+            return tuple(
+                Segment(first, end - first, a_slice, w_slice)
+                for first, end in zip(firsts, ends, strict=True)
+            )
+    return ()
 
 
 def _longest(fits: Callable[[int], bool], first: int, channels: int, granule: int) -> int:

@@ -9,19 +9,32 @@
 #include "le_row_polynomial.h"
 
 typedef struct {
-    unsigned pixels, field_bits, words, toggle;
-    unsigned slots, unroll;
-    unsigned in_rounds; /* entries lie in rounds     */
-    unsigned storage;   /* bits of an activation     */
-    unsigned low, bits; /* of the slice              */
+    unsigned pixels, field_bits, toggle, slots;
+    unsigned in_pairs;  /* a range is two channels          */
+    unsigned storage;   /* bits of an activation            */
+    unsigned low, bits; /* of the slice                     */
 } le_row_shape;
 
-/* Packs field `k` of each pixel's word. */
+/* a + (b << shift), modulo 2^32, in one instruction: compilers shift first and add then. */
+LE_INLINE uint32_t le_row_add(uint32_t a, uint32_t b, unsigned shift) {
+    if (shift > 31) {
+        return a;
+    }
+#if LE_ARM_DSP
+    uint32_t result;
+    __asm__("add.w %0, %1, %2, lsl %3" : "=r"(result) : "r"(a), "r"(b), "I"(shift));
+    return result;
+#else
+    return a + (b << shift);
+#endif
+}
+
+/* A, from the fields at bit `lsb` of the pixels' words. */
 LE_INLINE uint32_t le_row_word(const uint32_t *fields, unsigned lsb, const le_row_shape *shape) {
     uint32_t word = le_ubfx(fields[0], lsb, shape->bits);
 #pragma GCC unroll 8
     for (unsigned i = 1; i < shape->pixels; ++i) {
-        word |= le_ubfx(fields[i], lsb, shape->bits) << (i * shape->field_bits);
+        word = le_row_add(word, le_ubfx(fields[i], lsb, shape->bits), i * shape->field_bits);
     }
     return word ^ (shape->toggle ? 1u << 31 : 0u);
 }
@@ -32,7 +45,7 @@ LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step
                                unsigned count, uint32_t bit, const le_row_layer *layer,
                                const le_row_shape *shape) {
     const uint32_t block_words = layer->block_bytes / 4;
-    const uint32_t next_round = layer->round_bytes / 4 - (shape->unroll - 1) * shape->slots;
+    const uint32_t next_pair = layer->range_bytes / 4 - shape->slots;
     uint32_t fields[8];
     for (; blocks > 0; --blocks) {
 #pragma GCC unroll 8
@@ -44,8 +57,7 @@ LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step
 #pragma GCC unroll 16
         for (unsigned k = 0; k < count; ++k) {
             *entry = le_row_word(fields, k * shape->storage + shape->low, shape);
-            entry += shape->in_rounds && k % shape->unroll == shape->unroll - 1 ? next_round
-                                                                                : shape->slots;
+            entry += shape->in_pairs && k % 2 == 1 ? next_pair : shape->slots;
         }
         to += block_words;
     }
@@ -58,13 +70,12 @@ LE_INLINE void le_row_pack_channels(uint32_t *to, const uint8_t *row, const uint
                                     const le_row_shape *shape) {
     const uint32_t pixel_bytes = le_pixel_bytes(layer->in_c, shape->storage);
     const uint32_t whole = row ? layer->in_w / shape->pixels : layer->blocks;
-    if (shape->words == 2) { /* the block in front lies in the padding */
-        le_row_pack_run(to, pad, 0, 1, count, bit, layer, shape);
+    if (layer->pad_blocks > 0) { /* the block in front lies in the padding, and is there already */
         to += layer->block_bytes / 4;
     }
     le_row_pack_run(to, row ? row : pad, row ? pixel_bytes : 0, whole, count, bit, layer, shape);
     to += whole * (layer->block_bytes / 4);
-    if (whole < layer->blocks) { /* one that the row ends in, or behind the row */
+    if (row && whole < layer->blocks && layer->pad_blocks < 2) { /* the row ends inside a block */
         uint8_t pixels[8 * 4];
         uint32_t left = layer->in_w - whole * shape->pixels;
         for (uint32_t i = 0; i < shape->pixels; ++i) {
@@ -83,17 +94,15 @@ LE_INLINE void le_row_pack(uint32_t *entry, const uint8_t *row, const uint8_t *p
                            uint32_t channels, const le_row_layer *layer,
                            const le_row_shape *shape) {
     const unsigned group = 32 / shape->storage;
-    const unsigned fits = group % shape->unroll == 0 || shape->unroll % group == 0;
     uint32_t channel = 0;
     while (channel < channels) {
+        const uint32_t range = shape->in_pairs ? channel / 2 : channel / layer->range;
+        const uint32_t within = channel - range * (shape->in_pairs ? 2u : layer->range);
         const uint32_t byte = channel * shape->storage / 8;
         const uint8_t *from = row ? row + byte : row;
-        uint32_t *to = entry + channel * shape->slots;
-        if (shape->in_rounds) {
-            to = entry + channel / shape->unroll * (layer->round_bytes / 4) +
-                 channel % shape->unroll * shape->slots;
-        }
-        if ((fits || !shape->in_rounds) && channel + group <= channels) {
+        uint32_t *to = entry + range * (layer->range_bytes / 4) + within * shape->slots;
+        /* ranges end where a group does, or with the last channel */
+        if (channel + group <= channels) {
             le_row_pack_channels(to, from, pad + byte, group, 0, layer, shape);
             channel += group;
         } else {
@@ -102,17 +111,6 @@ LE_INLINE void le_row_pack(uint32_t *entry, const uint8_t *row, const uint8_t *p
             channel += 1;
         }
     }
-}
-
-/* a + (b << shift), 0 < shift < 32, in one instruction: compilers shift first and add then. */
-LE_INLINE uint32_t le_row_add(uint32_t a, uint32_t b, unsigned shift) {
-#if LE_ARM_DSP
-    uint32_t result;
-    __asm__("add.w %0, %1, %2, lsl %3" : "=r"(result) : "r"(a), "r"(b), "I"(shift));
-    return result;
-#else
-    return a + (b << shift);
-#endif
 }
 
 /* Bits [lsb, lsb + bits) of a little-endian run of words; constants after inlining. */
@@ -127,11 +125,11 @@ LE_INLINE int32_t le_row_field(const uint32_t *run, unsigned lsb, unsigned bits,
 }
 
 /* Weight words of one input channel from its 18 fields (filter row, output channel, columns 2, 1,
- * 0) that begin at bit `lsb` of `run`. Volatile: two single stores take two cycles, but three if
+ * 0) that begin at bit `lsb` of `run`; a block's own words lie `second` words behind. Volatile: two single stores take two cycles, but three if
  * the compiler joins them. */
 LE_INLINE void le_row_unpack_channel(volatile uint32_t *to, const uint32_t *run, unsigned lsb,
                                      unsigned w_bits, unsigned low, unsigned bits,
-                                     unsigned field_bits, unsigned words) {
+                                     unsigned field_bits, unsigned words, uint32_t second) {
     const int is_signed = low + bits == w_bits;
 #pragma GCC unroll 8
     for (unsigned i = 0; i < 6; ++i) {
@@ -143,23 +141,26 @@ LE_INLINE void le_row_unpack_channel(volatile uint32_t *to, const uint32_t *run,
         if (words == 1) {
             to[i] = le_row_add(two, w0, 2 * field_bits);
         } else {
-            to[i] = two;
-            to[6 + i] = w0;
+            to[i] = w0;
+            to[second + i] = two;
         }
     }
 }
 
-/* Unpacks `channels` input channels of two output channels, and zeros up to `padded`.
+/* Unpacks `channels` input channels of two output channels, and zeros up to `padded`; returns the
+ * weights of the channels behind.
  *
  * In flash, 18 fields of one input channel are a stream that begins on a byte (2-bit weights: two
  * input channels). `cut` is the weight slices' border: slice 0 is bits [cut, w_bits), slice 1 bits
- * [0, cut); 0 for a single slice. */
-LE_INLINE void le_row_unpack(uint32_t *to, const uint8_t *from, uint32_t channels, uint32_t padded,
-                             unsigned w_bits, unsigned cut, unsigned field_bits, unsigned words) {
+ * [0, cut); 0 for a single slice. The second slice, or the second words, lie behind `padded`
+ * channels. */
+LE_INLINE const uint8_t *le_row_unpack(uint32_t *to, const uint8_t *from, uint32_t channels,
+                                       uint32_t padded, unsigned w_bits, unsigned cut,
+                                       unsigned field_bits, unsigned words) {
     const unsigned group = w_bits == 2 ? 2 : 1;
     const unsigned group_bytes = (group * 18 * w_bits + 7) / 8;
-    const uint32_t slice_words = padded * 6u * words;
-    uint32_t *end = to + slice_words;
+    const uint32_t second = padded * 6u;
+    uint32_t *end = to + second;
     uint32_t run[6];
     for (uint32_t channel = 0; channel < channels; channel += group) {
 #pragma GCC unroll 8
@@ -173,20 +174,32 @@ LE_INLINE void le_row_unpack(uint32_t *to, const uint8_t *from, uint32_t channel
                 break; /* an odd number of channels, and no padding */
             }
             le_row_unpack_channel(to, run, k * 18 * w_bits, w_bits, cut, w_bits - cut, field_bits,
-                                  words);
+                                  words, second);
             if (cut > 0) {
-                le_row_unpack_channel(to + slice_words, run, k * 18 * w_bits, w_bits, 0, cut,
-                                      field_bits, words);
+                le_row_unpack_channel(to + second, run, k * 18 * w_bits, w_bits, 0, cut,
+                                      field_bits, words, second);
             }
-            to += 6 * words;
+            to += 6;
         }
     }
     for (; to < end; ++to) {
         *to = 0;
-        if (cut > 0) {
-            to[slice_words] = 0;
+        if (cut > 0 || words == 2) {
+            to[second] = 0;
         }
         LE_KEEP_LOOP(to);
+    }
+    return from;
+}
+
+/* The same range by range, for two weight words. */
+LE_INLINE void le_row_unpack_ranges(uint32_t *to, const uint8_t *from, const le_row_layer *layer,
+                                    unsigned w_bits, unsigned field_bits) {
+    for (uint32_t channel = 0; channel < layer->in_c; channel += layer->range) {
+        uint32_t left = layer->in_c - channel;
+        from = le_row_unpack(to, from, left < layer->range ? left : layer->range, layer->range,
+                             w_bits, 0, field_bits, 2);
+        to += 12 * layer->range;
     }
 }
 

@@ -13,7 +13,9 @@ typedef struct {
     uint8_t *pad;        /* one pixel of padding                                          */
     uint32_t line_bytes; /* of one row                                                    */
     uint32_t out_storage, out_pixel_bytes, out_row_bytes;
-    uint32_t flushed[4]; /* sums of the last column's outputs, [row][channel]             */
+    uint32_t two_bytes;   /* 1: the two channels take a byte each                         */
+    uint32_t kept;        /* bits of a byte that do not belong to the two channels        */
+    uint32_t flushed[4];  /* sums of the last column's outputs, [row][channel]            */
 } le_row_state;
 
 static uint8_t *le_row_carve(uint8_t **scratch, uint32_t bytes) {
@@ -25,7 +27,7 @@ static uint8_t *le_row_carve(uint8_t **scratch, uint32_t bytes) {
 static void le_row_begin(le_row_state *state, uint8_t *scratch) {
     const le_row_layer *layer = state->layer;
     const le_row_kernel *kernel = state->kernel;
-    const uint32_t columns = (uint32_t)layer->blocks * kernel->pixels;
+    const uint32_t columns = (uint32_t)layer->tiles * kernel->pixels;
     const uint32_t segments = layer->segment_count;
     state->out_storage = le_storage_bits(kernel->out_bits);
     state->out_pixel_bytes = le_pixel_bytes(layer->out_c, state->out_storage);
@@ -37,13 +39,24 @@ static void le_row_begin(le_row_state *state, uint8_t *scratch) {
     uint8_t *partial = le_row_carve(&scratch, segments > 1 ? 16 * columns : 0);
     state->line = le_row_carve(&scratch, 2 * state->line_bytes);
     state->pad = scratch;
+    if (layer->pad_blocks > 0) { /* the first and the last block, which rows may overwrite */
+        uint32_t *range = (uint32_t *)(void *)state->a;
+        for (uint32_t i = layer->a_bytes; i > 0; i -= layer->range_bytes) {
+            uint32_t *last = range + (layer->range_bytes - layer->block_bytes) / 4;
+            for (uint32_t k = 0; k < layer->block_bytes / 4; ++k) {
+                range[k] = layer->pad_word;
+                last[k] = layer->pad_word;
+                LE_KEEP_LOOP(k);
+            }
+            range += layer->range_bytes / 4;
+        }
+    }
     for (uint32_t i = 0; i < segments; ++i) { /* what is the same for all output channels */
         const le_row_segment *segment = &layer->segments[i];
         le_row_call *call = &state->calls[i];
         call->w = (const uint8_t *)state->w + segment->w_offset;
-        call->w_end = call->w + segment->w_bytes;
+        call->w_bytes = segment->w_bytes;
         call->a_skip = segment->a_skip;
-        call->a_round = layer->round_bytes;
         call->partial = segments > 1 ? partial : 0;
         call->mode = segment->mode;
     }
@@ -87,11 +100,13 @@ static void le_row_pack_band(const le_row_state *state, const uint8_t *in, uint3
 }
 
 /* Prepares the calls of all segments for output channels `channel` and `channel` + 1. */
-static void le_row_prepare(const le_row_state *state, uint32_t channel) {
+static void le_row_prepare(le_row_state *state, uint32_t channel) {
     const le_row_layer *layer = state->layer;
     const int32_t *low = layer->channels + channel * layer->channel_words;
     const int32_t *high = low + layer->channel_words;
     const int32_t *low_start = low + 3, *high_start = high + 3;
+    state->kept = state->out_storage == 2 && channel % 4 != 0 ? 0x0F : 0;
+    state->two_bytes = state->out_storage == 8 && channel + 1 < layer->out_c;
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
         le_row_call *call = &state->calls[i];
         const int last = call->mode == LE_ROW_LAST;
@@ -99,7 +114,7 @@ static void le_row_prepare(const le_row_state *state, uint32_t channel) {
         call->offset0 = low[1];
         call->multiplier1 = last ? high[0] : high[2];
         call->offset1 = high[1];
-        call->upper = state->out_storage == 2 && channel % 4 != 0;
+        call->upper = state->kept;
         state->kernel->start(call, low_start, high_start, layer);
         low_start += layer->segment_words;
         high_start += layer->segment_words;
@@ -108,137 +123,203 @@ static void le_row_prepare(const le_row_state *state, uint32_t channel) {
 
 /* Copies `count` pixels of the line to an output row. */
 static void le_row_copy(const le_row_state *state, uint8_t *out, const uint8_t *from,
-                        uint32_t count, uint32_t channel) {
+                        uint32_t count) {
     const uint32_t step = state->out_pixel_bytes;
-    const int upper = state->out_storage == 2 && channel % 4 != 0;
-    const int two = state->out_storage == 8 && channel + 1 < state->layer->out_c;
+    const uint32_t kept = state->kept; /* bits of a byte that hold other channels */
     for (; count > 0; --count) {
-        uint32_t byte = from[0];
-        if (upper) {
-            byte |= *out; /* the line's pixels began as 0 */
-        } else if (two) {
+        if (state->two_bytes) {
             out[1] = from[1];
         }
-        out[0] = (uint8_t)byte;
+        out[0] = (uint8_t)(kept == 0 ? from[0] : (*out & kept) | from[0]);
         out += step;
         from += 2;
     }
 }
 
 /* Adds what one segment carried to the sums of the last column. */
-static void le_row_flush_segment(le_row_state *state, uint32_t channel, uint32_t i) {
+static void le_row_flush_segment(le_row_state *state, const int32_t *constants, uint32_t i) {
     const le_row_layer *layer = state->layer;
     const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
-    for (uint32_t k = 0; k < 4; ++k) {
-        const int32_t *constants = layer->channels + (channel + k % 2) * layer->channel_words;
+    for (uint32_t oc = 0; oc < 2; ++oc) {
         const int32_t *start = constants + 3 + i * layer->segment_words;
-        uint32_t sum = state->calls[i].carried[k] & mask;
+        uint32_t more = i == 0 && layer->segment_count > 1 ? 0u - (uint32_t)constants[2] : 0u;
         if (layer->segment_words > 2) {
-            sum += (uint32_t)(start[2] * start[5]); /* column 2 sees the padding */
+            more += (uint32_t)(start[2] * start[5]); /* column 2 sees the padding */
         }
-        state->flushed[k] = i == 0 ? sum - (layer->segment_count > 1 ? (uint32_t)constants[2] : 0)
-                                   : (state->flushed[k] << layer->segments[i].shift) + sum;
+        for (uint32_t row = 0; row < 2; ++row) {
+            uint32_t *sum = &state->flushed[2 * row + oc];
+            uint32_t before = i == 0 ? 0 : *sum << layer->segments[i].shift;
+            *sum = before + (state->calls[i].carried[2 * row + oc] & mask) + more;
+        }
+        constants += layer->channel_words;
     }
 }
 
 /* Writes the last column's two channels of one row to `out`. */
-static void le_row_flush(const le_row_state *state, uint8_t *out, const uint32_t sums[2],
-                         uint32_t channel) {
+static void le_row_flush(const le_row_state *state, uint8_t *out, const uint32_t sums[2]) {
     const le_row_kernel *kernel = state->kernel;
+    const le_row_call *last = &state->calls[state->layer->segment_count - 1];
     const int32_t largest = (int32_t)((1u << kernel->out_bits) - 1u);
-    uint32_t pair = 0;
-    for (uint32_t k = 0; k < 2; ++k) {
-        const int32_t *constants = state->layer->channels +
-                                   (channel + k) * state->layer->channel_words;
-        int32_t y = le_smmla((int32_t)(sums[k] << kernel->pre_shift), constants[0], constants[1]);
-        y >>= kernel->shift;
-        pair |= (uint32_t)(y < 0 ? 0 : y > largest ? largest : y) << (k * state->out_storage);
-    }
-    if (state->out_storage == 2 && channel % 4 != 0) {
+    int32_t low = le_smmla((int32_t)(sums[0] << kernel->pre_shift), last->multiplier0,
+                           last->offset0);
+    int32_t high = le_smmla((int32_t)(sums[1] << kernel->pre_shift), last->multiplier1,
+                            last->offset1);
+    low >>= kernel->shift;
+    high >>= kernel->shift;
+    low = low < 0 ? 0 : low > largest ? largest : low;
+    high = high < 0 ? 0 : high > largest ? largest : high;
+    uint32_t pair = (uint32_t)low | ((uint32_t)high << state->out_storage);
+    if (state->kept != 0) {
         pair <<= 4;
     }
     uint8_t pixel[2] = {(uint8_t)pair, (uint8_t)(pair >> 8)};
-    le_row_copy(state, out, pixel, 1, channel);
+    le_row_copy(state, out, pixel, 1);
+}
+
+/* Fills in the runs of one way to write two rows of one segment; returns their number. */
+static uint32_t le_row_runs(const le_row_state *state, le_row_run *run, const le_row_call *call,
+                            uint8_t *row0, uint8_t *row1, uint32_t way) {
+    const le_row_layer *layer = state->layer;
+    const le_row_plan *plan = layer->plans[way];
+    const uint32_t count = layer->plan_runs[way];
+    const uint32_t m = state->kernel->pixels, step = state->out_pixel_bytes;
+    uint32_t begin = 0;
+    for (uint32_t i = 0; i < count; ++i) {
+        const uint32_t end = plan->end;
+        const uint32_t half = plan->left_out ? call->w_bytes / 2 : 0;
+        run->w = call->w + (plan->left_out == LE_ROW_BEFORE ? half : 0);
+        run->w_end = run->w + call->w_bytes - half;
+        if (plan->to_line) {
+            run->out0 = state->line + 2 * begin * m;
+            run->out1 = run->out0 + state->line_bytes;
+            run->step0 = run->step1 = 2;
+        } else {
+            /* from `lead` pixels in front of the row on */
+            run->out0 = row0 + ((int32_t)(begin * m) - layer->lead) * (int32_t)step;
+            run->out1 = row1 + ((int32_t)(begin * m) - layer->lead) * (int32_t)step;
+            run->step0 = run->step1 = (int32_t)step;
+        }
+        uint32_t blocks = end;
+        if (layer->halves) { /* a tile begins at the block before its own */
+            blocks = end - 1 < layer->blocks ? end - 1 : layer->blocks - 1u;
+        }
+        run->a_end = call->a + blocks * layer->block_bytes;
+        begin = end;
+        ++plan;
+        ++run;
+    }
+    return count;
+}
+
+/* Runs all segments of two rows; the last one writes their pixels. */
+static void le_row_sums(le_row_state *state, uint8_t *row0, uint8_t *row1, const uint8_t *a,
+                        const int32_t *constants, uint32_t way) {
+    const le_row_layer *layer = state->layer;
+    le_row_run runs[5];
+    for (uint32_t i = 0; i < layer->segment_count; ++i) {
+        le_row_call *call = &state->calls[i];
+        call->a = a + layer->segments[i].a_offset;
+        call->runs = runs;
+        call->run_count = le_row_runs(state, runs, call, row0, row1,
+                                      call->mode == LE_ROW_LAST ? way : LE_ROW_LINE);
+        state->kernel->tile(call);
+        if (layer->flush) {
+            le_row_flush_segment(state, constants, i);
+        }
+    }
+}
+
+/* Clears the fields of tiles `begin` to `end` in both rows of the line. */
+static void le_row_clear(const le_row_state *state, uint32_t begin, uint32_t end) {
+    const uint32_t bytes = 2 * state->kernel->pixels;
+    uint8_t *line = state->line;
+    for (uint32_t i = begin * bytes; i < end * bytes; i += 2) {
+        le_store16(line + i, 0);
+        le_store16(line + state->line_bytes + i, 0);
+        LE_KEEP_LOOP(i);
+    }
+}
+
+/* Copies the outputs of tiles `begin` to `end` of one row from the line. */
+static void le_row_fetch(const le_row_state *state, uint8_t *out, const uint8_t *line,
+                         uint32_t begin, uint32_t end) {
+    const le_row_layer *layer = state->layer;
+    const uint32_t m = state->kernel->pixels, lead = layer->lead;
+    const uint32_t fields = lead + layer->out_w - layer->flush; /* up to the last output */
+    const uint32_t first = begin * m > lead ? begin * m : lead;
+    const uint32_t last = end * m < fields ? end * m : fields;
+    le_row_copy(state, out + (first - lead) * state->out_pixel_bytes, line + 2 * first,
+                last - first);
+}
+
+/* Two output rows of two channels, of which the pixels at the edges, or all, take the way through
+ * the line. */
+static void le_row_through_line(le_row_state *state, uint8_t *row0, uint8_t *row1,
+                                const uint8_t *a, const int32_t *constants, uint32_t way) {
+    const uint32_t tiles = state->layer->tiles, right = state->layer->right;
+    const uint32_t left = way == LE_ROW_LINE || right == 0 ? tiles : 1;
+    if (state->kept != 0) { /* the tile function merges pixels with what is there */
+        le_row_clear(state, 0, tiles);
+    }
+    le_row_sums(state, row0, row1, a, constants, way);
+    const uint8_t *line = state->line;
+    for (uint32_t r = 0; r < 2; ++r) {
+        uint8_t *out = r == 0 ? row0 : row1;
+        le_row_fetch(state, out, line, 0, left);
+        if (left <= right && right < tiles) {
+            le_row_fetch(state, out, line, right, tiles);
+        }
+        line += state->line_bytes;
+        if (row1 == row0) {
+            break;
+        }
+    }
+}
+
+/* The same where the pixel in front of a row may be written: what is there is put back in front of
+ * row 0; in front of row 1 lies the last pixel of row 0, which is written later. */
+static void le_row_direct(le_row_state *state, uint8_t *row0, uint8_t *row1, const uint8_t *a,
+                          const int32_t *constants) {
+    const le_row_layer *layer = state->layer;
+    uint8_t *front = row0 - state->out_pixel_bytes;
+    const uint8_t first = front[0], second = front[state->two_bytes];
+    if (state->kept != 0 && layer->right < layer->tiles) {
+        le_row_clear(state, layer->right, layer->tiles);
+    }
+    le_row_sums(state, row0, row1, a, constants, LE_ROW_DIRECT);
+    front[state->two_bytes] = second;
+    front[0] = first;
+    if (layer->right < layer->tiles) {
+        le_row_fetch(state, row0, state->line, layer->right, layer->tiles);
+        le_row_fetch(state, row1, state->line + state->line_bytes, layer->right, layer->tiles);
+    }
 }
 
 /* Two output rows from `y` on, of two output channels; `a` are their entries. */
-static void le_row_pair(le_row_state *state, uint32_t y, const uint8_t *a, uint32_t channel) {
+static void le_row_pair(le_row_state *state, uint32_t y, const uint8_t *a, uint32_t channel,
+                        const int32_t *constants) {
     const le_row_layer *layer = state->layer;
-    const uint32_t m = state->kernel->pixels, step = state->out_pixel_bytes;
     const int one_row = y + 1 == layer->out_h;
-    const int narrow = state->out_storage == 8 && channel + 1 == layer->out_c;
-    const uint32_t lead = layer->lead;
+    const int narrow = state->out_storage == 8 && !state->two_bytes;
     uint8_t *row0 = state->out + y * state->out_row_bytes + channel * state->out_storage / 8;
     uint8_t *row1 = row0 + (one_row ? 0 : state->out_row_bytes);
-    uint8_t *line = state->line;
-
-    /* Blocks that hold nothing but outputs write them where they belong, others into the line. */
-    const uint32_t left = one_row || narrow ? layer->blocks : layer->left;
-    const uint32_t right = one_row || narrow ? layer->blocks : layer->right;
-    if (state->out_storage == 2 && channel % 4 != 0) {
-        for (uint32_t i = 0; i < 2 * state->line_bytes; i += 4) {
-            le_store32(line + i, 0);
-            LE_KEEP_LOOP(i);
-        }
+    /* The last pixel of row 0 must be written after the first one of row 1; and where bytes are
+     * shared, it must not be merged with what is there. */
+    const int replaced = layer->flush || layer->right < layer->tiles ||
+                         (layer->tiles > 1 && state->kept == 0);
+    if (one_row || narrow) {
+        le_row_through_line(state, row0, row1, a, constants, LE_ROW_LINE);
+    } else if (y > 0 && layer->lead == 1 && layer->right > 0 && replaced) {
+        le_row_direct(state, row0, row1, a, constants);
+    } else {
+        le_row_through_line(state, row0, row1, a, constants, LE_ROW_EDGES);
     }
-    const uint8_t *start = a + layer->segments[layer->segment_count - 1].a_offset;
-    const uint8_t *end = start + layer->blocks * layer->block_bytes;
-    le_row_run runs[3];
-    le_row_run *run = runs;
-    run->out0 = line;
-    run->out1 = line + state->line_bytes;
-    run->step0 = run->step1 = 2;
-    run->a_end = start + left * layer->block_bytes;
-    ++run;
-    if (left < right) {
-        run->out0 = row0 + (left * m - lead) * step;
-        run->out1 = row1 + (left * m - lead) * step;
-        run->step0 = run->step1 = (int32_t)step;
-        run->a_end = start + right * layer->block_bytes;
-        ++run;
-    }
-    if (right < layer->blocks) {
-        run->out0 = line + 2 * right * m;
-        run->out1 = run->out0 + state->line_bytes;
-        run->step0 = run->step1 = 2;
-        run->a_end = end;
-        ++run;
-    }
-
-    for (uint32_t i = 0; i < layer->segment_count; ++i) {
-        le_row_call *call = &state->calls[i];
-        le_row_run all;
-        call->a = a + layer->segments[i].a_offset;
-        if (call->mode == LE_ROW_LAST) {
-            call->runs = runs;
-            call->run_count = (uint32_t)(run - runs);
-        } else {
-            all.a_end = call->a + layer->blocks * layer->block_bytes;
-            call->runs = &all;
-            call->run_count = 1;
+    if (layer->flush) {
+        const uint32_t last = (layer->out_w - 1u) * state->out_pixel_bytes;
+        le_row_flush(state, row0 + last, state->flushed);
+        if (!one_row) {
+            le_row_flush(state, row1 + last, &state->flushed[2]);
         }
-        state->kernel->tile(call);
-        if (layer->flush) {
-            le_row_flush_segment(state, channel, i);
-        }
-    }
-
-    const uint32_t fields = lead + layer->out_w - layer->flush; /* up to the last output */
-    const uint32_t first_end = left * m < fields ? left * m : fields;
-    for (uint32_t r = 0; r < 2; ++r) {
-        uint8_t *out = r == 0 ? row0 : row1;
-        le_row_copy(state, out, line + 2 * lead, first_end - lead, channel);
-        if (right * m < fields) {
-            le_row_copy(state, out + (right * m - lead) * step, line + 2 * right * m,
-                        fields - right * m, channel);
-        }
-        if (layer->flush) {
-            le_row_flush(state, out + (layer->out_w - 1u) * step, &state->flushed[2 * r], channel);
-        }
-        if (one_row) {
-            break;
-        }
-        line += state->line_bytes;
     }
 }
 
@@ -263,12 +344,13 @@ LE_INTERNAL void le_row_polynomial(const le_row_layer *layer, const le_row_kerne
             for (uint32_t channel = begin; channel < end; channel += 2) {
                 kernel->unpack(state.w, weights, layer);
                 weights += layer->pair_bytes;
+                const int32_t *constants = layer->channels + channel * layer->channel_words;
                 le_row_prepare(&state, channel);
                 for (uint32_t row = 0; row < band && y + row < layer->out_h; row += 2) {
-                    le_row_pair(&state, y + row, a + 4 * row, channel);
+                    le_row_pair(&state, y + row, a + 4 * row, channel, constants);
                 }
                 if (kernel->depthwise) {
-                    a += layer->round_bytes;
+                    a += layer->range_bytes;
                 }
             }
         }

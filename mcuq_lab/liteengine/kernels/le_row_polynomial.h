@@ -8,11 +8,11 @@
  * next block. With two weight words (m = 2) the sum is A[b] (w[2] + w[1] z) + A[b-1] w[0].
  *
  * The input rows of a band wait packed in scratch. An entry is the word A of one block and channel
- * for each of the band's rows, `slots` words. Entries lie
- *     [block][slice][channel], or in rounds of `unroll` channels where a tile looks at one round
- *     only, or at two blocks: [slice][round][block][channel of the round].
- * Two weight words need a block in front of the first one. The weight words of two output channels:
- *     [slice][channel][word][filter row][output channel].
+ * for each of the band's rows, `slots` words. Channels lie in ranges, [slice][range][block][channel
+ * of the range], all in one range, or as many as a tile looks at in one go. Two weight words are
+ * read like twice as many channels: first those that meet the block before, then the block's own.
+ * The weight words of two output channels:
+ *     [slice][range][word][channel of the range][filter row][output channel].
  *
  * A tile is 2 output rows x 2 output channels x one block.
  */
@@ -24,30 +24,31 @@
 #include "le_memory.h"
 #include "le_requantize.h"
 
-/* Where a stretch of blocks writes its pixels; row 0 and row 1 of the tile. */
+/* A stretch of tiles that write their pixels to one place and meet the same weights. */
 typedef struct {
-    uint8_t *out0, *out1;
-    int32_t step0, step1; /* bytes from one pixel to the next  */
-    const uint8_t *a_end; /* the entries behind the last block */
+    const uint8_t *w, *w_end; /* weight words                                 */
+    uint8_t *out0, *out1;     /* of row 0 and row 1 of the tile               */
+    int32_t step0, step1;     /* bytes from one pixel to the next             */
+    const uint8_t *a_end;     /* where the entries of the tile behind begin   */
 } le_row_run;
 
-/* One call of a tile function: all blocks of two rows, one segment. The order of the fields is
- * that of the registers s0 to s15 in the assembly. */
+/* One call of a tile function: all tiles of two rows, one segment. The order of the fields is that
+ * of the registers s0 to s7 and s10 to s15 in the assembly. */
 typedef struct {
     int32_t multiplier0, offset0; /* requantization of both channels; a segment that is not the  */
     int32_t multiplier1, offset1; /* last one: multiplier0 and multiplier1 are subtracted        */
     uint32_t next[4];     /* added to what is carried into a block: low0 high0 low1 high1         */
-    const uint8_t *w, *w_end; /* weight words                                                     */
-    int32_t a_skip;       /* bytes, from behind the segment's last entry to its next block        */
-    uint32_t a_round;     /* bytes, from one round to the next                                    */
+    int32_t a_skip;       /* bytes, from behind the entries of a tile to those of the next one    */
     uint32_t upper;       /* the channels go into the upper half of a byte                        */
     uint8_t *partial;     /* sums of the segments before, [block][row][pixel][channel]            */
     uint32_t mode;        /* LE_ROW_LAST, LE_ROW_FIRST, LE_ROW_MIDDLE + i                         */
-    const uint8_t *a;     /* entries of the first block (two words: of the one in front of it)    */
+    const uint8_t *a;     /* entries of the first tile                                            */
     uint32_t first[4];    /* accumulators of the first block, as in `next`                        */
     uint32_t carried[4];  /* out: low words of the accumulators behind the last block             */
     const le_row_run *runs;
     uint32_t run_count;
+    const uint8_t *w;     /* weight words of the segment                                          */
+    uint32_t w_bytes;
 } le_row_call;
 
 enum { LE_ROW_LAST = 0, LE_ROW_FIRST = 1, LE_ROW_MIDDLE = 2 };
@@ -65,18 +66,36 @@ typedef struct {
     uint8_t mode;
 } le_row_segment;
 
+/* A run as it is planned: tiles up to `end`, of which the pixels go to the line or to the output.
+ * Of two weight words it may leave out those that meet the block before, or the block's own. */
+typedef struct {
+    uint16_t end;
+    uint8_t to_line;
+    uint8_t left_out; /* LE_ROW_BEFORE, LE_ROW_OWN or 0 */
+} le_row_plan;
+
+enum { LE_ROW_BEFORE = 1, LE_ROW_OWN = 2 };
+
+/* Ways to write two rows: the fields in front of the first output go to the output as well, or the
+ * tiles at both edges go to the line, or all tiles. */
+enum { LE_ROW_DIRECT = 0, LE_ROW_EDGES = 1, LE_ROW_LINE = 2 };
+
 /* One layer. A field is one place of a polynomial; the first output of a row is field `lead`. */
 typedef struct {
     uint16_t in_h, in_w, in_c;
     uint16_t out_h, out_w, out_c;
     uint16_t group;         /* input channels that are packed at a time                          */
-    uint16_t padded_c;      /* these, rounded up to whole rounds                                 */
-    uint16_t blocks;        /* blocks with multiplications                                       */
-    uint16_t left, right;   /* blocks left .. right - 1 hold nothing but outputs                 */
+    uint16_t range;         /* channels of a range, whole rounds of the tile function's loop     */
+    uint16_t ranges;        /* ranges of a slice                                                 */
+    uint16_t blocks;        /* blocks in scratch, but for one of padding in front                */
+    uint16_t tiles;         /* tiles of a row                                                    */
+    uint16_t right;         /* tiles from here on yield some pixels behind the last output       */
     uint8_t pad_top, pad_left;
     uint8_t zero_point;
     uint8_t lead;
+    uint8_t halves;         /* the first tile has no block before, the last one no own block     */
     uint8_t flush;          /* the last output is complete when it is carried                    */
+    uint8_t pad_blocks;     /* blocks of nothing but padding: one in front, one more at the end  */
     uint8_t segment_count;
     uint8_t channel_words;  /* words of `channels` for one output channel                        */
     uint8_t segment_words;  /* of these for each segment: K, K of the uppermost field, and if 6:
@@ -84,11 +103,14 @@ typedef struct {
     uint16_t w_bytes;       /* of the weight words in scratch                                    */
     uint32_t a_bytes;       /* of the entries in scratch                                         */
     uint32_t block_bytes;   /* from one block's entries to the next one's                        */
-    uint32_t round_bytes;   /* from one round to the next, where entries lie in rounds           */
+    uint32_t range_bytes;   /* from one range to the next                                        */
+    uint32_t pad_word;      /* an entry's word in these blocks                                   */
     uint32_t pair_bytes;    /* of the weights of two output channels in flash                    */
     const uint8_t *weights; /* see le_row_unpack                                                 */
     const int32_t *channels; /* multiplier, offset, surplus, then the segments                   */
     const le_row_segment *segments;
+    const le_row_plan *plans[3]; /* up to 5 runs each, by LE_ROW_DIRECT ...                      */
+    uint8_t plan_runs[3];
 } le_row_layer;
 
 /* What the driver needs to know of a specialisation. */

@@ -11,14 +11,14 @@
 /* The assembly needs the DSP extension, registers of a floating-point unit, and Thumb. */
 #if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
 #define LE_ROW_ASSEMBLY 1
-_Static_assert(sizeof(le_row_run) == 20 && sizeof(le_row_call) == 104, "as the assembly has it");
+_Static_assert(sizeof(le_row_run) == 28 && sizeof(le_row_call) == 100, "as the assembly has it");
 #else
 #define LE_ROW_ASSEMBLY 0
 #endif
 
 typedef struct {
     unsigned depthwise;
-    unsigned pixels, field_bits, words, slots, unroll;
+    unsigned pixels, field_bits, words, slots;
     unsigned last_shift;         /* of the last segment            */
     unsigned middle_shift[2];    /* of segments of mode MIDDLE + i */
     unsigned out_bits, pre_shift, shift;
@@ -35,29 +35,25 @@ LE_INLINE void le_row_tile_products(uint64_t sums[4], const uint32_t *entry, con
     }
 }
 
-/* Adds the products of one segment; returns the entries of the next block. */
-LE_INLINE const uint8_t *le_row_tile_sums(uint64_t sums[4], const uint8_t *a,
-                                          const le_row_call *call,
+/* Adds the products of one tile; returns the entries of the next one. */
+LE_INLINE const uint8_t *le_row_tile_sums(uint64_t sums[4], const uint8_t *a, int32_t a_skip,
+                                          const le_row_run *run,
                                           const le_row_tile_shape *shape) {
-    const uint32_t *w = (const uint32_t *)(const void *)call->w;
-    const uint32_t *w_end = (const uint32_t *)(const void *)call->w_end;
-    const uint32_t round_words = shape->unroll * shape->slots; /* of one block */
-    while (w != w_end) {
-        const uint32_t *entry = (const uint32_t *)(const void *)a;
-        for (unsigned i = 0; i < (shape->depthwise ? 1 : shape->unroll); ++i) {
-            if (shape->words == 2) { /* the first word meets this block, the second the last */
-                le_row_tile_products(sums, entry + round_words, w, shape);
-                w += 6;
-            }
-            le_row_tile_products(sums, entry, w, shape);
-            w += 6;
-            entry += shape->slots;
+    const uint32_t *entry = (const uint32_t *)(const void *)a;
+    const uint32_t *w = (const uint32_t *)(const void *)run->w;
+    const uint32_t *w_end = (const uint32_t *)(const void *)run->w_end;
+    if (shape->depthwise) {
+        for (unsigned word = 0; word < shape->words; ++word) {
+            le_row_tile_products(sums, entry + 2 * word * shape->slots, w + 6 * word, shape);
         }
-        if (!shape->depthwise) {
-            a += shape->words == 2 ? call->a_round : 4 * round_words;
-        }
+        return a + a_skip;
     }
-    return a + call->a_skip;
+    do {
+        le_row_tile_products(sums, entry, w, shape);
+        entry += shape->slots;
+        w += 6;
+    } while (w != w_end);
+    return (const uint8_t *)entry + a_skip;
 }
 
 /* Requantizes and writes one pixel's two channels. */
@@ -88,8 +84,8 @@ LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
     uint32_t *partial = (uint32_t *)(void *)call->partial;
     for (uint32_t r = 0; r < call->run_count; ++r) {
         le_row_run run = call->runs[r];
-        while (a != run.a_end) {
-            a = le_row_tile_sums(sums, a, call, shape);
+        do {
+            a = le_row_tile_sums(sums, a, call->a_skip, &run, shape);
             for (unsigned row = 0; row < 2; ++row) {
                 for (unsigned j = 0; j < shape->pixels; ++j) {
                     uint32_t fields[2];
@@ -119,7 +115,7 @@ LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
                 sums[i] >>= shape->pixels * shape->field_bits;
                 sums[i] = (uint32_t)sums[i] + (next[0] | ((uint64_t)next[1] << 32));
             }
-        }
+        } while (a != run.a_end);
     }
     for (unsigned i = 0; i < 4; ++i) {
         call->carried[i] = (uint32_t)sums[i];

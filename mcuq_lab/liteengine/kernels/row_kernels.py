@@ -41,7 +41,8 @@ def row_kernel(key: KernelKey) -> tuple[str, Files]:
     tiler, tile_files = _tiler(tile)
     cuts = _cuts("a", packing.a_slices) + _cuts("w", packing.w_slices)
     op = "depthwise" if tile.depthwise else "conv2d"
-    kernel = f"le_{op}_w{key.w_bits}a{key.a_bits}_row{cuts}_{tile.name}"
+    words = "_t" if packing.words == 2 else ""
+    kernel = f"le_{op}_w{key.w_bits}a{key.a_bits}_row{cuts}{words}_{tile.name}"
     parameters = "const le_row_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
     fields = {
         "pack": packer,
@@ -97,21 +98,18 @@ def _geometry(packing: RowPacking) -> str:
 def _packer(key: KernelKey) -> tuple[str, Files]:
     """The function that packs a row, by name, and its files."""
     packing, tile = key.packing, key.tile
-    in_rounds = tile.depthwise or packing.words == 2
-    unroll = tile.unroll if in_rounds else 1
-    name = f"le_row_pack_a{key.a_bits}{_cuts('c', packing.a_slices)}_{_geometry(packing)}"
-    name += f"_r{tile.slots - 2}" + (f"u{unroll}" if in_rounds else "")
-    if in_rounds:
-        per_slice = f"layer->padded_c / {unroll} * (layer->round_bytes / 4)"
-    else:
-        per_slice = f"layer->padded_c * {tile.slots}"
+    toggle, pairs = "x" if packing.toggle else "", "_dw" if tile.depthwise else ""
+    name = (
+        f"le_row_pack_a{key.a_bits}{_cuts('c', packing.a_slices)}_m{packing.pixels}"
+        f"s{packing.field_bits}{toggle}_r{tile.slots - 2}{pairs}"
+    )
     statements = []
     for index, part in enumerate(packing.a_slices):
-        to = f"entry + {index} * ({per_slice})" if index else "entry"
+        to = f"entry + {index} * layer->ranges * (layer->range_bytes / 4)" if index else "entry"
         statements.append(
             f"{{\n        const le_row_shape shape = {{{packing.pixels}, {packing.field_bits}, "
-            f"{packing.words}, {int(packing.toggle)}, {tile.slots}, {unroll}, "
-            f"{int(in_rounds)}, {key.storage}, {part.low}, {part.bits}}};\n"
+            f"{int(packing.toggle)}, {tile.slots}, {int(tile.depthwise)}, {key.storage}, "
+            f"{part.low}, {part.bits}}};\n"
             f"        le_row_pack({to}, row, pad, channels, layer, &shape);\n    }}"
         )
     parameters = (
@@ -124,14 +122,16 @@ def _packer(key: KernelKey) -> tuple[str, Files]:
 def _unpacker(key: KernelKey) -> tuple[str, Files]:
     """The function that unpacks weights, by name, and its files."""
     packing, depthwise = key.packing, key.tile.depthwise
-    cut = packing.w_slices[0].low
+    cut, words = packing.w_slices[0].low, packing.words
     name = f"le_row_unpack_w{key.w_bits}{f'c{cut}' if cut else ''}_s{packing.field_bits}"
-    name += ("t" if packing.words == 2 else "") + ("_dw" if depthwise else "")
-    channels = "1, 1" if depthwise else "layer->in_c, layer->padded_c"
-    body = (
-        f"{'(void)layer; ' if depthwise else ''}le_row_unpack(to, from, {channels}, {key.w_bits}, "
-        f"{cut}, {packing.field_bits}, {packing.words});"
-    )
+    name += ("t" if words == 2 else "") + ("_dw" if depthwise else "")
+    constants = f"{key.w_bits}, {cut}, {packing.field_bits}, {words}"
+    if depthwise:
+        body = f"(void)layer;\n    (void)le_row_unpack(to, from, 1, 1, {constants});"
+    elif words == 2:
+        body = f"le_row_unpack_ranges(to, from, layer, {key.w_bits}, {packing.field_bits});"
+    else:
+        body = f"(void)le_row_unpack(to, from, layer->in_c, layer->range, {constants});"
     parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"
     return name, specialised(name, parameters, body, _HEADERS)
 
@@ -157,7 +157,7 @@ def _tiler(tile: Tile) -> tuple[str, Files]:
     shape = (
         f"{{.depthwise = {int(tile.depthwise)}, .pixels = {tile.pixels},\n"
         f"        .field_bits = {tile.field_bits}, .words = {tile.words}, "
-        f".slots = {tile.slots}, .unroll = {tile.unroll},\n"
+        f".slots = {tile.slots},\n"
         f"        .last_shift = {tile.last_shift}, .middle_shift = {{{shifts}}}, "
         f".out_bits = {tile.out_bits},\n"
         f"        .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"

@@ -46,10 +46,6 @@ class RowLayout:
         return 2 * self.pairs + 2
 
     @property
-    def padded_channels(self) -> int:
-        return padded(self.group, self.unroll)
-
-    @property
     def lead(self) -> int:
         """Fields in front of a row's first output."""
         return 2 - self.op.window.pad_left
@@ -65,73 +61,110 @@ class RowLayout:
 
     @property
     def fields(self) -> int:
-        """Fields up to the last output that a block yields."""
+        """Fields up to the last output that a tile yields."""
         return self.lead + self.output.shape.w - self.flush
 
     @property
-    def blocks(self) -> int:
+    def tiles(self) -> int:
+        """Tiles of a row."""
         return -(-self.fields // self.packing.pixels)
 
     @property
-    def left(self) -> int:
-        """The first block of nothing but outputs."""
-        return -(-self.lead // self.packing.pixels)
+    def halves(self) -> bool:
+        """With two words: whether padding adds nothing, so that the first tile needs no block
+        before it, and the last one no block of its own."""
+        return self.packing.words == 2 and not self.depthwise and self.source.zero_point == 0
+
+    @property
+    def blocks(self) -> int:
+        """Blocks in scratch, but for one of padding in front."""
+        return -(-self.source.shape.w // self.packing.pixels) if self.halves else self.tiles
 
     @property
     def right(self) -> int:
-        """The end of these blocks."""
-        return max(self.left, self.fields // self.packing.pixels)
+        """Tiles from here on yield some pixels behind the last output."""
+        return self.fields // self.packing.pixels
 
     @property
-    def in_rounds(self) -> bool:
-        """Whether entries lie in rounds, not channel by channel for each block."""
-        return self.depthwise or self.packing.words == 2
+    def pad_blocks(self) -> int:
+        """Blocks of nothing but padding, the same in every row: the one in front, one behind."""
+        if self.packing.words == 1 or self.halves:
+            return 0
+        return 1 + (self.blocks * self.packing.pixels - self.source.shape.w >= self.packing.pixels)
 
     @property
-    def round_bytes(self) -> int:
-        """From one round to the next, all blocks and the one in front of them."""
-        return (self.blocks + self.packing.words - 1) * self.unroll * self.slots * _WORD
+    def pad_word(self) -> int:
+        """A of a block of padding."""
+        s, m = self.packing.field_bits, self.packing.pixels
+        word = sum(self.source.zero_point << (i * s) for i in range(m))
+        return word ^ (int(self.packing.toggle) << 31)
+
+    @cached_property
+    def plans(self) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+        """`le_row_plan` of the three ways to write two rows: DIRECT, EDGES, LINE."""
+        direct = [tile >= self.right for tile in range(self.tiles)]
+        edges = [tile == 0 or to_line for tile, to_line in enumerate(direct)]
+        return tuple(self._plan(to_line) for to_line in (direct, edges, [True] * self.tiles))
+
+    def _plan(self, to_line: list[bool]) -> tuple[tuple[int, int, int], ...]:
+        runs: list[tuple[int, int, int]] = []
+        for tile, line in enumerate(to_line):
+            left_out = 0
+            if self.halves:
+                left_out = 1 if tile == 0 else 2 if tile == self.blocks else 0
+            if runs and runs[-1][1:] == (int(line), left_out):
+                runs.pop()
+            runs.append((tile + 1, int(line), left_out))
+        return tuple(runs)
 
     @property
-    def slice_bytes(self) -> int:
-        """From one activation slice's entries to the next one's."""
-        if self.in_rounds:
-            return self.padded_channels // self.unroll * self.round_bytes
-        return self.padded_channels * self.slots * _WORD
+    def range(self) -> int:
+        """Channels of a range: what a tile sees of a block, or with one word, all of them."""
+        if self.depthwise:
+            return 2
+        if self.packing.words == 1:
+            return padded(self.group, self.unroll)
+        return padded(self.packing.segments[0].count, self.unroll)
+
+    @property
+    def ranges(self) -> int:
+        return -(-self.group // self.range)
 
     @property
     def block_bytes(self) -> int:
         """From one block's entries to the next one's."""
-        if self.in_rounds:
-            return self.unroll * self.slots * _WORD
-        return len(self.packing.a_slices) * self.slice_bytes
+        return self.range * self.slots * _WORD
+
+    @property
+    def range_bytes(self) -> int:
+        """From one range to the next."""
+        return (self.blocks + (self.pad_blocks > 0)) * self.block_bytes
+
+    @property
+    def slice_bytes(self) -> int:
+        """From one activation slice's entries to the next one's."""
+        return self.ranges * self.range_bytes
 
     @property
     def a_bytes(self) -> int:
         """Of all entries."""
-        if self.in_rounds:
-            return len(self.packing.a_slices) * self.slice_bytes
-        return self.blocks * self.block_bytes
-
-    @property
-    def channel_weight_bytes(self) -> int:
-        """Weight words of one input channel and two output channels."""
-        return _TILE_WEIGHT_BYTES * self.packing.words
+        return len(self.packing.a_slices) * self.slice_bytes
 
     @property
     def summed_channels(self) -> int:
         """Input channels that one output channel sums over, with padding."""
-        return 1 if self.depthwise else self.padded_channels
+        return 1 if self.depthwise else self.ranges * self.range
 
     @property
     def w_bytes(self) -> int:
         """Of the weight words of two output channels."""
-        return self.channel_weight_bytes * len(self.packing.w_slices) * self.summed_channels
+        words = self.packing.words * len(self.packing.w_slices)
+        return _TILE_WEIGHT_BYTES * words * self.summed_channels
 
     @property
     def scratch_bytes(self) -> int:
         """As `le_row_begin` carves it."""
-        columns = self.blocks * self.packing.pixels
+        columns = self.tiles * self.packing.pixels
         segments = len(self.packing.segments)
         sizes = (
             segments * CALL_BYTES,
@@ -146,20 +179,22 @@ class RowLayout:
     def segment_row(self, segment: Segment, mode: int) -> tuple[int, ...]:
         """`le_row_segment` of a segment."""
         packing = self.packing
-        offset = packing.a_slices.index(segment.a_slice) * self.slice_bytes
-        count = padded(segment.count, 1 if self.depthwise else self.unroll)
+        a_offset = packing.a_slices.index(segment.a_slice) * self.slice_bytes
+        w_offset = packing.w_slices.index(segment.w_slice) * self.summed_channels
         if self.depthwise:
-            skip = self.block_bytes
-        elif self.in_rounds:
-            rounds = count // self.unroll
-            offset += segment.first // self.unroll * self.round_bytes
-            skip = self.block_bytes - rounds * self.round_bytes
+            count, skip = packing.words, self.block_bytes
+        elif packing.words == 2:
+            number = segment.first // self.range
+            a_offset += number * self.range_bytes
+            w_offset += number * 2 * self.range
+            count, skip = 2 * self.range, -self.block_bytes
         else:
-            offset += segment.first * self.slots * _WORD
+            count = padded(segment.count, self.unroll)
+            a_offset += segment.first * self.slots * _WORD
+            w_offset += segment.first
             skip = self.block_bytes - count * self.slots * _WORD
-        w_first = packing.w_slices.index(segment.w_slice) * self.summed_channels + segment.first
-        w_bytes = self.channel_weight_bytes
-        return offset, skip, w_first * w_bytes, count * w_bytes, segment.shift, mode
+        w_bytes = _TILE_WEIGHT_BYTES
+        return a_offset, skip, w_offset * w_bytes, count * w_bytes, segment.shift, mode
 
     @cached_property
     def modes(self) -> tuple[int, ...]:
@@ -176,7 +211,7 @@ class RowLayout:
             depthwise=self.depthwise,
             pixels=packing.pixels,
             field_bits=packing.field_bits,
-            words=packing.words,
+            words=packing.words if self.depthwise else 1,
             toggle=packing.toggle,
             slots=self.slots,
             unroll=self.unroll,
@@ -198,9 +233,10 @@ class RowLayout:
         pre_shifted = self.op.requantize.pre_shift > 0
         summed = 1 if self.depthwise else self.source.shape.c
         tile = tile_cycles(packing, summed, 1 if self.depthwise else self.unroll, pre_shifted)
-        call = self.blocks * tile + _CYCLES_OF_A_CALL + 90 * (len(packing.segments) - 1)
+        tiles = self.source.shape.w / packing.pixels + 0.25 if self.halves else self.tiles
+        call = tiles * tile + _CYCLES_OF_A_CALL + 90 * (len(packing.segments) - 1)
         words = self.summed_channels * 6 * len(packing.w_slices)
-        prepare = 9 * words + 60 + 80 * len(packing.segments)
+        prepare = 8 * words + 60 + 80 * len(packing.segments)
         entries = self.blocks * len(packing.a_slices) * self.source.shape.c
         pack = 2 * packing.pixels + 3
         rows = shape.h + 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.packing import row_packings, segment_weights, start_values
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QTensor
 
-LEAST_SCRATCH_BYTES, MOST_SCRATCH_BYTES = 6 << 10, 12 << 10
+LEAST_SCRATCH_BYTES, MOST_SCRATCH_BYTES = 8 << 10, 12 << 10
 ARENA_BYTES = 24 << 10
 """Higher bands unpack the weights less often, but take more scratch. A layer may take what its
 tensors leave of ARENA_BYTES, within these bounds."""
 
-_LAYER_BYTES, _SEGMENT_BYTES = 64, 16
+_LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 92, 16, 4
 
 
 def lower_row_polynomial(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
@@ -52,15 +52,12 @@ def _cheapest(layouts: Iterator[RowLayout]) -> Lowered | None:
 
 def _dense_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:
     channels = source.shape.c
-    unrolls = {words: _unroll(channels, longest) for words, longest in ((1, 8), (2, 4))}
-    for words, unroll in unrolls.items():
-        for packing in row_packings(op.weight, op.w_bits, source.bits, unroll):
-            if packing.words != words:
-                continue
-            for pairs in _heights(output):
-                layout = RowLayout(op, source, output, packing, unroll, pairs, channels)
-                if pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output):
-                    yield layout
+    unroll = _unroll(channels)
+    for packing in row_packings(op.weight, op.w_bits, source.bits, unroll):
+        for pairs in _heights(output):
+            layout = RowLayout(op, source, output, packing, unroll, pairs, channels)
+            if pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output):
+                yield layout
 
 
 def _depthwise_layouts(
@@ -84,12 +81,18 @@ def _scratch_limit(source: QTensor, output: QTensor) -> int:
     return min(max(left, LEAST_SCRATCH_BYTES), MOST_SCRATCH_BYTES)
 
 
-def _unroll(channels: int, longest: int) -> int:
+def _unroll(channels: int) -> int:
     """Channels of a round: few rounds, and few channels of padding in the last one."""
     return min(
-        range(1, min(channels, longest) + 1),
+        range(1, min(channels, 8) + 1),
         key=lambda unroll: 25 * padded(channels, unroll) + 7 * -(-channels // unroll),
     )
+
+
+def _rows(c_type: str, name: str, rows: Sequence[Sequence[int]]) -> str:
+    """A constant array of structures."""
+    lines = "".join(f"    {{{', '.join(map(str, row))}}},\n" for row in rows)
+    return f"static const {c_type} {name}[{len(rows)}] = {{\n{lines}}};\n"
 
 
 def _lowered(layout: RowLayout) -> Lowered:
@@ -111,26 +114,32 @@ def _lowered(layout: RowLayout) -> Lowered:
         "out_w": output.shape.w,
         "out_c": op.out_channels,
         "group": layout.group,
-        "padded_c": layout.padded_channels,
+        "range": layout.range,
+        "ranges": layout.ranges,
         "blocks": layout.blocks,
-        "left": layout.left,
+        "tiles": layout.tiles,
         "right": layout.right,
         "pad_top": op.window.pad_top,
         "pad_left": op.window.pad_left,
         "zero_point": source.zero_point,
         "lead": layout.lead,
+        "halves": int(layout.halves),
         "flush": int(layout.flush),
+        "pad_blocks": layout.pad_blocks,
         "segment_count": len(segments),
         "channel_words": channels.shape[1],
         "segment_words": 6 if _has_weight_sums(layout) else 2,
         "w_bytes": layout.w_bytes,
         "a_bytes": layout.a_bytes,
         "block_bytes": layout.block_bytes,
-        "round_bytes": layout.round_bytes,
+        "range_bytes": layout.range_bytes,
+        "pad_word": layout.pad_word,
         "pair_bytes": weights.shape[1],
         "weights": f"{name}_weights",
         "channels": f"{name}_channels",
         "segments": f"{name}_segments",
+        "plans": f"{{{', '.join(f'{name}_plan{way}' for way in range(3))}}}",
+        "plan_runs": f"{{{', '.join(str(len(plan)) for plan in layout.plans)}}}",
     }
     flash = np.concatenate([weights.reshape(-1), np.zeros(3, np.uint8)])  # read in whole words
     return Lowered(
@@ -139,14 +148,16 @@ def _lowered(layout: RowLayout) -> Lowered:
         files=files,
         declarations=c_array("uint8_t", f"{name}_weights", flash)
         + c_array("int32_t", f"{name}_channels", channels)
-        + f"static const le_row_segment {name}_segments[{len(segments)}] = {{\n"
-        + "".join(f"    {{{', '.join(map(str, row))}}},\n" for row in segments)
-        + "};\n"
+        + _rows("le_row_segment", f"{name}_segments", segments)
+        + "".join(
+            _rows("le_row_plan", f"{name}_plan{way}", plan) for way, plan in enumerate(layout.plans)
+        )
         + c_struct("le_row_layer", f"{name}_layer", fields),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=flash.size
         + 4 * channels.size
         + _SEGMENT_BYTES * len(segments)
+        + _PLAN_BYTES * sum(map(len, layout.plans))
         + _LAYER_BYTES,
         scratch_bytes=layout.scratch_bytes,
         in_place=(0,) if layout.allows_in_place else (),

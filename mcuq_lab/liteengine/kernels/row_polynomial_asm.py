@@ -11,8 +11,8 @@ Everything else waits in registers of the floating-point unit, from where VMOV f
 cycle, where a load from the stack takes two:
 
     s0 - s3    multiplier and offset of both channels (first segment: surplus, in s0 and s2)
-    s4 - s7    next          s8, s9  weights, their end      s10  a_skip       s11  a_round
-    s12        upper         s13     partial sums            s14  mode         s15  entries
+    s4 - s7    next         s8, s9  weights of the run, their end    s10  a_skip    s11  upper
+    s12        partial sums s13     mode                             s14  entries   s15  r0
     s16 - s20  the current run: out0, out1, step0, step1, a_end
     s21 - s26  registers set aside by the epilogue
 
@@ -35,7 +35,8 @@ class Tile:
 
     Attributes:
         depthwise: output channels see one input channel each; `unroll` is then 2.
-        pixels, field_bits, words, toggle: of the packing.
+        pixels, field_bits, toggle: of the packing.
+        words: of the packing, where a depthwise layer is concerned; else 1, see `le_row_run`.
         slots: rows of a band with their neighbours, words of an entry.
         unroll: channels in one round of the loop.
         segmented: there are partial sums.
@@ -98,12 +99,13 @@ def tile_assembly(tile: Tile) -> list[str]:
         *_prologue(),
         "1:",
         "ldr r1, [sp]",
+        "vldmia r1!, {s8-s9}",
         "vldmia r1!, {s16-s20}",
         "str r1, [sp]",
         "2:",
         "vmov r1, s8",
         *_sum_loop(tile),
-        *(["vmov r2, s14", "cmp r2, #0", "bne.w 5f"] if tile.segmented else []),
+        *(["vmov r2, s13", "cmp r2, #0", "bne.w 5f"] if tile.segmented else []),
         *_last_segment(tile),
         *(["4:"] if tail_is_shared else []),
         *_tail(),
@@ -115,7 +117,8 @@ def _prologue() -> list[str]:
     return [
         "push {r0, r4-r11, lr}",
         "vpush {s16-s27}",
-        "vldmia r0!, {s0-s15}",
+        "vldmia r0!, {s0-s7}",
+        "vldmia r0!, {s10-s14}",
         "ldm r0, {r6-r9}",
         "mov r10, r6",
         "mov r11, r7",
@@ -124,7 +127,7 @@ def _prologue() -> list[str]:
         "ldr r1, [r0, #32]",
         "ldr r2, [r0, #36]",
         "push {r1, r2}",
-        "vmov r0, s15",
+        "vmov r0, s14",
     ]
 
 
@@ -144,38 +147,37 @@ def _tail() -> list[str]:
         "add sp, #8",
         "vpop {s16-s27}",
         "pop {r0}",
-        "str r6, [r0, #80]",
-        "str.w r8, [r0, #84]",
-        "str.w r10, [r0, #88]",
-        "str.w r12, [r0, #92]",
+        "str r6, [r0, #68]",
+        "str.w r8, [r0, #72]",
+        "str.w r10, [r0, #76]",
+        "str.w r12, [r0, #80]",
         "pop {r4-r11, pc}",
     ]
 
 
 def _sum_loop(tile: Tile) -> list[str]:
     entry_bytes = 4 * tile.slots
-    this_block = tile.unroll * entry_bytes if tile.words == 2 else 0  # r0 is at the block before
     if tile.depthwise:
         return [
             line
             for word in range(tile.words)
             for oc in (0, 1)
-            for line in _depthwise_products(
-                oc, oc * entry_bytes + (this_block if word == 0 else 0), 24 * word
-            )
+            for line in _depthwise_products(oc, (2 * word + oc) * entry_bytes, 24 * word)
         ]
-    lines = [".p2align 2", "3:"]
-    for channel in range(tile.unroll):
-        for word in range(tile.words):
-            a = channel * entry_bytes + (this_block if word == 0 else 0)
-            lines += _products(a, 24 * (channel * tile.words + word))
-    weight_bytes = 24 * tile.words * tile.unroll
-    if tile.words == 2:
-        lines += ["vmov r2, s11", "add r0, r2"]
-    else:
-        lines += _add_immediate("r0", tile.unroll * entry_bytes)
-    lines += _add_immediate("r1", weight_bytes)
-    return [*lines, "vmov r2, s9", "cmp r1, r2", "bne.w 3b"]
+    return [
+        ".p2align 2",
+        "3:",
+        *(
+            line
+            for channel in range(tile.unroll)
+            for line in _products(channel * entry_bytes, 24 * channel)
+        ),
+        *_add_immediate("r0", tile.unroll * entry_bytes),
+        *_add_immediate("r1", 24 * tile.unroll),
+        "vmov r2, s9",
+        "cmp r1, r2",
+        "bne.w 3b",
+    ]
 
 
 def _depthwise_products(oc: int, a: int, w: int) -> list[str]:
@@ -320,7 +322,7 @@ def _last_segment(tile: Tile) -> list[str]:
     if tile.segmented:
         lines += ["vmov s25, r6", "vmov s26, r8"]
         lines += _output_row(tile, _ROW1, "s17", "s19", "r6", "r8", "r7", "r9", tile.pixels)
-        lines += [f"add r9, #{16 * tile.pixels}", "vmov s13, r9", "vmov r6, s25", "vmov r8, s26"]
+        lines += [f"add r9, #{16 * tile.pixels}", "vmov s12, r9", "vmov r6, s25", "vmov r8, s26"]
     else:
         lines += _output_row(tile, _ROW1, "s17", "s19", "r7", "r9", "", "", tile.pixels)
     return [*lines, *_begin_carried(tile, _ROW0), *_begin_block(tile, _ROW1)]
@@ -341,9 +343,9 @@ def _output_row(
     sums, which begin at their pair number `first`."""
     lines = [f"vmov {pointer}, {out}", f"vmov {stride}, {step}"]
     if tile.storage == 2:
-        lines += ["vmov r0, s12", "cmp r0, #0"]
+        lines += ["vmov r0, s11", "cmp r0, #0"]
     if tile.segmented:
-        lines.append(f"vmov {partial}, s13")
+        lines.append(f"vmov {partial}, s12")
     for pixel in range(tile.pixels):
         if tile.segmented:
             at = 8 * (first + pixel)
@@ -390,7 +392,7 @@ def _fields(tile: Tile) -> list[tuple[_Accumulator, int]]:
 
 def _store_first(tile: Tile) -> list[str]:
     fields = _fields(tile)
-    lines = ["vmov s15, r0", "vmov r1, s13"]
+    lines = ["vmov s15, r0", "vmov r1, s12"]
     if tile.surplus:
         lines += ["vmov r4, s0", "vmov r5, s2"]
         for i in range(0, len(fields), 2):
@@ -410,7 +412,7 @@ def _store_first(tile: Tile) -> list[str]:
 def _add_middle(tile: Tile, shift: int) -> list[str]:
     fields = _fields(tile)
     scaled = f", lsl #{shift}" if shift else ""
-    lines = ["vmov s15, r0", "vmov r1, s13"]
+    lines = ["vmov s15, r0", "vmov r1, s12"]
     for i in range(0, len(fields), 4):
         lines.append("ldm r1, {r2-r5}")
         for (accumulator, pixel), to in zip(fields[i : i + 4], _DATA, strict=False):
@@ -420,4 +422,4 @@ def _add_middle(tile: Tile, shift: int) -> list[str]:
 
 
 def _end_partial(tile: Tile) -> list[str]:
-    return ["vmov s13, r1", *_begin_block(tile, _ROW0), *_begin_block(tile, _ROW1), "b.w 4b"]
+    return ["vmov s12, r1", *_begin_block(tile, _ROW0), *_begin_block(tile, _ROW1), "b.w 4b"]
