@@ -30,9 +30,9 @@ from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 ENGINE_NAME = "tinyengine"
 NOTE = (
-    "re-implementation of TinyEngine's published algorithms, 3x3 within 5 % of the library, 1x1 and "
-    "depthwise 19 to 30 % faster; fully connected as a 1x1 convolution, additions in float32, pools "
-    "and copies on CMSIS-NN's plain kernels"
+    "re-implementation of TinyEngine's published algorithms, 3x3 within 5 % of the library, 1x1 "
+    "and depthwise 19 to 30 % faster; fully connected as a 1x1 convolution, additions in float32, "
+    "pools and copies on CMSIS-NN's plain kernels"
 )
 UNROLLED_DEPTHS = (8, 16, 24, 48)
 """Input channels for which the library has a 1x1 convolution with an unrolled inner loop."""
