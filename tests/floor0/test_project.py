@@ -1,5 +1,6 @@
 """The project's own files agree with each other."""
 
+import json
 import re
 import subprocess
 import sys
@@ -50,3 +51,25 @@ def test_files_stay_readable_in_length(suffix):
         str(p.relative_to(ROOT)): n for p in paths if (n := len(p.read_text().splitlines())) > 450
     }
     assert not long
+
+
+def test_links_in_the_readme_lead_somewhere():
+    text = (ROOT / "README.md").read_text()
+    links = re.findall(r"\]\(([^)#]+)\)", text)
+    assert links
+    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "results" / "reference").glob("*.json")), ids=lambda path: path.stem
+)
+def test_reference_results_say_where_they_come_from(path):
+    content = json.loads(path.read_text())
+    assert content["command"].startswith("mcuq ")
+    assert re.fullmatch(r"[0-9a-f]{40}", content["git_revision"])
+    assert content["git_dirty"] is False
+    assert content["rows"]
+    for row in content["rows"]:
+        assert row["simulated"] in (True, False)
+        assert row["bit_exact"] is True
