@@ -219,6 +219,8 @@ def provenance() -> dict:
 
 
 def _git_state() -> tuple[str, bool | None]:
+    """The commit, and whether anything but results was changed since."""
+
     def git(*arguments: str) -> str:
         done = subprocess.run(
             ["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True, timeout=10
@@ -227,7 +229,8 @@ def _git_state() -> tuple[str, bool | None]:
         return done.stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain"))
+        changed = git("status", "--porcelain", "--", ".", ":!results")
+        return git("rev-parse", "HEAD"), bool(changed)
     except (OSError, subprocess.SubprocessError):
         return "unknown", None
 
