@@ -46,6 +46,7 @@ lab: setup
 reference: setup
 	$(BIN)/mcuq bench layers --simulated --output results/reference/layers.json
 	$(BIN)/mcuq bench models --simulated --output results/reference/models.json
+	$(BIN)/mcuq figures results/reference/models.json results/reference
 
 lint: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports

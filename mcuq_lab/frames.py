@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 import pandas as pd
@@ -49,6 +49,23 @@ def layer_frame(measurement: Measurement) -> pd.DataFrame:
             "weights_bytes": layer.weights_bytes,
         }
         for layer, cycles in zip(measurement.layers, measurement.run.layer_cycles, strict=True)
+    )
+
+
+def model_frame(document: Mapping) -> pd.DataFrame:
+    """Rows of `mcuq bench models` as the bar figures want them.
+
+    Args:
+        document: what its `--output` writes: `rows`, `sysclk_hz`, `flash_wait_states`.
+    """
+    frame = pd.DataFrame(document["rows"])
+    labels = [engine_named(name).label for name in frame["engine"]]
+    return frame.assign(
+        series=[
+            f"{label}, {policy}" for label, policy in zip(labels, frame["policy"], strict=True)
+        ],
+        sysclk_hz=document["sysclk_hz"],
+        flash_wait_states=document["flash_wait_states"],
     )
 
 
