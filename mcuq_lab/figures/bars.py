@@ -16,6 +16,9 @@ from mcuq_lab.figures.style import (
     styled,
 )
 
+_UPRIGHT_LABELS = 4
+"""Series whose values fit above their bars side by side."""
+
 
 @styled
 def speedup_figure(frame: pd.DataFrame, *, baseline: str) -> Figure:
@@ -30,7 +33,7 @@ def speedup_figure(frame: pd.DataFrame, *, baseline: str) -> Figure:
         ValueError: no row of the baseline for some model.
     """
     frame = _with_ratio(frame, "cycles", baseline)
-    figure, (axes,) = new_figure(1, width_in=max(3.5, 1.4 * frame["model"].nunique() + 1.0))
+    figure, (axes,) = new_figure(1, width_in=_width_in(frame), height_in=3.0)
     _grouped(axes, frame, "ratio", "{:.1f}x")
     axes.axhline(1, color="#777777", linewidth=0.8)
     axes.set_ylabel("speed-up")
@@ -49,7 +52,7 @@ def memory_figure(frame: pd.DataFrame) -> Figure:
     frame = labelled(frame).assign(
         sram_kib=frame["sram_peak_bytes"] / 1024, flash_kib=frame["flash_total_bytes"] / 1024
     )
-    figure, (sram, flash) = new_figure(2, width_in=7.2)
+    figure, (sram, flash) = new_figure(1, rows=2, width_in=_width_in(frame), height_in=4.6)
     for axes, column, label in (
         (sram, "sram_kib", "peak SRAM (KiB)"),
         (flash, "flash_kib", "flash (KiB)"),
@@ -70,6 +73,10 @@ def _with_ratio(frame: pd.DataFrame, column: str, baseline: str) -> pd.DataFrame
     return labelled(frame.assign(ratio=ratio))
 
 
+def _width_in(frame: pd.DataFrame) -> float:
+    return max(3.5, 1.3 * frame["model"].nunique() + 1.0)
+
+
 def _grouped(axes, frame: pd.DataFrame, column: str, text: str) -> None:
     look = look_of(frame["label"])
     models = list(dict.fromkeys(frame["model"]))
@@ -79,7 +86,8 @@ def _grouped(axes, frame: pd.DataFrame, column: str, text: str) -> None:
         x = np.arange(len(models)) + (i - (len(look) - 1) / 2) * width
         bars = axes.bar(x, values.to_numpy(float), width * 0.92, color=colour, label=label)
         labels = ["" if np.isnan(value) else text.format(value) for value in values]
-        axes.bar_label(bars, labels, fontsize=6, padding=1)
-        axes.margins(y=0.1)
+        crowded = len(look) > _UPRIGHT_LABELS
+        axes.bar_label(bars, labels, fontsize=6, padding=2, rotation=90 if crowded else 0)
+        axes.margins(y=0.18 if crowded else 0.1)
     axes.set_xticks(np.arange(len(models)), models)
     axes.grid(False, axis="x")
