@@ -1,6 +1,8 @@
 /* The driver of the row polynomial: bands of rows, pairs of output channels, pairs of rows. */
 #include "le_row_polynomial.h"
 
+enum { LE_ROW_BATCH = 4 }; /* times two rows in one call of the tile function */
+
 /* What stays the same for one call of the layer. */
 typedef struct {
     const le_row_layer *layer;
@@ -136,49 +138,57 @@ static void le_row_copy(const le_row_state *state, uint8_t *out, const uint8_t *
     }
 }
 
-/* Adds what one segment carried to the sums of the last column. */
-static void le_row_flush_segment(le_row_state *state, const int32_t *constants, uint32_t i) {
+/* What one segment's sums of the last column need besides what is carried, by output channel. */
+static void le_row_flush_more(const le_row_state *state, const int32_t *constants, uint32_t i,
+                              uint32_t more[2]) {
     const le_row_layer *layer = state->layer;
-    const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
     for (uint32_t oc = 0; oc < 2; ++oc) {
         const int32_t *start = constants + 3 + i * layer->segment_words;
-        uint32_t more = i == 0 && layer->segment_count > 1 ? 0u - (uint32_t)constants[2] : 0u;
-        if (layer->segment_words > 2) {
-            more += (uint32_t)(start[2] * start[5]); /* column 2 sees the padding */
+        uint32_t sum = 0;
+        if (layer->segment_words > 2) { /* column 2 sees the padding */
+            sum = (uint32_t)(start[2] * start[5]);
         }
-        for (uint32_t row = 0; row < 2; ++row) {
-            uint32_t *sum = &state->flushed[2 * row + oc];
-            uint32_t before = i == 0 ? 0 : *sum << layer->segments[i].shift;
-            *sum = before + (state->calls[i].carried[2 * row + oc] & mask) + more;
+        if (i == 0 && layer->segment_count > 1) {
+            sum -= (uint32_t)constants[2]; /* the surplus of the first segment */
         }
+        more[oc] = sum;
         constants += layer->channel_words;
     }
 }
 
-/* Writes the last column's two channels of one row to `out`. */
-static void le_row_flush(const le_row_state *state, uint8_t *out, const uint32_t sums[2]) {
-    const le_row_kernel *kernel = state->kernel;
+/* Adds what one segment carried to the sums of the last column, [row][channel]. */
+LE_INLINE void le_row_flush_add(uint32_t sums[4], const uint32_t carried[4],
+                                const uint32_t more[2], uint32_t mask, uint32_t shift) {
+    sums[0] = (sums[0] << shift) + (carried[0] & mask) + more[0];
+    sums[1] = (sums[1] << shift) + (carried[1] & mask) + more[1];
+    sums[2] = (sums[2] << shift) + (carried[2] & mask) + more[0];
+    sums[3] = (sums[3] << shift) + (carried[3] & mask) + more[1];
+}
+
+/* Writes the last column's two channels of both rows (of one row: out0 == out1). */
+LE_INLINE void le_row_flush(const le_row_state *state, const uint32_t sums[4], uint8_t *out0,
+                            uint8_t *out1) {
     const le_row_call *last = &state->calls[state->layer->segment_count - 1];
-    const int32_t largest = (int32_t)((1u << kernel->out_bits) - 1u);
-    int32_t low = le_smmla((int32_t)(sums[0] << kernel->pre_shift), last->multiplier0,
-                           last->offset0);
-    int32_t high = le_smmla((int32_t)(sums[1] << kernel->pre_shift), last->multiplier1,
-                            last->offset1);
-    low >>= kernel->shift;
-    high >>= kernel->shift;
-    low = low < 0 ? 0 : low > largest ? largest : low;
-    high = high < 0 ? 0 : high > largest ? largest : high;
-    uint32_t pair = (uint32_t)low | ((uint32_t)high << state->out_storage);
-    if (state->kept != 0) {
-        pair <<= 4;
+    uint32_t pairs[2];
+    state->kernel->requantize(last, sums, pairs);
+    if (out0 == out1) {
+        pairs[1] = pairs[0];
     }
-    uint8_t pixel[2] = {(uint8_t)pair, (uint8_t)(pair >> 8)};
-    le_row_copy(state, out, pixel, 1);
+    if (state->two_bytes) {
+        le_store16(out0, pairs[0]);
+        le_store16(out1, pairs[1]);
+    } else if (state->kept != 0) {
+        *out0 = (uint8_t)((*out0 & state->kept) | (pairs[0] << 4));
+        *out1 = (uint8_t)((*out1 & state->kept) | (pairs[1] << 4));
+    } else {
+        *out0 = (uint8_t)pairs[0];
+        *out1 = (uint8_t)pairs[1];
+    }
 }
 
 /* Fills in the runs of one way to write two rows of one segment; returns their number. */
 static uint32_t le_row_runs(const le_row_state *state, le_row_run *run, const le_row_call *call,
-                            uint8_t *row0, uint8_t *row1, uint32_t way) {
+                            uint8_t *row0, uint8_t *row1, const uint8_t *a, uint32_t way) {
     const le_row_layer *layer = state->layer;
     const le_row_plan *plan = layer->plans[way];
     const uint32_t count = layer->plan_runs[way];
@@ -186,6 +196,7 @@ static uint32_t le_row_runs(const le_row_state *state, le_row_run *run, const le
     uint32_t begin = 0;
     for (uint32_t i = 0; i < count; ++i) {
         const uint32_t end = plan->end;
+        run->a = i == 0 ? a : 0;
         const uint32_t half = plan->left_out ? call->w_bytes / 2 : 0;
         run->w = call->w + (plan->left_out == LE_ROW_BEFORE ? half : 0);
         run->w_end = run->w + call->w_bytes - half;
@@ -203,7 +214,7 @@ static uint32_t le_row_runs(const le_row_state *state, le_row_run *run, const le
         if (layer->halves) { /* a tile begins at the block before its own */
             blocks = end - 1 < layer->blocks ? end - 1 : layer->blocks - 1u;
         }
-        run->a_end = call->a + blocks * layer->block_bytes;
+        run->a_end = a + blocks * layer->block_bytes;
         begin = end;
         ++plan;
         ++run;
@@ -218,13 +229,20 @@ static void le_row_sums(le_row_state *state, uint8_t *row0, uint8_t *row1, const
     le_row_run runs[5];
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
         le_row_call *call = &state->calls[i];
-        call->a = a + layer->segments[i].a_offset;
         call->runs = runs;
         call->run_count = le_row_runs(state, runs, call, row0, row1,
+                                      a + layer->segments[i].a_offset,
                                       call->mode == LE_ROW_LAST ? way : LE_ROW_LINE);
         state->kernel->tile(call);
         if (layer->flush) {
-            le_row_flush_segment(state, constants, i);
+            const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
+            uint32_t more[2];
+            le_row_flush_more(state, constants, i, more);
+            if (i == 0) {
+                state->flushed[0] = state->flushed[1] = state->flushed[2] = state->flushed[3] = 0;
+            }
+            le_row_flush_add(state->flushed, runs[call->run_count - 1].carried, more, mask,
+                             layer->segments[i].shift);
         }
     }
 }
@@ -295,6 +313,51 @@ static void le_row_direct(le_row_state *state, uint8_t *row0, uint8_t *row1, con
     }
 }
 
+/* `pairs` times two output rows, from row0 on, in one call of the tile function, where a row is one
+ * run. They go from the lowest rows up: what a row writes to the pixel in front of it, the last one
+ * of the row above, is then overwritten, but for the uppermost row. */
+static void le_row_batch(le_row_state *state, uint8_t *row0, const uint8_t *a, uint32_t pairs,
+                         const int32_t *constants) {
+    const le_row_layer *layer = state->layer;
+    const uint32_t step = state->out_pixel_bytes, row_bytes = state->out_row_bytes;
+    const uint32_t tiles_bytes = layer->tiles * layer->block_bytes;
+    le_row_call *call = state->calls;
+    le_row_run runs[LE_ROW_BATCH];
+    uint8_t *front = row0 - step;
+    const uint8_t first = front[0], second = front[state->two_bytes];
+    uint8_t *out = front + pairs * 2 * row_bytes;
+    const uint8_t *entries = a + 8 * pairs;
+    for (uint32_t i = 0; i < pairs; ++i) {
+        le_row_run *run = &runs[i];
+        out -= 2 * row_bytes;
+        entries -= 8;
+        run->a = entries;
+        run->w = call->w;
+        run->w_end = call->w + call->w_bytes;
+        run->out0 = out;
+        run->out1 = out + row_bytes;
+        run->step0 = run->step1 = (int32_t)step;
+        run->a_end = entries + tiles_bytes;
+    }
+    call->runs = runs;
+    call->run_count = pairs;
+    state->kernel->tile(call);
+    front[state->two_bytes] = second;
+    front[0] = first;
+    if (layer->flush) {
+        const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
+        uint8_t *last = row0 + row_bytes - step;
+        uint32_t more[2];
+        le_row_flush_more(state, constants, 0, more);
+        for (uint32_t i = pairs; i-- > 0;) {
+            uint32_t sums[4] = {0, 0, 0, 0};
+            le_row_flush_add(sums, runs[i].carried, more, mask, 0);
+            le_row_flush(state, sums, last, last + row_bytes);
+            last += 2 * row_bytes;
+        }
+    }
+}
+
 /* Two output rows from `y` on, of two output channels; `a` are their entries. */
 static void le_row_pair(le_row_state *state, uint32_t y, const uint8_t *a, uint32_t channel,
                         const int32_t *constants) {
@@ -316,11 +379,17 @@ static void le_row_pair(le_row_state *state, uint32_t y, const uint8_t *a, uint3
     }
     if (layer->flush) {
         const uint32_t last = (layer->out_w - 1u) * state->out_pixel_bytes;
-        le_row_flush(state, row0 + last, state->flushed);
-        if (!one_row) {
-            le_row_flush(state, row1 + last, &state->flushed[2]);
-        }
+        le_row_flush(state, state->flushed, row0 + last, row1 + last);
     }
+}
+
+/* Whether a row of the current output channels is one run, straight to the output. */
+static int le_row_can_batch(const le_row_state *state, uint32_t channel) {
+    const le_row_layer *layer = state->layer;
+    const int narrow = state->out_storage == 8 && channel + 1 == layer->out_c;
+    const int overwritten = layer->flush || (layer->tiles > 1 && state->kept == 0);
+    return layer->segment_count == 1 && layer->plan_runs[LE_ROW_DIRECT] == 1 && !layer->halves &&
+           layer->right == layer->tiles && layer->lead == 1 && overwritten && !narrow;
 }
 
 LE_INTERNAL void le_row_polynomial(const le_row_layer *layer, const le_row_kernel *kernel,
@@ -346,8 +415,20 @@ LE_INTERNAL void le_row_polynomial(const le_row_layer *layer, const le_row_kerne
                 weights += layer->pair_bytes;
                 const int32_t *constants = layer->channels + channel * layer->channel_words;
                 le_row_prepare(&state, channel);
-                for (uint32_t row = 0; row < band && y + row < layer->out_h; row += 2) {
-                    le_row_pair(&state, y + row, a + 4 * row, channel, constants);
+                uint32_t rows = layer->out_h - y < band ? layer->out_h - y : band;
+                uint32_t row = 0;
+                while (row < rows) {
+                    uint32_t pairs = (rows - row) / 2;
+                    if (y + row > 0 && pairs > 0 && le_row_can_batch(&state, channel)) {
+                        uint8_t *row0 = out + (y + row) * state.out_row_bytes;
+                        pairs = pairs < LE_ROW_BATCH ? pairs : LE_ROW_BATCH;
+                        le_row_batch(&state, row0 + channel * state.out_storage / 8, a + 4 * row,
+                                     pairs, constants);
+                        row += 2 * pairs;
+                    } else {
+                        le_row_pair(&state, y + row, a + 4 * row, channel, constants);
+                        row += 2;
+                    }
                 }
                 if (kernel->depthwise) {
                     a += layer->range_bytes;

@@ -24,36 +24,37 @@
 #include "le_memory.h"
 #include "le_requantize.h"
 
-/* A stretch of tiles that write their pixels to one place and meet the same weights. */
+/* A stretch of tiles that write their pixels to one place and meet the same weights. The order of
+ * the fields is that in which the assembly reads them. */
 typedef struct {
-    const uint8_t *w, *w_end; /* weight words                                 */
-    uint8_t *out0, *out1;     /* of row 0 and row 1 of the tile               */
-    int32_t step0, step1;     /* bytes from one pixel to the next             */
-    const uint8_t *a_end;     /* where the entries of the tile behind begin   */
+    const uint8_t *a;         /* entries of a row's first tile; 0: goes on where the last run ended */
+    const uint8_t *w, *w_end; /* weight words                                                       */
+    uint8_t *out0, *out1;     /* of row 0 and row 1 of the tile                                     */
+    int32_t step0, step1;     /* bytes from one pixel to the next                                   */
+    const uint8_t *a_end;     /* where the entries of the tile behind begin                         */
+    uint32_t carried[4];      /* out: low words of the accumulators behind the run                  */
 } le_row_run;
 
-/* One call of a tile function: all tiles of two rows, one segment. The order of the fields is that
- * of the registers s0 to s7 and s10 to s15 in the assembly. */
+/* One call of a tile function: all tiles of two rows, or of several times two rows, one segment.
+ * The order of the fields is that in which the assembly reads them. */
 typedef struct {
     int32_t multiplier0, offset0; /* requantization of both channels; a segment that is not the  */
     int32_t multiplier1, offset1; /* last one: multiplier0 and multiplier1 are subtracted        */
-    uint32_t next[4];     /* added to what is carried into a block: low0 high0 low1 high1         */
-    int32_t a_skip;       /* bytes, from behind the entries of a tile to those of the next one    */
-    uint32_t upper;       /* the channels go into the upper half of a byte                        */
-    uint8_t *partial;     /* sums of the segments before, [block][row][pixel][channel]            */
-    uint32_t mode;        /* LE_ROW_LAST, LE_ROW_FIRST, LE_ROW_MIDDLE + i                         */
-    const uint8_t *a;     /* entries of the first tile                                            */
-    uint32_t first[4];    /* accumulators of the first block, as in `next`                        */
-    uint32_t carried[4];  /* out: low words of the accumulators behind the last block             */
-    const le_row_run *runs;
+    uint32_t next[4];  /* added to what is carried into a block: low0 high0 low1 high1            */
+    int32_t a_skip;    /* bytes, from behind the entries of a tile to those of the next one       */
+    uint32_t upper;    /* the channels go into the upper half of a byte                           */
+    uint8_t *partial;  /* sums of the segments before, [block][row][pixel][channel]               */
+    uint32_t mode;     /* LE_ROW_LAST, LE_ROW_FIRST, LE_ROW_MIDDLE + i                            */
+    uint32_t first[4]; /* accumulators of a row's first block, as in `next`                       */
+    le_row_run *runs;
     uint32_t run_count;
-    const uint8_t *w;     /* weight words of the segment                                          */
+    const uint8_t *w;  /* weight words of the segment                                             */
     uint32_t w_bytes;
 } le_row_call;
 
 enum { LE_ROW_LAST = 0, LE_ROW_FIRST = 1, LE_ROW_MIDDLE = 2 };
 
-#define LE_ROW_CALL_BYTES 136 /* no less than sizeof(le_row_call) on any machine */
+#define LE_ROW_CALL_BYTES 112 /* no less than sizeof(le_row_call) on any machine */
 _Static_assert(sizeof(le_row_call) <= LE_ROW_CALL_BYTES, "scratch is planned with this size");
 
 /* Input channels that are summed up in one go; sizes in bytes. */
@@ -121,6 +122,7 @@ typedef struct {
     void (*start)(le_row_call *call, const int32_t *low, const int32_t *high,
                   const le_row_layer *layer);
     void (*tile)(le_row_call *call);
+    void (*requantize)(const le_row_call *call, const uint32_t sums[4], uint32_t pairs[2]);
     uint8_t depthwise;  /* output channel c sees input channel c only */
     uint8_t pixels, field_bits, slots;
     uint8_t a_storage;

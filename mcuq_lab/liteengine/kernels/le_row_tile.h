@@ -11,7 +11,7 @@
 /* The assembly needs the DSP extension, registers of a floating-point unit, and Thumb. */
 #if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
 #define LE_ROW_ASSEMBLY 1
-_Static_assert(sizeof(le_row_run) == 28 && sizeof(le_row_call) == 100, "as the assembly has it");
+_Static_assert(sizeof(le_row_run) == 48 && sizeof(le_row_call) == 80, "as the assembly has it");
 #else
 #define LE_ROW_ASSEMBLY 0
 #endif
@@ -56,16 +56,21 @@ LE_INLINE const uint8_t *le_row_tile_sums(uint64_t sums[4], const uint8_t *a, in
     return (const uint8_t *)entry + a_skip;
 }
 
-/* Requantizes and writes one pixel's two channels. */
-LE_INLINE void le_row_tile_put(uint8_t *to, const le_row_call *call, const uint32_t sums[2],
-                               const le_row_tile_shape *shape) {
-    unsigned storage = le_storage_bits(shape->out_bits);
+/* The two channels of one pixel, side by side. */
+LE_INLINE uint32_t le_row_outputs(const le_row_call *call, const uint32_t sums[2],
+                                  const le_row_tile_shape *shape) {
     uint32_t low = le_requantize_const((int32_t)sums[0], call->multiplier0, call->offset0,
                                        shape->pre_shift, shape->shift, shape->out_bits);
     uint32_t high = le_requantize_const((int32_t)sums[1], call->multiplier1, call->offset1,
                                         shape->pre_shift, shape->shift, shape->out_bits);
-    uint32_t pair = low | (high << storage);
-    if (storage == 8) {
+    return low | (high << le_storage_bits(shape->out_bits));
+}
+
+/* Writes one pixel's two channels. */
+LE_INLINE void le_row_tile_put(uint8_t *to, const le_row_call *call, const uint32_t sums[2],
+                               const le_row_tile_shape *shape) {
+    uint32_t pair = le_row_outputs(call, sums, shape);
+    if (le_storage_bits(shape->out_bits) == 8) {
         le_store16(to, pair);
     } else if (call->upper) {
         *to = (uint8_t)(*to | (pair << 4));
@@ -74,51 +79,62 @@ LE_INLINE void le_row_tile_put(uint8_t *to, const le_row_call *call, const uint3
     }
 }
 
-LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
+/* Takes the finished fields out of the accumulators: to memory, or requantized to the output. */
+LE_INLINE void le_row_tile_fields(const uint64_t sums[4], const le_row_call *call,
+                                  uint32_t *partial, le_row_run *run,
+                                  const le_row_tile_shape *shape) {
     const uint64_t mask = ((uint64_t)1 << shape->field_bits) - 1;
-    const uint8_t *a = call->a;
-    uint64_t sums[4];
-    for (unsigned i = 0; i < 4; ++i) {
-        sums[i] = call->first[2 * (i % 2)] | ((uint64_t)call->first[2 * (i % 2) + 1] << 32);
-    }
-    uint32_t *partial = (uint32_t *)(void *)call->partial;
-    for (uint32_t r = 0; r < call->run_count; ++r) {
-        le_row_run run = call->runs[r];
-        do {
-            a = le_row_tile_sums(sums, a, call->a_skip, &run, shape);
-            for (unsigned row = 0; row < 2; ++row) {
-                for (unsigned j = 0; j < shape->pixels; ++j) {
-                    uint32_t fields[2];
-                    for (unsigned oc = 0; oc < 2; ++oc) {
-                        uint64_t sum = sums[2 * row + oc];
-                        fields[oc] = (uint32_t)((sum >> (j * shape->field_bits)) & mask);
-                        if (call->mode == LE_ROW_FIRST) {
-                            *partial++ = fields[oc] - (uint32_t)(oc ? call->multiplier1
-                                                                    : call->multiplier0);
-                        } else if (call->mode >= LE_ROW_MIDDLE) {
-                            unsigned shift = shape->middle_shift[call->mode - LE_ROW_MIDDLE];
-                            *partial = (*partial << shift) + fields[oc];
-                            partial += 1;
-                        } else if (call->partial) {
-                            fields[oc] += *partial++ << shape->last_shift;
-                        }
-                    }
-                    if (call->mode == LE_ROW_LAST) {
-                        le_row_tile_put(row ? run.out1 : run.out0, call, fields, shape);
-                        run.out0 += row ? 0 : run.step0;
-                        run.out1 += row ? run.step1 : 0;
-                    }
+    for (unsigned row = 0; row < 2; ++row) {
+        for (unsigned j = 0; j < shape->pixels; ++j) {
+            uint32_t fields[2];
+            for (unsigned oc = 0; oc < 2; ++oc) {
+                fields[oc] = (uint32_t)((sums[2 * row + oc] >> (j * shape->field_bits)) & mask);
+                if (call->mode == LE_ROW_FIRST) {
+                    int32_t surplus = oc ? call->multiplier1 : call->multiplier0;
+                    *partial++ = fields[oc] - (uint32_t)surplus;
+                } else if (call->mode >= LE_ROW_MIDDLE) {
+                    unsigned shift = shape->middle_shift[call->mode - LE_ROW_MIDDLE];
+                    *partial = (*partial << shift) + fields[oc];
+                    partial += 1;
+                } else if (partial) {
+                    fields[oc] += *partial++ << shape->last_shift;
                 }
             }
+            if (call->mode == LE_ROW_LAST) {
+                le_row_tile_put(row ? run->out1 : run->out0, call, fields, shape);
+                run->out0 += row ? 0 : run->step0;
+                run->out1 += row ? run->step1 : 0;
+            }
+        }
+    }
+}
+
+LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
+    uint32_t *partial = (uint32_t *)(void *)call->partial;
+    const uint8_t *a = call->runs->a;
+    uint64_t sums[4] = {0, 0, 0, 0};
+    for (uint32_t r = 0; r < call->run_count; ++r) {
+        le_row_run run = call->runs[r];
+        if (run.a) {
+            a = run.a;
+            for (unsigned i = 0; i < 4; ++i) {
+                const uint32_t *first = &call->first[2 * (i % 2)];
+                sums[i] = first[0] | ((uint64_t)first[1] << 32);
+            }
+        }
+        do {
+            a = le_row_tile_sums(sums, a, call->a_skip, &run, shape);
+            le_row_tile_fields(sums, call, partial, &run, shape);
+            partial = partial ? partial + 4 * shape->pixels : partial;
             for (unsigned i = 0; i < 4; ++i) {
                 const uint32_t *next = &call->next[2 * (i % 2)];
                 sums[i] >>= shape->pixels * shape->field_bits;
                 sums[i] = (uint32_t)sums[i] + (next[0] | ((uint64_t)next[1] << 32));
             }
         } while (a != run.a_end);
-    }
-    for (unsigned i = 0; i < 4; ++i) {
-        call->carried[i] = (uint32_t)sums[i];
+        for (unsigned i = 0; i < 4; ++i) {
+            call->runs[r].carried[i] = (uint32_t)sums[i];
+        }
     }
 }
 

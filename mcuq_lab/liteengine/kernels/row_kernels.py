@@ -18,6 +18,7 @@ from mcuq_lab.sources import SourceFile
 Files = tuple[SourceFile, ...]
 
 _HEADERS = ("le_row_polynomial.h", "le_row_pack.h")
+_OUTPUTS = "const le_row_call *call, const uint32_t sums[4], uint32_t pairs[2]"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def row_kernel(key: KernelKey) -> tuple[str, Files]:
         "unpack": unpacker,
         "start": starter,
         "tile": tiler,
+        "requantize": f"{tiler}_outputs",
         "depthwise": int(tile.depthwise),
         "pixels": packing.pixels,
         "field_bits": packing.field_bits,
@@ -156,15 +158,15 @@ def _tiler(tile: Tile) -> tuple[str, Files]:
     shifts = ", ".join(map(str, tile.middle_shifts)) or "0"
     shape = (
         f"{{.depthwise = {int(tile.depthwise)}, .pixels = {tile.pixels},\n"
-        f"        .field_bits = {tile.field_bits}, .words = {tile.words}, "
-        f".slots = {tile.slots},\n"
-        f"        .last_shift = {tile.last_shift}, .middle_shift = {{{shifts}}}, "
+        f"    .field_bits = {tile.field_bits}, .words = {tile.words}, .slots = {tile.slots},\n"
+        f"    .last_shift = {tile.last_shift}, .middle_shift = {{{shifts}}}, "
         f".out_bits = {tile.out_bits},\n"
-        f"        .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
+        f"    .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
     )
     instructions = "".join(f'        "{line}\\n"\n' for line in tile_assembly(tile))
     source = (
         f'#include "{name}.h"\n\n'
+        f"static const le_row_tile_shape {name}_shape = {shape};\n\n"
         "#if LE_ROW_ASSEMBLY\n"
         "/* Registers: see the generator's text in row_polynomial_asm.py. */\n"
         f"__attribute__((naked, noinline)) LE_INTERNAL void {name}(\n"
@@ -172,10 +174,14 @@ def _tiler(tile: Tile) -> tuple[str, Files]:
         f"    __asm__ volatile(\n{instructions}    );\n}}\n"
         "#else\n"
         f"LE_INTERNAL void {name}(le_row_call *call) {{\n"
-        f"    static const le_row_tile_shape shape = {shape};\n"
-        "    le_row_tile(call, &shape);\n}\n"
-        "#endif\n"
+        f"    le_row_tile(call, &{name}_shape);\n}}\n"
+        "#endif\n\n"
+        f"LE_INTERNAL void {name}_outputs({_OUTPUTS}) {{\n"
+        f"    pairs[0] = le_row_outputs(call, sums, &{name}_shape);\n"
+        f"    pairs[1] = le_row_outputs(call, sums + 2, &{name}_shape);\n}}\n"
     )
-    header = _header(name, "le_row_tile.h", f"LE_INTERNAL void {name}(le_row_call *call)")
+    prototypes = f"LE_INTERNAL void {name}(le_row_call *call);\n"
+    prototypes += f"LE_INTERNAL void {name}_outputs({_OUTPUTS})"
+    header = _header(name, "le_row_tile.h", prototypes)
     headers = tuple(kernel_header(part) for part in ("le_row_polynomial.h", "le_row_tile.h"))
     return name, (*headers, header, SourceFile(f"{name}.c", source))

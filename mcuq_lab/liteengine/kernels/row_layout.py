@@ -10,7 +10,7 @@ from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.packing import RowPacking, Segment, tile_cycles
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 
-CALL_BYTES = 136  # LE_ROW_CALL_BYTES
+CALL_BYTES = 112  # LE_ROW_CALL_BYTES
 _WORD = 4
 _TILE_WEIGHT_BYTES = 24  # weight words of one input channel and two output channels
 _CYCLES_OF_A_CALL = 270  # of the driver and the tile function, around the blocks of two rows

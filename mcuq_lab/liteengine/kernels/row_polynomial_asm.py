@@ -12,9 +12,9 @@ cycle, where a load from the stack takes two:
 
     s0 - s3    multiplier and offset of both channels (first segment: surplus, in s0 and s2)
     s4 - s7    next         s8, s9  weights of the run, their end    s10  a_skip    s11  upper
-    s12        partial sums s13     mode                             s14  entries   s15  r0
+    s12        partial sums s13     mode                             s15  r0
     s16 - s20  the current run: out0, out1, step0, step1, a_end
-    s21 - s26  registers set aside by the epilogue
+    s21 - s26  registers set aside by the epilogue                   s27 - s30  first
 
 Loads: the first of a group takes 2 cycles, each neighbour 1, so loads stand in groups of four,
 three and three. 32-bit encodings, needed for offsets above 124, must then lie on word addresses.
@@ -94,45 +94,54 @@ def tile_assembly(tile: Tile) -> list[str]:
     Local labels are numbers: 1 run, 2 tile, 3 round, 4 end of tile, 5 partial sums, 6 and up the
     middle segments.
     """
-    tail_is_shared = tile.segmented
     return [
         *_prologue(),
-        "1:",
-        "ldr r1, [sp]",
-        "vldmia r1!, {s8-s9}",
-        "vldmia r1!, {s16-s20}",
-        "str r1, [sp]",
+        *_begin_run(),
         "2:",
         "vmov r1, s8",
         *_sum_loop(tile),
         *(["vmov r2, s13", "cmp r2, #0", "bne.w 5f"] if tile.segmented else []),
         *_last_segment(tile),
-        *(["4:"] if tail_is_shared else []),
+        *(["4:"] if tile.segmented else []),
         *_tail(),
         *(_partial_segments(tile) if tile.segmented else []),
     ]
 
 
 def _prologue() -> list[str]:
+    """The stack then holds the next run and the number of runs left."""
     return [
-        "push {r0, r4-r11, lr}",
-        "vpush {s16-s27}",
+        "push {r4-r11, lr}",
+        "vpush {s16-s30}",
         "vldmia r0!, {s0-s7}",
-        "vldmia r0!, {s10-s14}",
-        "ldm r0, {r6-r9}",
+        "vldmia r0!, {s10-s13}",
+        "vldmia r0!, {s27-s30}",
+        "ldrd r1, r2, [r0]",
+        "push {r1, r2}",
+    ]
+
+
+def _begin_run() -> list[str]:
+    return [
+        "1:",
+        "ldr r1, [sp]",
+        "ldr r2, [r1], #4",
+        "vldmia r1!, {s8-s9}",
+        "vldmia r1!, {s16-s20}",
+        "str r1, [sp]",
+        "cmp r2, #0",
+        "beq.n 2f",
+        "mov r0, r2",
+        *(f"vmov {register}, s{27 + i}" for i, register in enumerate(("r6", "r7", "r8", "r9"))),
         "mov r10, r6",
         "mov r11, r7",
         "mov r12, r8",
         "mov lr, r9",
-        "ldr r1, [r0, #32]",
-        "ldr r2, [r0, #36]",
-        "push {r1, r2}",
-        "vmov r0, s14",
     ]
 
 
 def _tail() -> list[str]:
-    """To the next block, the next run, or home."""
+    """To the next tile, the next run, or home."""
     return [
         "vmov r0, s15",
         "vmov r1, s10",
@@ -140,17 +149,17 @@ def _tail() -> list[str]:
         "vmov r1, s20",
         "cmp r0, r1",
         "bne.w 2b",
-        "ldr r1, [sp, #4]",
-        "subs r1, #1",
-        "str r1, [sp, #4]",
+        "ldrd r1, r2, [sp]",
+        "str r6, [r1]",
+        "str.w r8, [r1, #4]",
+        "str.w r10, [r1, #8]",
+        "str.w r12, [r1, #12]",
+        "adds r1, #16",
+        "subs r2, #1",
+        "strd r1, r2, [sp]",
         "bne.w 1b",
         "add sp, #8",
-        "vpop {s16-s27}",
-        "pop {r0}",
-        "str r6, [r0, #68]",
-        "str.w r8, [r0, #72]",
-        "str.w r10, [r0, #76]",
-        "str.w r12, [r0, #80]",
+        "vpop {s16-s30}",
         "pop {r4-r11, pc}",
     ]
 
