@@ -9,6 +9,10 @@ pixels, a half of the second one or two output channels:
 so that the accumulator has one field for each pixel and channel, field (i, k) at bit
 i * a_shift + k * w_shift. Fields start at K = amax * sum(max(-w, 0)) and are never negative. Where
 sums outgrow their fields, the terms are split into segments, summed up one after the other.
+
+Weights of 8 bits may stay in flash as they are, two channels in a half (*byte pairs*): with
+h = w' * 256 + w, SXTB16 takes w out of h, so that the sums over both give S = sum(a h) and
+L = sum(a w), and channel w' is (S - L) / 256.
 """
 
 from __future__ import annotations
@@ -43,6 +47,7 @@ class HalvesPacking:
         toggle: the second pixel reaches bit 15; its top bit is inverted, which subtracts 2**15 from
             every half, and 2**15 * sum(half of w) is added to the accumulator.
         pairs: pairs of terms in each segment; at least one segment.
+        bytes: byte pairs; pixels and channels are 1 then, each channel has sums of its own.
     """
 
     pixels: int
@@ -51,6 +56,7 @@ class HalvesPacking:
     w_shift: int
     toggle: bool
     pairs: tuple[int, ...]
+    bytes: bool = False
 
     @cached_property
     def fields(self) -> tuple[Field, ...]:
@@ -58,6 +64,8 @@ class HalvesPacking:
         return fields(self.pixels, self.channels, self.a_shift, self.w_shift)
 
     def __str__(self) -> str:
+        if self.bytes:
+            return "byte pairs of 2 ch"
         text = f"halves of {self.pixels} px x {self.channels} ch"
         if self.a_shift:
             text += f" s={self.a_shift}"
@@ -97,14 +105,31 @@ def activation_toggle(pixels: int, a_shift: int, a_bits: int) -> bool | None:
     return a_shift + a_bits == HALF_BITS
 
 
+def byte_pairs(weight: np.ndarray) -> np.ndarray:
+    """Byte pairs of weights (oc, n): int64 (oc / 2, n)."""
+    parts = weight.astype(np.int64).reshape(-1, 2, weight.shape[1])
+    return 256 * parts[:, 1] + parts[:, 0]
+
+
+def byte_pairs_fit(weight: np.ndarray, a_bits: int) -> bool:
+    """Whether byte pairs of weights (oc, n) are int16 and their sums exact.
+
+    -128 * 256 fits alone, but not with a negative channel below it. S - L = 256 * (acc + K) is
+    taken modulo 2**32, so acc + K <= amax * sum|w| must be below 2**24.
+    """
+    pairs = byte_pairs(weight)
+    largest = ((1 << a_bits) - 1) * int(np.abs(weight.astype(np.int64)).sum(axis=1).max())
+    return pairs.min() >= -(1 << 15) and pairs.max() < 1 << 15 and largest < 1 << 24
+
+
 def halves_packings(
-    weight: np.ndarray, a_bits: int, granule: int = 1, max_segments: int = 8
+    weight: np.ndarray, w_bits: int, a_bits: int, granule: int = 1, max_segments: int = 8
 ) -> Iterator[HalvesPacking]:
     """All valid packings of dot products; always at least the plain one.
 
     Args:
         weight: integers (oc, 2 n), neighbours form pairs of terms.
-        a_bits: width of the unsigned activations.
+        w_bits, a_bits: their width, and the width of the unsigned activations.
         granule: segments begin at multiples of this many pairs.
         max_segments: packings with more are not worth listing.
 
@@ -118,6 +143,8 @@ def halves_packings(
     """
     yield HalvesPacking(1, 1, 0, 0, False, (weight.shape[1] // 2,))
     padded = np.concatenate([weight, np.zeros((len(weight) % 2, weight.shape[1]), weight.dtype)])
+    if w_bits == 8 and byte_pairs_fit(padded, a_bits):
+        yield HalvesPacking(1, 1, 0, 0, False, (weight.shape[1] // 2,), bytes=True)
     sums = np.abs(padded.astype(np.int64)).reshape(len(padded), -1, 2).sum(-1).cumsum(-1)
     for pixels, channels in ((2, 1), (1, 2), (2, 2)):
         for w_shift in range(1, 15) if channels == 2 else (0,):
@@ -157,9 +184,13 @@ def _segments(sums: np.ndarray, limit: int, granule: int, max_segments: int) -> 
 def start_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> np.ndarray:
     """Start values of the accumulators, modulo 2**32: int64 (segments, oc / channels).
 
-    `weight` is (oc, 2 n) as above, oc a multiple of `packing.channels`.
+    `weight` is (oc, 2 n) as above, oc a multiple of `packing.channels`, of 2 for byte pairs. These
+    have L and S of each pair side by side.
     """
     amax = (1 << a_bits) - 1
+    if packing.bytes:
+        starts = amax * np.maximum(-weight.astype(np.int64), 0).sum(axis=1).reshape(-1, 2)
+        return ((starts * (1, 256)).cumsum(axis=1) % (1 << ACCUMULATOR_BITS)).reshape(1, -1)
     words, first = [], 0
     for count in packing.pairs:
         part = weight[:, 2 * first : 2 * (first + count)].astype(np.int64)
@@ -178,12 +209,13 @@ def halves_tile_cycles(
 ) -> float:
     """Cortex-M4 cycles of one tile: two words of pixels x four words of channels.
 
-    A pair of terms takes 16 cycles (6 loads in two groups, 8 SMLAD), a round of the loop 7 more.
+    A pair of terms takes 16 cycles (6 loads in two groups, 8 SMLAD), of byte pairs 15 (4 loads in
+    one group, 2 SXTB16, 8 SMLAD), a round of the loop 7 more.
     """
     per_word = packing.pixels * packing.channels
     cycles = 0.0
     for index, count in enumerate(packing.pairs):
-        cycles += 16 * count + 7 * -(-count // unroll) + 14
+        cycles += (15 if packing.bytes else 16) * count + 7 * -(-count // unroll) + 14
         if index < len(packing.pairs) - 1:
             cycles += 8 * per_word * (2.25 if index == 0 else 4.5) + 12
     outputs = 8 * per_word

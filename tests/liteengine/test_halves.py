@@ -14,6 +14,8 @@ from mcuq_lab.liteengine import generate
 from mcuq_lab.liteengine.halves import (
     HalvesPacking,
     activation_toggle,
+    byte_pairs,
+    byte_pairs_fit,
     half_words,
     halves_packings,
     start_words,
@@ -35,6 +37,13 @@ def packed_sums(
 ) -> np.ndarray:
     """acc + start as SMLAD computes it: `weight` (oc, 2 n), `pixels` (packing.pixels, 2 n);
     returns (packing.pixels, oc)."""
+    if packing.bytes:
+        halves = byte_pairs(weight)
+        assert (halves == halves.astype(np.int16)).all()
+        low, total = start_words(packing, weight, a_bits).reshape(-1, 2).T
+        total = total + halves @ pixels[0]
+        low = low + halves.astype(np.int8).astype(np.int64) @ pixels[0]
+        return np.stack([low, (total - low) % (1 << 32) >> 8], axis=1).reshape(1, -1)
     words = half_words(weight, packing.channels, packing.w_shift)
     assert (words == words.astype(np.int16)).all()
     a = sum(pixels[i].astype(np.int64) << (i * packing.a_shift) for i in range(packing.pixels))
@@ -67,7 +76,7 @@ def test_every_packing_is_exact(w_bits, a_bits):
         np.full((4, 12), low),
         np.full((4, 12), high),
     ):
-        packings = list(halves_packings(weight, a_bits))
+        packings = list(halves_packings(weight, w_bits, a_bits))
         assert (packings[0].pixels, packings[0].channels) == (1, 1)
         for packing in packings:
             for pixels in (
@@ -89,7 +98,7 @@ def test_exhaustive_at_two_bits():
     for taps in itertools.product((-2, 0, 1), repeat=4):
         weight = np.array(taps).reshape(2, 2)
         packing = min(
-            (p for p in halves_packings(weight, 2) if p.pixels * p.channels == 4),
+            (p for p in halves_packings(weight, 2, 2) if p.pixels * p.channels == 4),
             key=lambda p: min(field.bits for field in p.fields),
         )
         for pair in pixels:
@@ -102,19 +111,28 @@ def test_field_limit_is_tight():
     """15 * sum|w| = 2**12 - 1 needs one segment at s = 12; one more weight needs two."""
     weight = np.zeros((1, 80), np.int64)
     weight[0, :39] = 7  # 15 * 273 = 4095
-    fits = {p.a_shift: len(p.pairs) for p in halves_packings(weight, 4) if p.pixels == 2}
+    fits = {p.a_shift: len(p.pairs) for p in halves_packings(weight, 4, 4) if p.pixels == 2}
     assert fits[12] == 1
     weight[0, 39] = 1
-    fits = {p.a_shift: len(p.pairs) for p in halves_packings(weight, 4) if p.pixels == 2}
+    fits = {p.a_shift: len(p.pairs) for p in halves_packings(weight, 4, 4) if p.pixels == 2}
     assert fits[12] == 2
 
 
 def test_weight_half_limit():
     """-2 << 14 fits alone, but not with a negative channel below it."""
-    shifts = {p.w_shift for p in halves_packings(np.array([[0, 1], [-2, -2]]), 2)}
+    shifts = {p.w_shift for p in halves_packings(np.array([[0, 1], [-2, -2]]), 2, 2)}
     assert 14 in shifts
-    shifts = {p.w_shift for p in halves_packings(np.array([[-1, 1], [-2, -2]]), 2)}
+    shifts = {p.w_shift for p in halves_packings(np.array([[-1, 1], [-2, -2]]), 2, 2)}
     assert max(shifts) == 13
+
+
+def test_byte_pair_limit():
+    """-128 above a negative channel is no int16; 2**24 is too much for a sum."""
+    assert byte_pairs_fit(np.array([[0, 5], [-128, -128]]), 8)
+    assert not byte_pairs_fit(np.array([[-1, 5], [-128, -128]]), 8)
+    assert byte_pairs_fit(np.array([[-1, 5], [-127, 127]]), 8)
+    assert byte_pairs_fit(np.full((2, 518), 127), 8)  # 255 * 518 * 127 < 2**24
+    assert not byte_pairs_fit(np.full((2, 520), 127), 8)
 
 
 def test_activation_limit():

@@ -12,6 +12,7 @@ from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.halves import (
     HalvesPacking,
+    byte_pairs,
     halves_packings,
     halves_tile_cycles,
     start_words,
@@ -70,6 +71,8 @@ class _Choice:
 
     @property
     def flash_pairs(self) -> int:
+        if self.packing.bytes:
+            return self.pairs
         return _padded(sum(self.packing.pairs), 4 // self.packing.channels)
 
     @property
@@ -82,7 +85,7 @@ class _Choice:
             parts * _PART_BYTES,
             32 * packing.pixels * packing.channels if parts > 1 else 0,
             self.band // self.group * self.pairs * 8,
-            max(self.pairs, self.flash_pairs) * 16,
+            0 if packing.bytes else max(self.pairs, self.flash_pairs) * 16,
             line_pixels * self.channels * self.output.storage_bits // 8,
             self.source.pixel_bytes,
         )
@@ -98,6 +101,7 @@ class _Choice:
         pre_shifted = self.op.requantize.pre_shift > 0
         tile = halves_tile_cycles(packing, self.unroll, self.output.storage_bits, pre_shifted)
         unpacking = 4 * self.flash_pairs * (7 if packing.channels == 2 else 4)
+        unpacking = 0 if packing.bytes else unpacking
         field_group = 32 // self.source.storage_bits
         rest = self.source.shape.c % field_group
         words = self.source.shape.c // field_group * field_group // 2
@@ -115,6 +119,7 @@ class _Choice:
             fields=packing.fields,
             unroll=self.unroll,
             parts=min(3, len(packing.pairs)),
+            bytes=packing.bytes,
             out_bits=requantize.bits,
             pre_shift=requantize.pre_shift,
             shift=requantize.shift,
@@ -134,7 +139,7 @@ def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]
     terms = _terms(op, source)
     unroll = _unroll(terms.shape[1] // 2)
     pixels = output.shape.h * output.shape.w
-    for packing in halves_packings(terms, source.bits, unroll):
+    for packing in halves_packings(terms, op.w_bits, source.bits, unroll):
         groups = -(-pixels // (2 * packing.pixels))
         for bands in range(1, groups + 1):
             band = -(-groups // bands) * 2 * packing.pixels
@@ -251,6 +256,10 @@ def _flash_weights(choice: _Choice, terms: np.ndarray) -> np.ndarray:
     tiles = choice.padded_channels // choice.channels
     padded = np.zeros((len(terms), 2 * choice.flash_pairs), np.int64)
     padded[:, : terms.shape[1]] = terms
+    if choice.packing.bytes:
+        # (tile, two byte pairs, pair, half) -> (tile, pair, byte pair, half)
+        words = byte_pairs(padded).reshape(tiles, 2, -1, 2).transpose(0, 2, 1, 3)
+        return words.astype("<i2").reshape(tiles, -1).view(np.uint8)
     # (tile, channel, pair, half) -> (tile, half, pair, channel), 16 fields of each half a group
     ordered = padded.reshape(tiles, choice.channels, -1, 2).transpose(0, 3, 2, 1)
     fields = ordered.reshape(tiles, 2, -1, 16) + (1 << (bits - 1))
@@ -264,7 +273,7 @@ def _kernel(
 ) -> tuple[str, tuple[SourceFile, ...]]:
     """Name and files of a kernel, which is a table of three functions and their constants."""
     packer, pack_files = _packer(STORAGE_BITS[a_bits], packing)
-    unpacker, unpack_files = _unpacker(w_bits, packing)
+    unpacker, unpack_files = ("0", ()) if packing.bytes else _unpacker(w_bits, packing)
     tiler, tile_files = _tiler(tile)
     kernel = f"le_conv2d_w{w_bits}a{a_bits}_halves{'x' if packing.toggle else ''}_{tile.name}"
     parameters = "const le_halves_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
@@ -284,7 +293,7 @@ def _kernel(
     )
     source = (
         f'#include "{kernel}.h"\n\n'
-        + "".join(f'#include "{part}.h"\n' for part in (packer, unpacker, tiler))
+        + "".join(f'#include "{part}.h"\n' for part in (packer, unpacker, tiler) if part != "0")
         + f"\n{c_struct('le_halves_kernel', f'{kernel}_table', fields)}\n"
         f"{prototype} {{\n    le_halves(layer, &{kernel}_table, in, out, scratch);\n}}\n"
     )
@@ -328,9 +337,9 @@ def _tiler(tile: HalvesTile) -> tuple[str, tuple[SourceFile, ...]]:
     name = f"le_halves_tile_{tile.name}"
     places = ", ".join(f"{{{field.low}, {field.bits}}}" for field in tile.fields)
     shape = (
-        f"{{.pixels = {tile.pixels}, .channels = {tile.channels}, .fields = {{{places}}},\n"
-        f"        .out_bits = {tile.out_bits}, .pre_shift = {tile.pre_shift}, "
-        f".shift = {tile.shift}}}"
+        f"{{.pixels = {tile.pixels}, .channels = {tile.channels}, .bytes = {int(tile.bytes)},\n"
+        f"        .fields = {{{places}}}, .out_bits = {tile.out_bits},\n"
+        f"        .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
     )
     instructions = "".join(f'        "{line}\\n"\n' for line in halves_assembly(tile))
     guard = f"{name.upper()}_H"

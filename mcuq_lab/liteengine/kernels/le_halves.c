@@ -39,7 +39,7 @@ static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
         &scratch, layer->part_count > 1 ? 32u * kernel->pixels * kernel->channels : 0u);
     state->a = (uint32_t *)(void *)le_halves_carve(
         &scratch, layer->band / state->group * layer->pairs * 8);
-    state->w = (uint32_t *)(void *)le_halves_carve(&scratch, w_pairs * 16);
+    state->w = (uint32_t *)(void *)le_halves_carve(&scratch, kernel->unpack ? w_pairs * 16 : 0);
     state->line = le_halves_carve(
         &scratch, (layer->out_c % state->tile == 0 ? state->group : layer->band) * state->tile *
                       kernel->out_storage / 8);
@@ -53,8 +53,9 @@ static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
     }
 }
 
-/* Prepares the call for output channels `channel` and up. */
-static void le_halves_prepare(const le_halves_state *state, uint32_t channel) {
+/* Prepares the call for output channels `channel` and up, whose weights are at `w`. */
+static void le_halves_prepare(const le_halves_state *state, uint32_t channel,
+                              const uint8_t *w) {
     const le_halves_layer *layer = state->layer;
     le_halves_call *call = state->call;
     const int32_t *requantize = layer->requantize + 2 * channel;
@@ -63,12 +64,12 @@ static void le_halves_prepare(const le_halves_state *state, uint32_t channel) {
         call->requantize[i] = requantize[i];
         LE_KEEP_LOOP(i);
     }
-    const uint8_t *w = (const uint8_t *)state->w;
+    const uint32_t pair_bytes = state->kernel->unpack ? 16 : 8;
     call->w = w;
     call->parts = state->parts;
     call->parts_end = state->parts + layer->part_count;
     for (uint32_t i = 0; i < layer->part_count; ++i) {
-        w += 16u * layer->part_pairs[i];
+        w += pair_bytes * layer->part_pairs[i];
         state->parts[i].w_end = w;
         for (uint32_t k = 0; k < 4; ++k) {
             state->parts[i].first[k] = *first++;
@@ -133,9 +134,13 @@ LE_INTERNAL void le_halves(const le_halves_layer *layer, const le_halves_kernel 
             group += 2u * layer->pairs;
         }
         for (uint32_t channel = 0; channel < layer->out_c; channel += state.tile) {
-            kernel->unpack(state.w, weights, layer);
+            const uint8_t *w = weights;
+            if (kernel->unpack) {
+                kernel->unpack(state.w, weights, layer);
+                w = (const uint8_t *)state.w;
+            }
             weights += layer->tile_bytes;
-            le_halves_prepare(&state, channel);
+            le_halves_prepare(&state, channel, w);
             le_halves_run_tile(&state, pixel, count, channel);
         }
     }

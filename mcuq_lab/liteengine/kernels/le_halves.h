@@ -7,7 +7,8 @@
  *
  * Scratch holds a band of output pixels, two words of pixels side by side for each pair of terms,
  *     [group of two words][pair][word],
- * and the weights of four words of output channels: [pair][word].
+ * and the weights of four words of output channels: [pair][word]. Byte pairs, w + w' 2^8, are read
+ * from flash: [pair][two words].
  *
  * A tile is two words of pixels x four words of channels.
  */
@@ -71,7 +72,7 @@ typedef struct {
 typedef struct {
     void (*pack)(uint32_t *group, uint32_t pixel, const uint8_t *in, const uint8_t *pad,
                  const le_halves_layer *layer);
-    void (*unpack)(uint32_t *to, const uint8_t *from, const le_halves_layer *layer);
+    void (*unpack)(uint32_t *to, const uint8_t *from, const le_halves_layer *layer); /* or 0 */
     void (*tile)(le_halves_call *call);
     uint8_t pixels, channels;  /* in a half */
     uint8_t a_storage, out_storage;

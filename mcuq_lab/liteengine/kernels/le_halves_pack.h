@@ -52,29 +52,46 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
 LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in,
                               const uint8_t *pad, const le_halves_layer *layer, unsigned storage,
                               unsigned pixels, unsigned a_shift, unsigned toggle) {
-    const uint32_t pixel_bytes = le_pixel_bytes(layer->in_c, storage);
+    const uint32_t channels = layer->in_c;
+    const uint32_t pixel_bytes = le_pixel_bytes(channels, storage);
+    const uint32_t row_bytes = layer->in_w * pixel_bytes;
     const uint32_t last = (uint32_t)layer->out_h * layer->out_w - 1;
+    /* Pixels that are whole words lie side by side like the channels of one pixel. */
+    const int joined = channels % (32 / storage) == 0;
+    const uint32_t run = joined ? channels * layer->kernel_w : channels;
     for (unsigned word = 0; word < 2; ++word) {
         uint32_t *to = group + word;
-        int32_t top[2], left[2]; /* of the windows, in the input */
+        uint32_t top[2], left[2]; /* of the windows in the input; wrap where they lie outside */
+        int inside = 1;           /* whether no window leaves its row on either side          */
 #pragma GCC unroll 2
         for (unsigned i = 0; i < pixels; ++i) {
-            uint32_t at = pixel + word * pixels + i < last ? pixel + word * pixels + i : last;
+            uint32_t at = pixel + word * pixels + i;
+            at = at < last ? at : last;
             uint32_t row = at / layer->out_w;
-            top[i] = (int32_t)(row * layer->stride_h) - layer->pad_top;
-            left[i] = (int32_t)((at - row * layer->out_w) * layer->stride_w) - layer->pad_left;
+            top[i] = row * layer->stride_h - layer->pad_top;
+            left[i] = (at - row * layer->out_w) * layer->stride_w - layer->pad_left;
+            inside &= left[i] <= layer->in_w && left[i] + layer->kernel_w <= layer->in_w;
+            inside &= top[i] <= layer->in_h && top[i] + layer->kernel_h <= layer->in_h;
         }
-        for (int32_t ky = 0; ky < layer->kernel_h; ++ky) {
-            for (int32_t kx = 0; kx < layer->kernel_w; ++kx) {
-                const uint8_t *from[2];
+        for (uint32_t ky = 0; ky < layer->kernel_h; ++ky) {
+            const uint8_t *from[2];
+            if (inside && joined) {
 #pragma GCC unroll 2
                 for (unsigned i = 0; i < pixels; ++i) {
-                    uint32_t y = (uint32_t)(top[i] + ky), x = (uint32_t)(left[i] + kx);
+                    from[i] = in + (top[i] + ky) * row_bytes + left[i] * pixel_bytes;
+                }
+                to = le_halves_pack_pixel(to, from, run, storage, pixels, a_shift, toggle);
+                continue;
+            }
+            for (uint32_t kx = 0; kx < layer->kernel_w; ++kx) {
+#pragma GCC unroll 2
+                for (unsigned i = 0; i < pixels; ++i) {
+                    uint32_t y = top[i] + ky, x = left[i] + kx;
                     from[i] = y < layer->in_h && x < layer->in_w
-                                  ? in + (y * layer->in_w + x) * pixel_bytes
+                                  ? in + y * row_bytes + x * pixel_bytes
                                   : pad;
                 }
-                to = le_halves_pack_pixel(to, from, layer->in_c, storage, pixels, a_shift, toggle);
+                to = le_halves_pack_pixel(to, from, channels, storage, pixels, a_shift, toggle);
             }
         }
     }

@@ -23,7 +23,7 @@ typedef struct {
 } le_halves_field;
 
 typedef struct {
-    unsigned pixels, channels;
+    unsigned pixels, channels, bytes;
     le_halves_field fields[4];
     unsigned out_bits, pre_shift, shift;
 } le_halves_shape;
@@ -38,6 +38,33 @@ LE_INLINE void le_halves_fold(uint32_t *partial, uint32_t sum, int is_first,
     }
 }
 
+/* Adds the products of one part to the accumulators, [word of channels * 2 + word of pixels];
+ * returns the weights of the next part. */
+LE_INLINE const uint32_t *le_halves_sums(uint32_t sums[8], const uint32_t *a, const uint32_t *w,
+                                         const le_halves_part *part,
+                                         const le_halves_shape *shape) {
+    for (unsigned i = 0; i < 8; ++i) {
+        sums[i] = part->first[i / 2];
+    }
+    while ((const uint8_t *)w != part->w_end) {
+        for (unsigned i = 0; i < 8; ++i) {
+            uint32_t weight = shape->bytes ? w[i / 4] : w[i / 2];
+            if (shape->bytes && i / 2 % 2 == 0) {
+                weight = le_sxtb16(weight, 0);
+            }
+            sums[i] = (uint32_t)le_smlad(a[i % 2], weight, (int32_t)sums[i]);
+        }
+        a += 2;
+        w += shape->bytes ? 2 : 4;
+    }
+    for (unsigned i = 0; shape->bytes && i < 8; ++i) {
+        if (i / 2 % 2 == 1) {
+            sums[i] = (sums[i] - sums[i - 2]) >> 8;
+        }
+    }
+    return w;
+}
+
 LE_INLINE void le_halves_tile(le_halves_call *call, const le_halves_shape *shape) {
     const unsigned fields = shape->pixels * shape->channels;
     const unsigned storage = le_storage_bits(shape->out_bits);
@@ -50,16 +77,9 @@ LE_INLINE void le_halves_tile(le_halves_call *call, const le_halves_shape *shape
             uint32_t totals[8][4]; /* [word of channels * 2 + word of pixels][field] */
             for (const le_halves_part *part = call->parts; part != call->parts_end; ++part) {
                 uint32_t sums[8];
-                for (unsigned i = 0; i < 8; ++i) {
-                    sums[i] = part->first[i / 2];
-                }
-                while ((const uint8_t *)w != part->w_end) {
-                    for (unsigned i = 0; i < 8; ++i) {
-                        sums[i] = (uint32_t)le_smlad(a[i % 2], w[i / 2], (int32_t)sums[i]);
-                    }
-                    a += 2;
-                    w += 4;
-                }
+                const uint32_t *begin = w;
+                w = le_halves_sums(sums, a, w, part, shape);
+                a += (w - begin) / (shape->bytes ? 1 : 2);
                 for (unsigned i = 0; i < 8; ++i) {
                     le_halves_fold(totals[i], sums[i], part == call->parts, shape);
                 }
