@@ -217,10 +217,10 @@ def halves_tile_cycles(
     for index, count in enumerate(packing.pairs):
         cycles += (15 if packing.bytes else 16) * count + 7 * -(-count // unroll) + 14
         if index < len(packing.pairs) - 1:
-            cycles += 8 * per_word * (2.25 if index == 0 else 4.5) + 12
+            cycles += 8 * per_word * (2.25 if index == 0 else 4.5) + 25
     outputs = 8 * per_word
     merging = 6 + 5 * packing.pixels + (storage == 8) * 2 * packing.pixels * packing.channels
     cycles += (3 + pre_shift) * outputs + 8 * packing.channels + outputs / 2 + merging + 14
     if len(packing.pairs) > 1:
-        cycles += 2.5 * outputs
+        cycles += 3 * outputs
     return cycles

@@ -377,20 +377,24 @@ def extraction_instructions(packing: RowPacking) -> int:
     return sum(2 if low < WORD_BITS < high else 1 for low, high in ends)
 
 
-def tile_cycles(packing: RowPacking, channels: int, unroll: int, pre_shift: bool = False) -> float:
+def tile_cycles(
+    packing: RowPacking, channels: int, unroll: int, storage: int = 8, pre_shift: bool = False
+) -> float:
     """Cortex-M4 cycles of one tile, 2 rows x 2 channels x one block, in all its segments.
 
     Three multiply groups with 10 loads take 25 cycles for each input channel and weight word; the
     loop costs 7 cycles a round of `unroll` channels; toggling costs a carry for each accumulator.
+    Outputs that share a byte with another pair's (`storage` 2) are merged with it.
     """
     m, extraction = packing.pixels, 4 * extraction_instructions(packing)
+    outputs = 14 + 4 * pre_shift + 5 * (storage == 2)
     cycles = 0.0
     for index, segment in enumerate(packing.segments):
-        count = segment.count
-        cycles += 25 * packing.words * count + 7 * -(-count // unroll) + 8 * packing.toggle
+        count = min(segment.count, channels)
+        cycles += packing.words * (25 * count + 7 * -(-count // unroll)) + 8 * packing.toggle
         if index < len(packing.segments) - 1:
             cycles += extraction + 5 * m + 35 + (9 * m if index else 0)
         else:
-            cycles += extraction + (14 + 4 * pre_shift) * m + 37
+            cycles += extraction + outputs * m + 37
             cycles += 10 * m + 12 if index else 0
     return cycles

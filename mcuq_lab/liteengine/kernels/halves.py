@@ -100,13 +100,13 @@ class _Choice:
         bands = -(-pixels // self.band)
         pre_shifted = self.op.requantize.pre_shift > 0
         tile = halves_tile_cycles(packing, self.unroll, self.output.storage_bits, pre_shifted)
-        unpacking = 4 * self.flash_pairs * (7 if packing.channels == 2 else 4)
+        unpacking = 4 * self.flash_pairs * (8 if packing.channels == 2 else 5)
         unpacking = 0 if packing.bytes else unpacking
         field_group = 32 // self.source.storage_bits
         rest = self.source.shape.c % field_group
         words = self.source.shape.c // field_group * field_group // 2
-        packing_window = 22 + words * (2 + 2 * packing.pixels) + rest * 7 * packing.pixels
-        packed = 2 * groups * (40 + window.kernel_h * window.kernel_w * packing_window)
+        packing_window = 30 + words * (2 + 2 * packing.pixels) + rest * 14 * packing.pixels
+        packed = 2 * groups * (90 + window.kernel_h * window.kernel_w * packing_window)
         calls = groups * tiles * tile + bands * tiles * (_CYCLES_OF_A_CALL + unpacking)
         return int(calls + packed)
 

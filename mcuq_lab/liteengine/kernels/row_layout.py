@@ -13,7 +13,6 @@ from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 CALL_BYTES = 112  # LE_ROW_CALL_BYTES
 _WORD = 4
 _TILE_WEIGHT_BYTES = 24  # weight words of one input channel and two output channels
-_CYCLES_OF_A_CALL = 270  # of the driver and the tile function, around the blocks of two rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,26 +225,55 @@ class RowLayout:
 
     @cached_property
     def cycles(self) -> int:
-        """Estimate: tiles, calls, packing, unpacking."""
-        shape, packing = self.output.shape, self.packing
+        """Estimate, fitted to simulated Cortex-M4 runs: tiles, calls, preparation, packing."""
+        shape, segments = self.output.shape, len(self.packing.segments)
         row_pairs, channel_pairs = (shape.h + 1) // 2, (shape.c + 1) // 2
         bands = -(-row_pairs // self.pairs)
-        pre_shifted = self.op.requantize.pre_shift > 0
-        summed = 1 if self.depthwise else self.source.shape.c
-        tile = tile_cycles(packing, summed, 1 if self.depthwise else self.unroll, pre_shifted)
-        tiles = self.source.shape.w / packing.pixels + 0.25 if self.halves else self.tiles
-        call = tiles * tile + _CYCLES_OF_A_CALL + 90 * (len(packing.segments) - 1)
-        words = self.summed_channels * 6 * len(packing.w_slices)
-        prepare = 8 * words + 60 + 80 * len(packing.segments)
-        entries = self.blocks * len(packing.a_slices) * self.source.shape.c
-        pack = 2 * packing.pixels + 3
-        rows = shape.h + 2
+        summed, unroll = (1, 1) if self.depthwise else (self.source.shape.c, self.unroll)
+        tile = tile_cycles(
+            self.packing,
+            summed,
+            unroll,
+            self.output.storage_bits,
+            self.op.requantize.pre_shift > 0,
+        )
+        tiles = self.source.shape.w / self.packing.pixels + 0.25 if self.halves else self.tiles
+        batched = (row_pairs - 1) / row_pairs if self._in_batches else 0.0
+        if self.output.storage_bits == 2 and not self.flush:
+            batched /= 2  # channels that are merged into a byte go another way
+        edges = self.packing.pixels * (1 + (self.right < self.tiles))
+        alone = 450 + 25 * edges + segments * (150 + 40 * len(self.plans[1]))
+        call = tiles * tile + 110 * self.flush + batched * 140 + (1 - batched) * alone
+        words = self.summed_channels * 6 * len(self.packing.w_slices)
+        prepare = 8 * words + 300 + 60 * segments
         return int(
             row_pairs * channel_pairs * call
             + bands * channel_pairs * prepare
-            + rows * entries * pack
-            + 6 * bands * entries
+            + (shape.h + 2) * self._row_packing_cycles
+            + (bands - 1) * 2 * self.a_bytes / self.slots
         )
+
+    @property
+    def _in_batches(self) -> bool:
+        """Whether most rows are one run, as `le_row_can_batch` has it."""
+        return (
+            len(self.packing.segments) == 1
+            and len(self.plans[0]) == 1
+            and not self.halves
+            and self.right == self.tiles
+            and self.lead == 1
+            and (self.flush or self.tiles > 1)
+        )
+
+    @property
+    def _row_packing_cycles(self) -> int:
+        """Of one input row, all channels."""
+        m, channels = self.packing.pixels, self.source.shape.c
+        fields = 32 // self.source.storage_bits
+        words, single = divmod(channels, fields)
+        by_word = 200 + self.blocks * (fields * (2 * m + 1) + m + 12)
+        by_channel = 160 + self.blocks * (4 * m + 14)
+        return len(self.packing.a_slices) * (words * by_word + single * by_channel)
 
     @property
     def allows_in_place(self) -> bool:

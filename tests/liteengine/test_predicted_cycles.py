@@ -1,0 +1,41 @@
+"""The packed families' own estimates against the simulated core: the schedule chooses by them."""
+
+from __future__ import annotations
+
+import pytest
+
+from mcuq_lab.graph import Shape, Window
+from mcuq_lab.liteengine import generate
+from mcuq_lab.liteengine.kernels import PACKED_FAMILIES
+from mcuq_lab.liteengine.schedule import candidates
+from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d
+from mcuq_lab.quantize import random_inputs, single_layer
+from mcuq_lab.storage import pack_batch
+from tests.support.simulated_core import has_toolchain, run_on_core
+
+SAME, POINT, STRIDED = Window.square(3, 1, 1), Window.square(1), Window.square(3, 2, 1)
+LAYERS = (
+    (QConv2d, Shape(16, 16, 16), 16, SAME),
+    (QConv2d, Shape(8, 8, 32), 32, SAME),
+    (QConv2d, Shape(4, 4, 16), 16, SAME),
+    (QConv2d, Shape(8, 8, 32), 64, POINT),
+    (QConv2d, Shape(12, 12, 16), 16, STRIDED),
+    (QDepthwiseConv2d, Shape(12, 12, 16), 16, SAME),
+    (QDepthwiseConv2d, Shape(4, 4, 64), 64, SAME),
+)
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize("bits", [(8, 8), (4, 4), (2, 2)], ids=["w8a8", "w4a4", "w2a2"])
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: f"{layer[0].__name__}-{layer[1]}")
+def test_estimates_are_near_what_the_core_takes(layer, bits):
+    kind, shape, channels, window = layer
+    w_bits, a_bits = bits
+    graph = single_layer(
+        kind, shape, channels, window, w_bits=w_bits, a_bits=a_bits, out_bits=a_bits
+    )
+    stored = pack_batch(random_inputs(graph, 1), graph.input)
+    for way in candidates(graph.ops[0], graph.tensors, PACKED_FAMILIES):
+        sources = generate(graph, (lambda op, tensors, way=way: way,))
+        measured = run_on_core(sources, stored).layer_cycles[0]
+        assert 0.75 < way.predicted_cycles / measured < 1.33, way.kernel
