@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from importlib.resources import files
 
-import numpy as np
-
+from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
 from mcuq_lab.baselines.cmsis_nn.tflite import (
     ADD_LEFT_SHIFT,
     QMAX,
@@ -48,9 +46,11 @@ def generate(graph: QuantGraph) -> Sources:
     arena = _plan(graph)
     emitted = [_emit(network, arena, op) for op in graph.ops]
     kernels = {kernel_file for layer in emitted for kernel_file in (layer.file,) if kernel_file}
+    title = f"{graph.name} on CMSIS-NN's algorithms: int8, one call a layer, no tensor in place."
+    layers = [(layer.declarations, layer.call) for layer in emitted]
     texts = files("mcuq_lab.baselines.cmsis_nn").joinpath("kernels")
-    sources = [SourceFile("model.c", _model_c(graph, arena, emitted))]
-    sources.append(SourceFile("model.h", _model_h(graph, arena)))
+    sources = [SourceFile("model.c", model_source(title, '#include "cn_layers.h"', layers))]
+    sources.append(SourceFile("model.h", model_header(graph, arena, title)))
     for name in (*_HEADERS, *sorted(kernels)):
         sources.append(SourceFile(name, texts.joinpath(name).read_text()))
     return Sources(
@@ -119,7 +119,7 @@ def _at(arena: TensorArena, name: str, kind: str = "int8_t") -> str:
 
 def _emit_weighted(network: Int8Network, arena: TensorArena, op: QWeighted) -> _Emitted:
     source, out = network.tensors[op.inputs[0]], network.tensors[op.output]
-    layer, name = network.layers[op.name], _identifier(op)
+    layer, name = network.layers[op.name], identifier(op)
     window = Window(1, 1) if isinstance(op, QFullyConnected) else op.window
     scratch = column_bytes(op, source.shape.c)
     if isinstance(op, QFullyConnected):
@@ -135,10 +135,10 @@ def _emit_weighted(network: Int8Network, arena: TensorArena, op: QWeighted) -> _
         kernel, file = "cn_convolve_s8", "cn_convolve_s8.c"
     arrays = "\n".join(
         (
-            _array("int8_t", f"{name}_weight", layer.weight),
-            _array("int32_t", f"{name}_bias", layer.bias),
-            _array("int32_t", f"{name}_multiplier", layer.multiplier),
-            _array("int32_t", f"{name}_shift", layer.shift),
+            array("int8_t", f"{name}_weight", layer.weight),
+            array("int32_t", f"{name}_bias", layer.bias),
+            array("int32_t", f"{name}_multiplier", layer.multiplier),
+            array("int32_t", f"{name}_shift", layer.shift),
         )
     )
     s, o = source.shape, out.shape
@@ -162,7 +162,7 @@ def _emit_weighted(network: Int8Network, arena: TensorArena, op: QWeighted) -> _
 
 def _emit_add(network: Int8Network, arena: TensorArena, op: QAdd) -> _Emitted:
     a, b = (network.tensors[name] for name in op.inputs)
-    out, constants, name = network.tensors[op.output], network.additions[op.name], _identifier(op)
+    out, constants, name = network.tensors[op.output], network.additions[op.name], identifier(op)
     parameters = f"""static const cn_addition {name} = {{
     .in_offset_a = {-a.zero_point},
     .multiplier_a = {constants.a.multiplier}, .shift_a = {constants.a.shift},
@@ -182,7 +182,7 @@ def _emit_add(network: Int8Network, arena: TensorArena, op: QAdd) -> _Emitted:
 
 def _emit_pool(network: Int8Network, arena: TensorArena, op: QOp) -> _Emitted:
     source, out = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
-    name, window = _identifier(op), op.window
+    name, window = identifier(op), op.window
     kernel = "cn_max_pool_s8" if isinstance(op, QMaxPool) else "cn_average_pool_s8"
     parameters = f"""static const cn_pool {name} = {{
     .in_h = {source.h}, .in_w = {source.w}, .channels = {source.c},
@@ -239,70 +239,3 @@ def _info(
         weights_bytes=weights_bytes,
         scratch_bytes=scratch,
     )
-
-
-def _identifier(op: QOp) -> str:
-    return "layer_" + re.sub(r"\W", "_", op.name)
-
-
-def _array(kind: str, name: str, values: np.ndarray) -> str:
-    numbers = [str(value) for value in values.ravel()]
-    lines = [", ".join(numbers[i : i + 16]) for i in range(0, len(numbers), 16)]
-    body = ",\n    ".join(lines)
-    return f"static const {kind} {name}[{len(numbers)}] = {{\n    {body}\n}};"
-
-
-def _model_h(graph: QuantGraph, arena: TensorArena) -> str:
-    return f"""/* {graph.name} on CMSIS-NN's algorithms (w8a8); int8 input and output. */
-#ifndef MCUQ_MODEL_H
-#define MCUQ_MODEL_H
-
-#include <stdint.h>
-
-#define MCUQ_INPUT_BYTES {graph.input.shape.size}
-#define MCUQ_OUTPUT_BYTES {graph.output.shape.size}
-#define MCUQ_ARENA_BYTES {arena.total_bytes}
-#define MCUQ_LAYER_COUNT {len(graph.ops)}
-#define MCUQ_INPUT_OFFSET {arena.offsets[graph.input_name]}
-#define MCUQ_OUTPUT_OFFSET {arena.offsets[graph.output_name]}
-
-extern uint8_t mcuq_arena[MCUQ_ARENA_BYTES];
-
-typedef void (*mcuq_layer_fn)(void);
-extern const mcuq_layer_fn mcuq_layers[MCUQ_LAYER_COUNT];
-
-void mcuq_invoke(const uint8_t *input, uint8_t *output);
-
-#endif
-"""
-
-
-def _model_c(graph: QuantGraph, arena: TensorArena, emitted: list[_Emitted]) -> str:
-    parts = [
-        f"/* {graph.name} on CMSIS-NN's algorithms: int8, one call a layer, no tensor in place. */",
-        '#include "model.h"\n\n#include "cn_layers.h"\n',
-        "_Alignas(16) uint8_t mcuq_arena[MCUQ_ARENA_BYTES];\n",
-    ]
-    for step, layer in enumerate(emitted):
-        if layer.declarations:
-            parts.append(layer.declarations)
-        parts.append(f"static void run_{step}(void)\n{{\n    {layer.call}\n}}\n")
-    names = ", ".join(f"run_{step}" for step in range(len(emitted)))
-    parts.append(f"const mcuq_layer_fn mcuq_layers[MCUQ_LAYER_COUNT] = {{ {names} }};\n")
-    calls = "\n".join(f"    run_{step}();" for step in range(len(emitted)))
-    parts.append(f"""static void copy(const uint8_t *from, uint8_t *to, uint32_t size)
-{{
-    while (size-- > 0)
-        *to++ = *from++;
-}}
-
-void mcuq_invoke(const uint8_t *input, uint8_t *output)
-{{
-    if (input != mcuq_arena + MCUQ_INPUT_OFFSET)
-        copy(input, mcuq_arena + MCUQ_INPUT_OFFSET, MCUQ_INPUT_BYTES);
-{calls}
-    if (output != mcuq_arena + MCUQ_OUTPUT_OFFSET)
-        copy(mcuq_arena + MCUQ_OUTPUT_OFFSET, output, MCUQ_OUTPUT_BYTES);
-}}
-""")
-    return "\n".join(parts)
