@@ -12,12 +12,14 @@ from mcuq_lab.nucleosim.engine.machine import Machine
 from mcuq_lab.nucleosim.engine.memory import HostMemory
 from mcuq_lab.nucleosim.errors import NucleoSimError
 from mcuq_lab.nucleosim.faults import Faults
-from mcuq_lab.nucleosim.peripherals import clocks_f4
-from mcuq_lab.nucleosim.peripherals.flash_f4 import FlashControllerF4
-from mcuq_lab.nucleosim.peripherals.storage import Storage
+from mcuq_lab.nucleosim.peripherals.catalogue import (
+    FLASH_CONTROLLERS,
+    clock_control,
+    make_peripherals,
+)
+from mcuq_lab.nucleosim.peripherals.clocks import ResetCause
 from mcuq_lab.nucleosim.timing import TimingModel, timing_model
 
-_FLASH_CONTROLLERS = {"f4": FlashControllerF4}
 _FLASH_CONTROLLER_BYTES = 0x400
 
 # What a read of DHCSR lets pass: some tens of milliseconds of the host's time.
@@ -46,9 +48,9 @@ class SimulatedBoard:
         self._rams = [HostMemory(ram.start, ram.size_bytes) for ram in chip.rams]
         self._flash_memory = HostMemory(chip.flash.start, chip.flash.size_bytes, fill=0xFF)
         self._flash = self._make_flash()
-        self._clocks: clocks_f4.ClockControl | None = None
-        self._power: clocks_f4.PowerControl | None = None
-        self._blocks = self._make_peripherals()
+        self._blocks = make_peripherals(chip)
+        self._clocks = clock_control(self._blocks)
+        self._map_peripherals()
         for ram in self._rams:
             self._machine.map.add_ram(ram)
         self._processor.clock_is_right = self._clock_is_right
@@ -56,41 +58,21 @@ class SimulatedBoard:
 
     def _clock_is_right(self) -> bool:
         """Whether voltage and flash wait states allow the core clock that is set."""
-        if self._clocks is None or self._power is None:
-            return True
-        limits = self.chip.clock
-        wait_states = min(self._flash.wait_states, len(limits.max_hclk_hz_by_wait_states) - 1)
-        return self._clocks.hclk_hz <= min(
-            limits.max_hclk_hz_by_wait_states[wait_states],
-            limits.max_hclk_hz_by_vos[self._power.voltage_scale],
-        )
+        return self._clocks is None or self._clocks.works(self._flash.wait_states)
 
-    def _make_flash(self) -> FlashControllerF4:
+    def _make_flash(self):
         flash = self.chip.flash
-        if flash.controller not in _FLASH_CONTROLLERS:
+        if flash.controller not in FLASH_CONTROLLERS:
             raise NucleoSimError(f"{self.chip.name}: no flash controller {flash.controller!r}.")
-        controller = _FLASH_CONTROLLERS[flash.controller](flash, self._flash_memory)
+        controller = FLASH_CONTROLLERS[flash.controller](flash, self._flash_memory)
         self._machine.map.add_flash(self._flash_memory, (flash.alias,), controller)
         self._machine.map.add_flash_registers(
             flash.controller_base, _FLASH_CONTROLLER_BYTES, controller
         )
         return controller
 
-    def _make_peripherals(self) -> list[Storage]:
-        blocks = []
-        for description in self.chip.peripherals:
-            if description.model == "rcc_f4":
-                block = self._clocks = clocks_f4.ClockControl(description)
-            elif description.model == "pwr_f4":
-                block = self._power = clocks_f4.PowerControl(description, lambda: self._clocks)
-            elif description.model == "storage":
-                block = Storage(description)
-            else:
-                raise NucleoSimError(
-                    f"{self.chip.name}: peripheral {description.name} has no model "
-                    f"{description.model!r}. Correct chips/{self.chip.id}.toml."
-                )
-            blocks.append(block)
+    def _map_peripherals(self) -> None:
+        blocks = self._blocks.values()
         private = tuple(block for block in blocks if block.block.start >= ppb.START)
         peripherals = ppb.PrivatePeripherals(
             self.chip.core, self._scs, self._cycle_counter, self._breakpoints, private
@@ -105,7 +87,6 @@ class SimulatedBoard:
         for block in blocks:
             if block not in private:
                 self._machine.map.add_device(block.block.start, block.block.size_bytes, block)
-        return blocks
 
     # What a probe does to a board
 
@@ -130,21 +111,21 @@ class SimulatedBoard:
         if self._processor.reset_requested:
             self.reset()
 
-    def reset(self, flags: int = clocks_f4.SOFTWARE_FLAGS) -> None:
-        """System reset; RAM and debug state stay. `flags` say why, in RCC_CSR."""
+    def reset(self, cause: ResetCause = ResetCause.SOFTWARE) -> None:
+        """System reset; RAM and debug state stay. `cause` shows in the RCC."""
         self._flash.reset()
         self._scs.reset()
-        for block in self._blocks:
+        for block in self._blocks.values():
             block.reset()
         if self._clocks is not None:
-            self._clocks.note_reset(flags)
+            self._clocks.note_reset(cause)
         self._note_flash()
         self._processor.reset()
 
     def hold_reset(self, asserted: bool) -> None:
         """The probe drives nRESET: the chip does nothing while it is asserted, then restarts."""
         if self._processor.held and not asserted:
-            self.reset(clocks_f4.PIN_FLAGS)
+            self.reset(ResetCause.PIN)
         self._processor.held = asserted
 
     def reset_by_pin(self) -> None:
@@ -159,7 +140,7 @@ class SimulatedBoard:
         self._cycle_counter.power_on()
         self._breakpoints.power_on()
         self._processor.power_cycle()
-        self.reset(clocks_f4.BROWN_OUT_FLAGS)
+        self.reset(ResetCause.BROWN_OUT)
         self._machine.code_changed(0, 1 << 32)
 
     def _note_flash(self) -> None:

@@ -52,14 +52,6 @@ class Ram:
 
 
 @dataclass(frozen=True)
-class Clock:
-    """Limits of the core clock, indexed by flash wait states and by PWR_CR.VOS."""
-
-    max_hclk_hz_by_wait_states: tuple[int, ...]
-    max_hclk_hz_by_vos: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class RegisterBlock:
     """A peripheral: `model` names its behaviour ("storage" keeps what is written to it).
 
@@ -75,7 +67,10 @@ class RegisterBlock:
 
 @dataclass(frozen=True)
 class Chip:
-    """A simulated board and the chip on it."""
+    """A simulated board and the chip on it.
+
+    `clock` holds the limits of the clocks, by the names that the family's clock control knows.
+    """
 
     id: str
     name: str
@@ -83,7 +78,7 @@ class Chip:
     pyocd_target: str
     core: Core
     flash: Flash
-    clock: Clock
+    clock: Mapping[str, tuple[int, ...]]
     rams: tuple[Ram, ...]
     peripherals: tuple[RegisterBlock, ...]
 
@@ -123,7 +118,7 @@ def _chip(board: str, data: dict[str, Any]) -> Chip:
         id=board,
         core=Core(**data.pop("core")),
         flash=Flash(sector_bytes=sectors, **flash),
-        clock=Clock(**{name: tuple(limits) for name, limits in data.pop("clock").items()}),
+        clock={name: tuple(limits) for name, limits in data.pop("clock").items()},
         rams=tuple(Ram(**ram) for ram in data.pop("ram")),
         peripherals=tuple(
             _register_block(name, entry) for name, entry in data.pop("peripheral").items()

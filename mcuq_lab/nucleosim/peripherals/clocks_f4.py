@@ -6,9 +6,10 @@ set-up waits for ever as it does on silicon. Clock frequencies do not change the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from mcuq_lab.nucleosim.chip import RegisterBlock
+from mcuq_lab.nucleosim.peripherals.clocks import ClockControl, ResetCause
 from mcuq_lab.nucleosim.peripherals.storage import Storage
 
 CR = 0x00
@@ -31,17 +32,29 @@ _PLLI2S_BITS = (1 << 26, 1 << 27)
 
 _RESET_FLAGS = 0xFE000000
 _RMVF = 1 << 24
-POWER_ON_FLAGS = 0x0E000000  # PORRSTF, PINRSTF, BORRSTF
-BROWN_OUT_FLAGS = 0x06000000  # PINRSTF, BORRSTF
-SOFTWARE_FLAGS = 0x14000000  # SFTRSTF, PINRSTF
-PIN_FLAGS = 0x04000000  # PINRSTF
+_CAUSES = {
+    ResetCause.POWER_ON: 0x0E000000,  # PORRSTF, PINRSTF, BORRSTF
+    ResetCause.BROWN_OUT: 0x06000000,  # PINRSTF, BORRSTF
+    ResetCause.SOFTWARE: 0x14000000,  # SFTRSTF, PINRSTF
+    ResetCause.PIN: 0x04000000,  # PINRSTF
+}
 
 
-class ClockControl(Storage):
-    """RCC: oscillators, the main PLL, and the switch between them."""
+class ClockControlF4(ClockControl):
+    """RCC: oscillators, the main PLL, and the switch between them.
 
-    def __init__(self, block: RegisterBlock) -> None:
-        self._reset_flags = POWER_ON_FLAGS
+    Limits of the chip: `max_hclk_hz_by_wait_states`, `max_hclk_hz_by_vos` (PWR_CR.VOS).
+    """
+
+    def __init__(
+        self,
+        block: RegisterBlock,
+        limits: Mapping[str, tuple[int, ...]],
+        siblings: Mapping[str, Storage],
+    ) -> None:
+        self._limits = limits
+        self._siblings = siblings
+        self._reset_flags = _CAUSES[ResetCause.POWER_ON]
         super().__init__(block)
 
     def reset(self) -> None:
@@ -49,8 +62,9 @@ class ClockControl(Storage):
         super().reset()
         self._words[CSR] = self._reset_flags
 
-    def note_reset(self, flags: int) -> None:
+    def note_reset(self, cause: ResetCause) -> None:
         """Add to CSR why the chip was reset."""
+        flags = _CAUSES[cause]
         self._reset_flags |= flags
         self._words[CSR] = self._words.get(CSR, 0) | flags
 
@@ -71,6 +85,15 @@ class ClockControl(Storage):
         prescaler = self.read_word(CFGR) >> 4 & 0xF
         shift = (0, 1, 2, 3, 4, 6, 7, 8, 9)[max(prescaler - 7, 0)]
         return self.sysclk_hz >> shift
+
+    def works(self, wait_states: int) -> bool:
+        """Whether voltage and flash wait states allow the core clock that is set."""
+        by_wait_states = self._limits["max_hclk_hz_by_wait_states"]
+        power = self._siblings["pwr"]
+        return self.hclk_hz <= min(
+            by_wait_states[min(wait_states, len(by_wait_states) - 1)],
+            self._limits["max_hclk_hz_by_vos"][power.voltage_scale],
+        )
 
     def write_word(self, offset: int, value: int) -> None:
         """Write one register; bits that follow from others change with it."""
@@ -139,12 +162,11 @@ class ClockControl(Storage):
         return source_hz * n // (max(m, 1) * p)
 
 
-class PowerControl(Storage):
+class PowerControlF4(Storage):
     """PWR: the voltage scale, which takes writes only while the block is clocked."""
 
-    def __init__(self, block: RegisterBlock, clocks: Callable[[], ClockControl]) -> None:
-        """`clocks` gives the block's clock control when it is first written to."""
-        self._clocks = clocks
+    def __init__(self, block: RegisterBlock, siblings: Mapping[str, Storage]) -> None:
+        self._siblings = siblings
         super().__init__(block)
 
     @property
@@ -159,5 +181,5 @@ class PowerControl(Storage):
 
     def write_word(self, offset: int, value: int) -> None:
         """Write one register, unless the block has no clock."""
-        if self._clocks().power_clocked:
+        if self._siblings["rcc"].power_clocked:
             super().write_word(offset, value)
