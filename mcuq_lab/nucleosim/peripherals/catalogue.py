@@ -1,4 +1,4 @@
-"""Peripherals with behaviour, by the names that `chips/*.toml` gives as `model` and `controller`."""
+"""Peripherals with behaviour, by what `chips/*.toml` gives as `model` and `controller`."""
 
 from __future__ import annotations
 
