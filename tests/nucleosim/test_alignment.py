@@ -9,7 +9,7 @@ from mcuq_lab.nucleosim.engine.alignment import entry_checks
 from mcuq_lab.nucleosim.engine.machine import Machine
 from mcuq_lab.nucleosim.engine.memory import HostMemory
 from mcuq_lab.nucleosim.engine.stop import StopKind
-from mcuq_lab.nucleosim.engine.thumb import ALWAYS, instructions
+from mcuq_lab.nucleosim.thumb import ALWAYS, instructions
 from mcuq_lab.nucleosim.timing import timing_model
 
 RAM = 0x20000000

@@ -11,7 +11,7 @@ from mcuq_lab.nucleosim.engine import context as layout
 from mcuq_lab.nucleosim.engine.alignment import EntryChecks, entry_checks
 from mcuq_lab.nucleosim.engine.guards import register_id
 from mcuq_lab.nucleosim.engine.hooks import hash_slot
-from mcuq_lab.nucleosim.engine.thumb import instruction_count
+from mcuq_lab.nucleosim.thumb import instruction_count
 from mcuq_lab.nucleosim.timing import BlockCost, TimingModel
 
 _PAGE_BYTES = 1024

@@ -8,11 +8,11 @@ from unicorn import arm_const as arm
 
 from mcuq_lab.nucleosim.engine import hooks
 from mcuq_lab.nucleosim.engine.alignment import EntryChecks
-from mcuq_lab.nucleosim.engine.thumb import ALWAYS, ThumbInstruction, instructions
 from mcuq_lab.nucleosim.engine.unicorn_api import add_native_hook, remove_native_hook
+from mcuq_lab.nucleosim.thumb import ALWAYS, ThumbInstruction, instructions
 from mcuq_lab.nucleosim.timing import DynamicCost
 
-_Guard = tuple[int, int, int, int, int]
+_Guard = tuple[int, ...]
 
 
 class Guards:
@@ -55,14 +55,14 @@ class Guards:
         for instruction in instructions(code):
             at = address + instruction.offset
             if at in self._breakpoints:
-                self._want(at, (hooks.GUARD_BREAKPOINT, ALWAYS, 0, 0, 0))
+                self._want(at, (hooks.GUARD_BREAKPOINT, ALWAYS))
             if instruction.is_floating_point and not self.fpu_enabled:
-                self._want(at, (hooks.GUARD_FPU, instruction.condition, 0, 0, 0))
+                self._want(at, (hooks.GUARD_FPU, instruction.condition))
             if at in divisions:
                 self._want(at, _division(divisions[at], instruction))
             if each_access and instruction.aligned_base is not None:
                 base = register_id(instruction.aligned_base)
-                self._want(at, (hooks.GUARD_ALIGNED_BASE, instruction.condition, base, 0, 0))
+                self._want(at, (hooks.GUARD_ALIGNED_BASE, instruction.condition, base))
         return bool(self._pending)
 
     def _want(self, address: int, guard: _Guard) -> None:
@@ -72,7 +72,9 @@ class Guards:
     def install_pending(self) -> None:
         """Put the pending hooks in place."""
         for address, guard in self._pending:
-            data = np.array([*guard, self._context_address], dtype=np.int64)
+            data = np.zeros(hooks.GUARD_WORDS, dtype=np.int64)
+            data[: len(guard)] = guard
+            data[hooks.GUARD_CONTEXT] = self._context_address
             handle = add_native_hook(
                 self._uc, unicorn.UC_HOOK_CODE, hooks.instruction_hook, data, address, address
             )
@@ -100,4 +102,6 @@ def _division(cost: DynamicCost, instruction: ThumbInstruction) -> _Guard:
         register_id(cost.dividend_register),
         register_id(cost.divisor_register),
         int(cost.signed),
+        cost.setup_cycles,
+        cost.bits_per_cycle,
     )

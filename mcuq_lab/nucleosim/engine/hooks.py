@@ -52,23 +52,23 @@ from mcuq_lab.nucleosim.engine.context import (
     STOP_UNALIGNED,
 )
 from mcuq_lab.nucleosim.engine.native import call_1, call_3, pointer, read_register
-from mcuq_lab.nucleosim.engine.thumb import ALWAYS
+from mcuq_lab.nucleosim.thumb import ALWAYS
 from mcuq_lab.nucleosim.timing import extra_divide_cycles
 
 # A guard tells an instruction hook what to do: kind, condition of the instruction, operands, and
 # the address of the context.
 GUARD_BREAKPOINT = 0
 GUARD_ALIGNED_BASE = 1  # operand: base register
-GUARD_DIVIDE = 2  # operands: dividend register, divisor register, signed
+GUARD_DIVIDE = 2  # operands: dividend register, divisor register, signed, see DynamicCost
 GUARD_FPU = 3
-GUARD_CONTEXT = 5
-GUARD_WORDS = 6
+GUARD_CONTEXT = 7
+GUARD_WORDS = 8
 
 _BLOCK_HOOK = types.void(types.int64, types.uint64, types.uint32, types.CPointer(types.int64))
 
-_extra_divide_cycles = numba.njit(types.int64(types.int64, types.int64, types.boolean), cache=True)(
-    extra_divide_cycles
-)
+_extra_divide_cycles = numba.njit(
+    types.int64(types.int64, types.int64, types.boolean, types.int64, types.int64), cache=True
+)(extra_divide_cycles)
 
 
 @numba.njit(cache=True)
@@ -210,7 +210,9 @@ def instruction_hook(engine, address, size, user_data):
         dividend = read_register(context[REG_READ], engine, guard[2])
         divisor = read_register(context[REG_READ], engine, guard[3])
         if divisor != 0 or context[DIVIDE_TRAPS] == 0:
-            context[CYCLES] += _extra_divide_cycles(dividend, divisor, guard[4] != 0)
+            context[CYCLES] += _extra_divide_cycles(
+                dividend, divisor, guard[4] != 0, guard[5], guard[6]
+            )
             return
         context[STOP] = STOP_DIVIDE_BY_ZERO
     elif kind == GUARD_ALIGNED_BASE:

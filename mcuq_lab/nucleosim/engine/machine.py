@@ -16,7 +16,6 @@ from mcuq_lab.nucleosim.engine.guards import Guards
 from mcuq_lab.nucleosim.engine.memory_map import MemoryMap
 from mcuq_lab.nucleosim.engine.registers import Registers
 from mcuq_lab.nucleosim.engine.stop import Stop, StopKind
-from mcuq_lab.nucleosim.engine.thumb import instruction_count, instruction_size
 from mcuq_lab.nucleosim.engine.unicorn_api import (
     EMU_STOP_ADDRESS,
     REG_READ_ADDRESS,
@@ -24,6 +23,7 @@ from mcuq_lab.nucleosim.engine.unicorn_api import (
     address_of,
 )
 from mcuq_lab.nucleosim.errors import NucleoSimError
+from mcuq_lab.nucleosim.thumb import instruction_count, instruction_size
 from mcuq_lab.nucleosim.timing import TimingModel
 
 _CPU_MODELS = {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4, "cortex-m7": arm.UC_CPU_ARM_CORTEX_M7}

@@ -13,7 +13,7 @@ X25519  github.com/Emill/X25519-Cortex-M4, cycles of each routine in x25519-cort
 from enum import IntEnum
 from typing import NamedTuple
 
-from mcuq_lab.nucleosim.timing.cost import BlockCost, DynamicCost
+from mcuq_lab.nucleosim.timing.cost import BlockCost, DynamicCost, Place
 from mcuq_lab.nucleosim.timing.decode import decode, is_wide
 from mcuq_lab.nucleosim.timing.fetch import (
     Fetch,
@@ -94,6 +94,7 @@ class CortexM4:
 
     name = "cortex-m4"
     version = "1"
+    place_mask = 0
     uncertainty = (
         "Zero-wait-state memory. Hand-written assembly with its data in SRAM: within 1 % of "
         "published counts, single routines within 2 %. Tables or weights read from flash: up to "
@@ -114,7 +115,13 @@ class CortexM4:
         self._costs: dict[tuple[int, bytes, int], BlockCost] = {}
         self.initial_state = self._number(State(refilled(memory, 2)))
 
-    def block_cost(self, address: int, code: bytes, entry_state: int) -> BlockCost:
+    def bases(self, code: bytes) -> tuple[int, ...]:
+        """See `TimingModel.bases`."""
+        return ()
+
+    def block_cost(
+        self, address: int, code: bytes, entry_state: int, places: tuple[Place, ...] = ()
+    ) -> BlockCost:
         """See `TimingModel.block_cost`. Raises IndexError for a state it never gave out."""
         # Only the place within a word matters, so that copies of a block share one entry.
         key = (address & 2, code, entry_state)

@@ -1,17 +1,45 @@
-"""What a core's cycle model assumes of the memory behind the buses."""
+"""What a core's cycle model assumes of the memories behind the buses."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Memory(IntEnum):
+    """Kinds of memory that an access may meet; they differ in what it costs."""
+
+    SRAM = 0
+    """On the system bus; what an access is taken for when nothing is known of its address."""
+    FLASH = 1
+    CCM = 2
+    """SRAM on the data bus of its own (F4's CCM data RAM): meets neither fetches nor the DMA."""
+    TCM = 3
+    """Tightly coupled, no wait and no cache."""
+    AXI = 4
+    """SRAM behind the data cache of a Cortex-M7."""
+    DEVICE = 5
+
+
+@dataclass(frozen=True)
+class Region:
+    """Addresses [start, end) that one kind of memory answers."""
+
+    start: int
+    end: int
+    memory: Memory
 
 
 @dataclass(frozen=True)
 class MemoryTiming:
     """Memory parameters in core cycles; the defaults are an STM32F4 at its reset clock.
 
-    Zero wait states everywhere: at 16 MHz the flash of the family needs none (RM0402, flash read
-    access latency), and code comes over ICode while data goes over DCode or the system bus, so
-    that fetches and data accesses do not meet. A family's cache and wait states belong here.
+    What depends on the history of accesses (wait states behind a cache) is not here but in
+    `waits.py`: a block's cost is that of memories that answer at once.
     """
 
+    regions: tuple[Region, ...] = (Region(0, 0x2000_0000, Memory.FLASH),)
+    """Everything else is a device from 0x40000000 on, and SRAM below."""
     fetch_fifo_words: int = 3
     """Words the prefetch unit holds; the core's, not the memory's (ARM KA103488664)."""
     fetch_latency_cycles: int = 2
@@ -19,6 +47,13 @@ class MemoryTiming:
     store_after_load_stall_cycles: int = 0
     """Extra for an immediate-offset store right after a load. 0 on STM32F407 (measured, jnk0le);
     1 where the SRAM cannot turn from read to write at once."""
+
+    def at(self, address: int) -> Memory:
+        """The kind of memory at an address."""
+        for region in self.regions:
+            if region.start <= address < region.end:
+                return region.memory
+        return Memory.DEVICE if address >= 0x4000_0000 else Memory.SRAM
 
 
 ZERO_WAIT_STATES = MemoryTiming()

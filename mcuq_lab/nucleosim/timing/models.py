@@ -2,14 +2,18 @@
 
 from mcuq_lab.nucleosim.timing.cortex_m4 import CortexM4
 from mcuq_lab.nucleosim.timing.cost import TimingModel, UnknownCoreError
+from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, MemoryTiming
 
 _MODELS = {CortexM4.name: CortexM4}
 
 
-def timing_model(core: str) -> TimingModel:
-    """A new cycle model of `core` ("cortex-m4"). Raises UnknownCoreError for any other name.
+def timing_model(core: str, memory: MemoryTiming = ZERO_WAIT_STATES) -> TimingModel:
+    """A new cycle model of `core` ("cortex-m4") with its memories.
 
     State numbers belong to the model that gave them out: one model for one run.
+
+    Raises:
+        UnknownCoreError: there is no model of such a core.
     """
     model = _MODELS.get(core)
     if model is None:
@@ -17,4 +21,4 @@ def timing_model(core: str) -> TimingModel:
         raise UnknownCoreError(
             f"no cycle model for core {core!r}; known: {known}. Name one of these in the board."
         )
-    return model()
+    return model(memory)
