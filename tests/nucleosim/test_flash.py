@@ -18,7 +18,7 @@ from mcuq_lab.nucleosim.peripherals.flash_f4 import FlashControllerF4
 START = 0x08000000
 KEYS = (0x45670123, 0xCDEF89AB)
 LOCK, STRT, PG, SER, MER, WORD = 1 << 31, 1 << 16, 1 << 0, 1 << 1, 1 << 2, 2 << 8
-PGSERR, PGPERR, WRPERR = 1 << 7, 1 << 6, 1 << 4
+PGSERR, PGPERR, WRPERR, BSY = 1 << 7, 1 << 6, 1 << 4, 1 << 16
 
 
 @pytest.mark.parametrize("board", board_ids())
@@ -148,6 +148,29 @@ def test_write_protected_sector(controller):
     write(controller, flash_f4.CR, MER | STRT)
     assert read(controller, flash_f4.SR) == WRPERR
     assert not controller.memory.bytes.any()
+
+
+def test_stuck_controller_stays_busy_until_reset(controller):
+    controller.stuck_busy = True
+    unlock(controller)
+    assert read(controller, flash_f4.SR) == 0
+    write(controller, flash_f4.CR, PG | WORD)
+    controller.program(START, b"\0\0\0\0")
+    assert read(controller, flash_f4.SR) == BSY
+    assert controller.memory.read(START, 4) == b"\xff\xff\xff\xff"
+    write(controller, flash_f4.CR, LOCK)  # not while it is busy
+    assert read(controller, flash_f4.CR) == PG | WORD
+    controller.reset()
+    assert read(controller, flash_f4.SR) == 0
+    controller.memory.bytes[:] = 0
+    unlock(controller)
+    write(controller, flash_f4.CR, MER | STRT)
+    assert read(controller, flash_f4.SR) == BSY
+    assert not controller.memory.bytes.any()
+    controller.stuck_busy = False
+    assert read(controller, flash_f4.SR) == 0
+    write(controller, flash_f4.CR, MER | STRT)
+    assert controller.memory.bytes.all()
 
 
 def test_stores_by_firmware_follow_the_same_rules(bench, build_image):
