@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from mcuq_lab.nucleosim.timing.cost import BlockCost, DynamicCost, Place
-from mcuq_lab.nucleosim.timing.decode import decode, is_wide
+from mcuq_lab.nucleosim.timing.decode import instructions
 from mcuq_lab.nucleosim.timing.fetch import (
     Fetch,
     refilled,
@@ -159,23 +159,19 @@ class CortexM4:
     def _walk(self, address: int, code: bytes, state: State) -> BlockCost:
         cycles = 0
         dynamic: list[DynamicCost] = []
-        offset = 0
         last: Instruction | None = None
         before = state
-        while offset + 1 < len(code):
-            wide = is_wide(int.from_bytes(code[offset : offset + 2], "little"))
-            length = 4 if wide and offset + 4 <= len(code) else 2
-            last = decode(code[offset : offset + length])
+        upper = False
+        for offset, _, last in instructions(code):
             if last.divide is not None:
                 dynamic.append(DynamicCost(address + offset, *last.divide))
             before, cycles_before = state, cycles
-            spent, state = self._issue(before, last, bool(address + offset & 2), taken=False)
+            upper = bool(address + offset & 2)
+            spent, state = self._issue(before, last, upper, taken=False)
             cycles += spent
-            offset += length
         fallthrough = (cycles, self._number(state))
         if last is None or not last.writes_pc:
             return BlockCost(*fallthrough, cycles, self.initial_state, tuple(dynamic))
-        upper = bool(address + offset - (4 if last.wide else 2) & 2)
         spent, state = self._issue(before, last, upper, taken=True)
         taken = (cycles_before + spent, self._number(state))
         always = before.it_left == 0 and last.always_taken

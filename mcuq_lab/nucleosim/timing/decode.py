@@ -1,11 +1,12 @@
 """Thumb-2 machine code to timing classes; capstone does the decoding."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import capstone
 from capstone import arm
 
-from mcuq_lab.nucleosim.timing.instruction import Instruction, Kind
+from mcuq_lab.nucleosim.timing.instruction import Access, Instruction, Kind
 
 PC = 15
 
@@ -85,6 +86,16 @@ def decode(encoding: bytes) -> Instruction:
     return _decode_core(decoded, mnemonic, wide)
 
 
+def instructions(code: bytes) -> Iterator[tuple[int, bytes, Instruction]]:
+    """Offset, encoding and timing view of each instruction of a run of code."""
+    offset = 0
+    while offset + 1 < len(code):
+        wide = is_wide(int.from_bytes(code[offset : offset + 2], "little"))
+        encoding = code[offset : offset + (4 if wide and offset + 4 <= len(code) else 2)]
+        yield offset, encoding, decode(encoding)
+        offset += len(encoding)
+
+
 def _core_operands(decoded: capstone.CsInsn) -> list[int]:
     return [
         _CORE_REGISTER[operand.reg]
@@ -111,6 +122,33 @@ def _address(decoded: capstone.CsInsn) -> tuple[frozenset[int], bool]:
     return frozenset(), False
 
 
+def _access(decoded: capstone.CsInsn, size_bytes: int, count: int = 1) -> Access | None:
+    """Access of an instruction with a memory operand."""
+    for operand in decoded.operands:
+        if operand.type == arm.ARM_OP_MEM:
+            indexed = operand.mem.index in _CORE_REGISTER
+            return Access(
+                base=_CORE_REGISTER[operand.mem.base],
+                offset=None if indexed else operand.mem.disp,
+                size_bytes=size_bytes,
+                count=count,
+                index_shift=operand.shift.value if indexed else 0,
+                writes_back=decoded.writeback,
+            )
+    return None
+
+
+def _size_bytes(mnemonic: str) -> int:
+    """Bytes that a single load or store moves, by the last letters of its name."""
+    kind = mnemonic.removeprefix("ldr").removeprefix("str").removeprefix("ex").removesuffix("t")
+    return {"b": 1, "h": 2}.get(kind[-1:], 4)
+
+
+def _multiple_access(base: int, count: int, downwards: bool, writes_back: bool) -> Access:
+    """Access of a load or store multiple of words: below its base or from it on."""
+    return Access(base, -4 * count if downwards else 0, 4, count, writes_back=writes_back)
+
+
 def _decode_core(decoded: capstone.CsInsn, mnemonic: str, wide: bool) -> Instruction:
     operands = _core_operands(decoded)
     written = frozenset(_CORE_REGISTER[r] for r in decoded.regs_access()[1] if r in _CORE_REGISTER)
@@ -122,7 +160,11 @@ def _decode_core(decoded: capstone.CsInsn, mnemonic: str, wide: bool) -> Instruc
         return Instruction(Kind.BARRIER_FETCH, wide)
     if mnemonic in ("tbb", "tbh"):
         return Instruction(
-            Kind.BRANCH_TABLE, wide, address_registers=_address(decoded)[0], writes_pc=True
+            Kind.BRANCH_TABLE,
+            wide,
+            address_registers=_address(decoded)[0],
+            writes_pc=True,
+            access=_access(decoded, 1 if mnemonic == "tbb" else 2),
         )
     if mnemonic in _DIRECT_BRANCHES:
         conditional = mnemonic in ("cbz", "cbnz") or decoded.cc != arm.ARM_CC_AL
@@ -139,6 +181,7 @@ def _decode_core(decoded: capstone.CsInsn, mnemonic: str, wide: bool) -> Instruc
             results=(written & address) - loaded if decoded.writeback else frozenset(),
             loaded=loaded,
             writes_pc=PC in loaded,
+            access=_access(decoded, _size_bytes(mnemonic)),
         )
     if mnemonic in _STORES:
         address, indexed = _address(decoded)
@@ -147,6 +190,7 @@ def _decode_core(decoded: capstone.CsInsn, mnemonic: str, wide: bool) -> Instruc
             wide,
             address_registers=address,
             results=written & address if decoded.writeback else frozenset(),
+            access=_access(decoded, _size_bytes(mnemonic)),
         )
     if mnemonic in _LOAD_MULTIPLES or mnemonic in _STORE_MULTIPLES:
         return _decode_multiple(decoded, mnemonic, wide, operands)
@@ -165,13 +209,17 @@ def _decode_core(decoded: capstone.CsInsn, mnemonic: str, wide: bool) -> Instruc
 def _decode_multiple(
     decoded: capstone.CsInsn, mnemonic: str, wide: bool, operands: list[int]
 ) -> Instruction:
+    downwards = mnemonic in ("push", "stmdb", "ldmdb")
     if mnemonic in ("push", "pop"):
         base, moved = 13, operands
+        access = _multiple_access(base, len(moved), downwards, writes_back=True)
     elif mnemonic in ("ldrd", "strd"):
         address, _ = _address(decoded)
         base, moved = next(iter(address), PC), operands
+        access = _access(decoded, 4, count=2)
     else:
         base, moved = operands[0], operands[1:]
+        access = _multiple_access(base, len(moved), downwards, decoded.writeback)
     loads = mnemonic in _LOAD_MULTIPLES
     return Instruction(
         Kind.LOAD_MULTIPLE if loads else Kind.STORE_MULTIPLE,
@@ -181,6 +229,7 @@ def _decode_multiple(
         loaded=frozenset(moved[-1:]) if loads else frozenset(),
         register_count=len(moved),
         writes_pc=loads and PC in moved,
+        access=access,
     )
 
 
@@ -201,15 +250,20 @@ def _decode_fp(decoded: capstone.CsInsn, mnemonic: str, wide: bool) -> Instructi
             address_registers=_address(decoded)[0],
             register_count=len(everything),
             fp_sources=everything if mnemonic == "vstr" else frozenset(),
+            access=_access(decoded, 4, count=len(everything)),
         )
     if mnemonic in _FP_LOAD_MULTIPLES or mnemonic in _FP_STORE_MULTIPLES:
         stores = mnemonic in _FP_STORE_MULTIPLES
+        base = core[0] if core else 13
+        downwards = mnemonic in ("vldmdb", "vstmdb", "vpush")
+        writes_back = decoded.writeback or not core
         return Instruction(
             Kind.STORE_MULTIPLE if stores else Kind.LOAD_MULTIPLE,
             wide,
-            address_registers=frozenset(core[:1] or [13]),
+            address_registers=frozenset({base}),
             register_count=len(everything),
             fp_sources=everything if stores else frozenset(),
+            access=_multiple_access(base, len(everything), downwards, writes_back),
         )
     if mnemonic in _FP_MOVES:
         first_is_core = bool(decoded.operands) and decoded.operands[0].reg in _CORE_REGISTER

@@ -38,6 +38,24 @@ class Kind(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """What a load or store asks of memory: `count` elements from `base` plus `offset` on."""
+
+    base: int
+    """Core register 0 to 15; 15 is the program counter, rounded down to a word."""
+    offset: int | None
+    """From the base to the lowest byte, as the access is made: 0 where the base moves afterwards.
+    None: the offset is a register."""
+    size_bytes: int
+    """Of one element: 1, 2 or 4. What moves more than a word moves words."""
+    count: int = 1
+    index_shift: int = 0
+    """Of an offset in a register, how far it is shifted left."""
+    writes_back: bool = False
+    """The base is changed: pre- and post-indexed, PUSH and POP, LDM and STM with `!`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Instruction:
     """Timing class, width, and the registers that can stall a neighbour.
 
@@ -64,7 +82,8 @@ class Instruction:
     fp_sources: frozenset[int] = frozenset()
     """Read in the first cycle; the addend of a multiply-accumulate is not among them."""
     fp_results: frozenset[int] = frozenset()
-
+    access: Access | None = None
+    """Of a load, store or table branch."""
     conditional: bool = False
     """A branch that its own encoding makes conditional: Bcc, CBZ, CBNZ."""
 

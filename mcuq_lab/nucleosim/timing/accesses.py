@@ -1,0 +1,97 @@
+"""Which registers decide what the accesses of a block cost, and what they tell of each access."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from mcuq_lab.nucleosim.timing.addresses import WORD, Origins
+from mcuq_lab.nucleosim.timing.cost import MOST_BASES, Place
+from mcuq_lab.nucleosim.timing.decode import instructions
+from mcuq_lab.nucleosim.timing.instruction import Access, Instruction
+from mcuq_lab.nucleosim.timing.memory import Memory
+
+SP = 13
+PC = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What is known of an access's lowest address."""
+
+    residue: int = 0
+    modulus: int = 1
+    """`residue` holds modulo this power of two, at most 8; 1: nothing is known."""
+    memory: Memory | None = None
+
+    def modulo(self, modulus: int) -> int | None:
+        """The address modulo `modulus`; None if that is not known."""
+        return self.residue % modulus if modulus <= self.modulus else None
+
+
+class Whereabouts:
+    """Tells where accesses go while the instructions of a block are followed in order.
+
+    `mask` is the model's `place_mask`, under which the residues of `places` were taken.
+    `code_memory` is the kind of memory that the block itself lies in, and with it its literals.
+    """
+
+    def __init__(self, places: Iterable[Place], mask: int, code_memory: Memory) -> None:
+        self._places = {place.register: place for place in places}
+        self._modulus = mask + 1
+        self._code_memory = code_memory
+        self._origins = Origins()
+
+    def of(self, access: Access) -> Where:
+        """Where an access of the next instruction goes."""
+        if access.base == PC:
+            aligned = Where(0, WORD, self._code_memory)
+            return _moved(aligned, access)
+        origin = self._origins.of(access.base)
+        if origin is None:
+            return Where()
+        place = self._places.get(origin.register)
+        if place is not None:
+            modulus = min(self._modulus, origin.modulus)
+            base = Where((place.residue + origin.constant) % modulus, modulus, place.memory)
+        elif origin.register == SP:
+            # The stack pointer holds multiples of four whatever is written to it.
+            base = Where(origin.constant % WORD, WORD)
+        else:
+            base = Where()
+        return _moved(base, access)
+
+    def follow(self, encoding: bytes, conditional: bool) -> None:
+        """Go past one instruction; `conditional` if an IT may skip it."""
+        self._origins.follow(encoding, conditional)
+
+
+def _moved(base: Where, access: Access) -> Where:
+    """From the base to the address: an offset in a register leaves multiples of its scale."""
+    if access.offset is None:
+        modulus = min(base.modulus, 1 << access.index_shift)
+        return Where(base.residue % modulus, modulus, base.memory)
+    return Where((base.residue + access.offset) % base.modulus, base.modulus, base.memory)
+
+
+def bases(
+    code: bytes, decides: Callable[[Instruction], bool], left_out: frozenset[int] = frozenset()
+) -> tuple[int, ...]:
+    """Registers on entry of `code` from which its accesses follow, at most MOST_BASES.
+
+    `decides` says whether it matters where an instruction's access goes. Those that decide most
+    accesses come first; the program counter is never among them, nor are those `left_out`.
+    """
+    origins = Origins()
+    decided: Counter[int] = Counter()
+    it_left = 0
+    for _, encoding, instruction in instructions(code):
+        if instruction.access is not None and decides(instruction):
+            origin = origins.of(instruction.access.base)
+            if origin is not None and origin.register not in left_out:
+                decided[origin.register] += 1
+        origins.follow(encoding, conditional=it_left > 0)
+        it_left = max(instruction.it_length, it_left - 1, 0)
+    ranked = sorted(decided, key=lambda register: (-decided[register], register))
+    return tuple(ranked[:MOST_BASES])
