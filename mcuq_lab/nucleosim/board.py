@@ -5,8 +5,9 @@ from __future__ import annotations
 from mcuq_lab.nucleosim.chip import Chip
 from mcuq_lab.nucleosim.cortexm import ppb
 from mcuq_lab.nucleosim.cortexm.faults import HARD_FAULT, HFSR_VECTTBL, Fault
+from mcuq_lab.nucleosim.cortexm.features import core_features
 from mcuq_lab.nucleosim.cortexm.processor import Processor
-from mcuq_lab.nucleosim.cortexm.scs import SystemControlSpace
+from mcuq_lab.nucleosim.cortexm.scs import CCR_DC, CCR_IC, SystemControlSpace
 from mcuq_lab.nucleosim.cortexm.trace import Breakpoints, CycleCounter
 from mcuq_lab.nucleosim.engine.machine import Machine
 from mcuq_lab.nucleosim.engine.memory import HostMemory
@@ -41,10 +42,15 @@ class SimulatedBoard:
         self.faults = Faults()
         self._accesses_left: int | None = None
         self._machine = Machine(chip.core.name, self.timing)
-        self._processor = Processor(self._machine, chip.flash.alias, self.reset)
+        self._processor = Processor(self._machine, self._boot_address, self.reset)
         self._scs = SystemControlSpace(self._processor, chip.core, SLICE_CYCLES)
-        self._cycle_counter = CycleCounter(self._processor, chip.core.watchpoints)
-        self._breakpoints = Breakpoints(self._processor, chip.core.breakpoints)
+        features = core_features(chip.core.name)
+        self._cycle_counter = CycleCounter(
+            self._processor, chip.core.watchpoints, features.has_dwt_lock
+        )
+        self._breakpoints = Breakpoints(
+            self._processor, chip.core.breakpoints, features.breakpoint_revision
+        )
         self._rams = [HostMemory(ram.start, ram.size_bytes) for ram in chip.rams]
         self._flash_memory = HostMemory(chip.flash.start, chip.flash.size_bytes, fill=0xFF)
         self._flash = self._make_flash()
@@ -56,6 +62,10 @@ class SimulatedBoard:
         self._processor.clock_is_right = self._clock_is_right
         self._processor.reset()
 
+    def _boot_address(self) -> int:
+        """Where the vectors are after a reset."""
+        return self._flash.boot_address
+
     def _clock_is_right(self) -> bool:
         """Whether voltage and flash wait states allow the core clock that is set."""
         return self._clocks is None or self._clocks.works(self._flash.wait_states)
@@ -65,7 +75,7 @@ class SimulatedBoard:
         if flash.controller not in FLASH_CONTROLLERS:
             raise NucleoSimError(f"{self.chip.name}: no flash controller {flash.controller!r}.")
         controller = FLASH_CONTROLLERS[flash.controller](flash, self._flash_memory)
-        self._machine.map.add_flash(self._flash_memory, (flash.alias,), controller)
+        self._machine.map.add_flash(self._flash_memory, flash.starts[1:], controller)
         self._machine.map.add_flash_registers(
             flash.controller_base, _FLASH_CONTROLLER_BYTES, controller
         )
@@ -146,7 +156,7 @@ class SimulatedBoard:
     def _note_flash(self) -> None:
         dirty = self._flash.take_dirty()
         if dirty is not None:
-            for base in (self.chip.flash.start, self.chip.flash.alias):
+            for base in self.chip.flash.starts:
                 self._machine.code_changed(base + dirty[0], base + dirty[1])
 
     # What a person does to a board
@@ -196,6 +206,16 @@ class SimulatedBoard:
         self._scs.slice_cycles = cycles
 
     @property
+    def instruction_cache_on(self) -> bool:
+        """Whether CCR.IC is set; always false on a core without caches."""
+        return bool(self._scs.ccr & CCR_IC)
+
+    @property
+    def data_cache_on(self) -> bool:
+        """Whether CCR.DC is set; always false on a core without caches."""
+        return bool(self._scs.ccr & CCR_DC)
+
+    @property
     def cycles(self) -> int:
         """Core cycles since power-on, resets included. CYCCNT is what firmware sees of them."""
         return self._machine.cycles
@@ -228,6 +248,6 @@ class SimulatedBoard:
                 "Delete the stored image."
             )
         self._flash_memory.write(self.chip.flash.start, image)
-        for base in (self.chip.flash.start, self.chip.flash.alias):
+        for base in self.chip.flash.starts:
             self._machine.code_changed(base, base + size)
         self._processor.reset()

@@ -16,7 +16,11 @@ CHIPS_DIR = Path(__file__).resolve().parent / "chips"
 
 @dataclass(frozen=True)
 class Core:
-    """Processor: timing model, identification registers, and debug resources."""
+    """Processor: timing model, identification registers, debug resources, caches.
+
+    `rom_table` is where the chip's own ROM table lies, on the core's private bus. Sizes are 0 where
+    the core has no such memory.
+    """
 
     name: str
     cpuid: int
@@ -25,17 +29,39 @@ class Core:
     rom_table_part: int
     breakpoints: int
     watchpoints: int
+    rom_table: int = 0xE00FF000
+    itcm_bytes: int = 0
+    dtcm_bytes: int = 0
+    icache_bytes: int = 0
+    dcache_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class AccessPort:
+    """A further access port behind the debug port, after the core's own.
+
+    `base` is its BASE register. An address on it, plus `offset`, is the address for the core.
+    """
+
+    idr: int
+    base: int
+    offset: int = 0
 
 
 @dataclass(frozen=True)
 class Flash:
-    """Main flash: `sector_bytes` in address order; also visible at `alias` (the boot address)."""
+    """Main flash: `sector_bytes` in address order; also visible at `alias`, if there is one."""
 
     start: int
-    alias: int
     sector_bytes: tuple[int, ...]
     controller: str
     controller_base: int
+    alias: int | None = None
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Every address at which the flash begins."""
+        return (self.start,) if self.alias is None else (self.start, self.alias)
 
     @property
     def size_bytes(self) -> int:
@@ -81,6 +107,7 @@ class Chip:
     clock: Mapping[str, tuple[int, ...]]
     rams: tuple[Ram, ...]
     peripherals: tuple[RegisterBlock, ...]
+    access_ports: tuple[AccessPort, ...] = ()
 
 
 def board_ids() -> tuple[str, ...]:
@@ -120,6 +147,7 @@ def _chip(board: str, data: dict[str, Any]) -> Chip:
         flash=Flash(sector_bytes=sectors, **flash),
         clock={name: tuple(limits) for name, limits in data.pop("clock").items()},
         rams=tuple(Ram(**ram) for ram in data.pop("ram")),
+        access_ports=tuple(AccessPort(**port) for port in data.pop("access_port", ())),
         peripherals=tuple(
             _register_block(name, entry) for name, entry in data.pop("peripheral").items()
         ),

@@ -1,9 +1,9 @@
-"""The debug port and its one access port, register by register (ARM ADIv5.2: SW-DP and AHB-AP)."""
+"""The debug port and its access ports, register by register (ARM ADIv5.2: SW-DP and MEM-AP)."""
 
 from __future__ import annotations
 
 from mcuq_lab.nucleosim.board import SimulatedBoard
-from mcuq_lab.nucleosim.cortexm.ppb import ROM_TABLE
+from mcuq_lab.nucleosim.chip import AccessPort, Chip
 from mcuq_lab.nucleosim.engine.memory_map import BusError
 
 _DP_IDR_ABORT, _DP_CTRL_STAT, _DP_SELECT, _DP_RDBUFF = 0x0, 0x4, 0x8, 0xC
@@ -19,6 +19,7 @@ _CSW_RESET = 0x23000042
 _CSW_WRITABLE = 0x2F000037
 _INCREMENT_SINGLE = 1 << 4
 _TAR_WRAP_BYTES = 0x1000
+_BASE_PRESENT = 0b11
 
 
 class StickyError(Exception):
@@ -33,8 +34,7 @@ class DebugPort:
         self._select = 0
         self._control = 0
         self._sticky = False
-        self._csw = _CSW_RESET
-        self._tar = 0
+        self._ports = [_MemoryPort(board, port) for port in _access_ports(board.chip)]
         self._read_buffer = 0
 
     def read_dp(self, address: int) -> int:
@@ -63,10 +63,14 @@ class DebugPort:
         Raises:
             StickyError: the bus access failed, or an earlier one did and was not cleared.
         """
-        register = self._ap_register(address)
-        if register is None:
+        port = self._selected()
+        if port is None:
             return 0
-        self._read_buffer = self._read_ap(register)
+        try:
+            self._read_buffer = port.read(self._select & 0xF0 | address & 0xC)
+        except BusError as error:
+            self._sticky = True
+            raise StickyError from error
         return self._read_buffer
 
     def write_ap(self, address: int, value: int) -> None:
@@ -75,27 +79,33 @@ class DebugPort:
         Raises:
             StickyError: as for reads.
         """
-        register = self._ap_register(address)
-        if register == _AP_CSW:
-            self._csw = value & _CSW_WRITABLE | _CSW_RESET & ~_CSW_WRITABLE
-        elif register == _AP_TAR:
-            self._tar = value
-        elif register == _AP_DRW:
-            size = 1 << (self._csw & 7)
-            lane = 8 * (self._tar & 3)
-            self._write_bus(self._tar, (value >> lane & ((1 << 8 * size) - 1)), size)
-            self._increment(size)
-        elif register is not None and _AP_BD0 <= register < _AP_BD0 + 16:
-            self._write_bus(self._tar & ~0xF | register & 0xC, value, 4)
+        port = self._selected()
+        if port is None:
+            return
+        try:
+            port.write(self._select & 0xF0 | address & 0xC, value)
+        except BusError as error:
+            self._sticky = True
+            raise StickyError from error
 
-    def _ap_register(self, address: int) -> int | None:
+    def _selected(self) -> _MemoryPort | None:
         if self._sticky:
             raise StickyError
-        if self._select >> 24:
-            return None  # there is one access port
-        return self._select & 0xF0 | address & 0xC
+        number = self._select >> 24
+        return self._ports[number] if number < len(self._ports) else None
 
-    def _read_ap(self, register: int) -> int:
+
+class _MemoryPort:
+    """One access port to memory."""
+
+    def __init__(self, board: SimulatedBoard, port: AccessPort) -> None:
+        self._board = board
+        self._port = port
+        self._csw = _CSW_RESET
+        self._tar = 0
+
+    def read(self, register: int) -> int:
+        """Value of a register; raises BusError where nothing answers."""
         if register == _AP_DRW:
             size = 1 << (self._csw & 7)
             value = self._read_bus(self._tar, size) << 8 * (self._tar & 3)
@@ -106,10 +116,24 @@ class DebugPort:
         constants = {
             _AP_CSW: self._csw,
             _AP_TAR: self._tar,
-            _AP_BASE: ROM_TABLE | 3,
-            _AP_IDR: self._board.chip.core.ap_idr,
+            _AP_BASE: self._port.base,
+            _AP_IDR: self._port.idr,
         }
         return constants.get(register, 0)
+
+    def write(self, register: int, value: int) -> None:
+        """Write a register; raises BusError where nothing answers."""
+        if register == _AP_CSW:
+            self._csw = value & _CSW_WRITABLE | _CSW_RESET & ~_CSW_WRITABLE
+        elif register == _AP_TAR:
+            self._tar = value
+        elif register == _AP_DRW:
+            size = 1 << (self._csw & 7)
+            lane = 8 * (self._tar & 3)
+            self._write_bus(self._tar, (value >> lane & ((1 << 8 * size) - 1)), size)
+            self._increment(size)
+        elif _AP_BD0 <= register < _AP_BD0 + 16:
+            self._write_bus(self._tar & ~0xF | register & 0xC, value, 4)
 
     def _increment(self, size: int) -> None:
         if self._csw & 0x30 == _INCREMENT_SINGLE:
@@ -117,15 +141,15 @@ class DebugPort:
             self._tar = self._tar & ~wrap | self._tar + size & wrap
 
     def _read_bus(self, address: int, size: int) -> int:
-        try:
-            return int.from_bytes(self._board.read(address & -size, size), "little")
-        except BusError as error:
-            self._sticky = True
-            raise StickyError from error
+        return int.from_bytes(self._board.read(self._system(address & -size), size), "little")
 
     def _write_bus(self, address: int, value: int, size: int) -> None:
-        try:
-            self._board.write(address & -size, value.to_bytes(size, "little"))
-        except BusError as error:
-            self._sticky = True
-            raise StickyError from error
+        self._board.write(self._system(address & -size), value.to_bytes(size, "little"))
+
+    def _system(self, address: int) -> int:
+        return address + self._port.offset & 0xFFFFFFFF
+
+
+def _access_ports(chip: Chip) -> tuple[AccessPort, ...]:
+    core = chip.core
+    return (AccessPort(core.ap_idr, core.rom_table | _BASE_PRESENT), *chip.access_ports)

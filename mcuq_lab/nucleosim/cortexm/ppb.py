@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from mcuq_lab.nucleosim.chip import Core
+from mcuq_lab.nucleosim.cortexm.rom_table import rom_table_words
 from mcuq_lab.nucleosim.cortexm.scs import SystemControlSpace
 from mcuq_lab.nucleosim.cortexm.trace import Breakpoints, CycleCounter
 from mcuq_lab.nucleosim.peripherals.storage import Storage
 
 START = 0xE0000000
 SIZE_BYTES = 0x100000
-ROM_TABLE = 0xE00FF000
 
-_ITM, _DWT, _FPB, _SCS = 0xE0000000, 0xE0001000, 0xE0002000, 0xE000E000
-_TPIU = 0xE0040000
+_DWT, _FPB, _SCS = 0xE0001000, 0xE0002000, 0xE000E000
 _DEMCR = 0xE000EDFC
-
-# Components in the order of the ROM table: base and part number, and the class in CIDR1.
-_COMPONENTS = (
-    (_SCS, 0x00C, 0xE),
-    (_DWT, 0x002, 0xE),
-    (_FPB, 0x003, 0xE),
-    (_ITM, 0x001, 0xE),
-    (_TPIU, 0x9A1, 0x9),
-)
-_ARM_JEP106 = (0x4, 0x3B)  # continuation code, identity
-_ST_JEP106 = (0x0, 0x20)
-_DEVTYPE_OFFSET = 0xFCC
-_TPIU_DEVTYPE = 0x11
 
 
 class PrivatePeripherals:
@@ -45,7 +31,7 @@ class PrivatePeripherals:
         self._cycle_counter = cycle_counter
         self._breakpoints = breakpoints
         self._vendor_blocks = {block.block.start: block for block in vendor_blocks}
-        self._constants = _identification(core)
+        self._constants = rom_table_words(core)
         self._storage: dict[int, int] = {}
 
     def read(self, address: int, size: int) -> int:
@@ -83,7 +69,7 @@ class PrivatePeripherals:
         if page == _SCS:
             return self._scs.read(address - _SCS, debugger)
         if page == _DWT:
-            return self._cycle_counter.read(address - _DWT)
+            return self._cycle_counter.read(address - _DWT, debugger)
         if page == _FPB:
             return self._breakpoints.read(address - _FPB)
         if page in self._vendor_blocks:
@@ -99,7 +85,7 @@ class PrivatePeripherals:
         elif page == _SCS:
             self._scs.write(address - _SCS, value, debugger)
         elif page == _DWT:
-            self._cycle_counter.write(address - _DWT, value)
+            self._cycle_counter.write(address - _DWT, value, debugger)
         elif page == _FPB:
             self._breakpoints.write(address - _FPB, value)
         elif page in self._vendor_blocks:
@@ -114,30 +100,3 @@ class DebuggerView:
     def __init__(self, peripherals: PrivatePeripherals) -> None:
         self.read = peripherals.debugger_read
         self.write = peripherals.debugger_write
-
-
-def _identification(core: Core) -> dict[int, int]:
-    """ROM table entries and the identification registers of every component."""
-    words = {}
-    for index, (base, part, component_class) in enumerate(_COMPONENTS):
-        words[ROM_TABLE + 4 * index] = (base - ROM_TABLE & 0xFFFFF000) | 3
-        words |= _id_registers(base, part, component_class, _ARM_JEP106)
-    words[ROM_TABLE + 4 * len(_COMPONENTS)] = 0
-    words[_TPIU + _DEVTYPE_OFFSET] = _TPIU_DEVTYPE
-    return words | _id_registers(ROM_TABLE, core.rom_table_part, 0x1, _ST_JEP106)
-
-
-def _id_registers(
-    base: int, part: int, component_class: int, jep106: tuple[int, int]
-) -> dict[int, int]:
-    continuation, identity = jep106
-    peripheral = (
-        part & 0xFF,
-        (identity & 0xF) << 4 | part >> 8,
-        1 << 3 | identity >> 4,
-        0,
-    )
-    component = (0x0D, component_class << 4, 0x05, 0xB1)
-    words = {base + 0xFD0: continuation}
-    words |= {base + 0xFE0 + 4 * index: value for index, value in enumerate(peripheral)}
-    return words | {base + 0xFF0 + 4 * index: value for index, value in enumerate(component)}

@@ -32,10 +32,16 @@ class Processor:
     names; the System Control Space reads and writes them.
     """
 
-    def __init__(self, machine: Machine, vector_base: int, on_reset: Callable[[], None]) -> None:
-        """`on_reset` puts the rest of the chip back when software asks for a reset."""
+    def __init__(
+        self, machine: Machine, boot_address: Callable[[], int], on_reset: Callable[[], None]
+    ) -> None:
+        """A processor that does not run before the first `reset`.
+
+        `boot_address` says where the vectors are after a reset (VTOR's reset value); `on_reset`
+        puts the rest of the chip back when software asks for a reset.
+        """
         self.machine = machine
-        self._boot_vector_base = vector_base
+        self._boot_address = boot_address
         self._on_reset = on_reset
         self.debug_enabled = False
         self.demcr = 0
@@ -58,11 +64,10 @@ class Processor:
         self.sleeping = False
         self.locked_up = False
         self.event_registered = False
-        self.vtor = self._boot_vector_base
+        self.vtor = 0
         self.cfsr = self.hfsr = self.shcsr = 0
         self.bfar = 0
         self.actlr = 0
-        self.ccr = 0x200  # STKALIGN
         self.priorities: dict[int, int] = {}
         self.pending: set[int] = set()
         self.active: list[int] = []
@@ -72,6 +77,7 @@ class Processor:
     def reset(self) -> None:
         """System reset: registers and control state; debug state stays (it has its own reset)."""
         self._clear()
+        self.vtor = self._boot_address()
         self.reset_requested = False
         self.hung = False
         self.reset_sticky = True

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from mcuq_lab.nucleosim.chip import Core
 from mcuq_lab.nucleosim.cortexm import faults
+from mcuq_lab.nucleosim.cortexm.caches import CacheRegisters
+from mcuq_lab.nucleosim.cortexm.features import core_features
 from mcuq_lab.nucleosim.cortexm.processor import Processor
 from mcuq_lab.nucleosim.engine import registers as reg
 
-_ICTR = 0x004
 _ACTLR = 0x008
 _CPUID = 0xD00
 _ICSR = 0xD04
@@ -27,25 +28,9 @@ _DCRSR = 0xDF4
 _DCRDR = 0xDF8
 _DEMCR = 0xDFC
 
-# Feature registers of the Cortex-M4F (ARM 100166, 4.1 and 7.2)
-_FEATURES = {
-    _ICTR: 0x2,
-    0xD40: 0x00000030,  # ID_PFR0
-    0xD44: 0x00000200,
-    0xD48: 0x00100000,
-    0xD50: 0x00100030,
-    0xD58: 0x01000000,
-    0xD60: 0x01101110,  # ID_ISAR0
-    0xD64: 0x02112000,
-    0xD68: 0x20232231,
-    0xD6C: 0x01111131,
-    0xD70: 0x01310102,
-    0xD90: 0x00000800,  # MPU_TYPE: eight regions
-    0xF40: 0x10110021,  # MVFR0: single precision
-    0xF44: 0x11000011,  # MVFR1
-}
-
+_DISDEFWBUF = 1 << 1
 _DIV_0_TRP = 1 << 4
+CCR_DC, CCR_IC = 1 << 16, 1 << 17
 _DEBUG_KEY = 0xA05F
 _C_DEBUGEN, _C_HALT, _C_STEP, _C_MASKINTS = 1, 2, 4, 8
 _S_REGRDY, _S_HALT, _S_SLEEP, _S_LOCKUP = 1 << 16, 1 << 17, 1 << 18, 1 << 19
@@ -56,12 +41,20 @@ _SYSRESETREQ, _VECTCLRACTIVE, _VECTRESET = 4, 2, 1
 
 
 class SystemControlSpace:
-    """Registers by offset from 0xE000E000. What is not named keeps what is written to it."""
+    """Registers by offset from 0xE000E000. What is not named keeps what is written to it.
+
+    Attributes:
+        ccr: Configuration and Control Register.
+        slice_cycles: cycles that pass at each read of DHCSR while the core is running.
+    """
 
     def __init__(self, processor: Processor, core: Core, slice_cycles: int) -> None:
         """Each read of DHCSR by the debugger lets `slice_cycles` pass if the core is running."""
         self._processor = processor
         self._cpuid = core.cpuid
+        self._features = core_features(core.name)
+        self._caches = CacheRegisters(core) if self._features.has_caches else None
+        self.ccr = self._features.ccr_reset
         self.slice_cycles = slice_cycles
         self._storage: dict[int, int] = {}
         self._dcrdr = 0
@@ -70,6 +63,9 @@ class SystemControlSpace:
     def reset(self) -> None:
         """System reset."""
         self._storage.clear()
+        self.ccr = self._features.ccr_reset
+        if self._caches is not None:
+            self._caches.reset()
 
     def read(self, offset: int, debugger: bool) -> int:
         """Value of a register; some answer the debugger in another way than the core."""
@@ -78,8 +74,10 @@ class SystemControlSpace:
             return self._read_dhcsr() if debugger else int(processor.debug_enabled)
         if offset == _DCRDR:
             return self._dcrdr
-        if offset in _FEATURES:
-            return _FEATURES[offset]
+        if offset in self._features.id_registers:
+            return self._features.id_registers[offset]
+        if self._caches is not None and self._caches.holds(offset):
+            return self._caches.read(offset)
         if _SHPR1 <= offset < _SHCSR:
             return self._read_priorities(offset)
         values = {
@@ -88,7 +86,7 @@ class SystemControlSpace:
             _ACTLR: processor.actlr,
             _VTOR: processor.vtor,
             _AIRCR: 0xFA050000,
-            _CCR: processor.ccr,
+            _CCR: self.ccr,
             _SHCSR: processor.shcsr,
             _CFSR: processor.cfsr,
             _HFSR: processor.hfsr,
@@ -119,10 +117,10 @@ class SystemControlSpace:
         elif offset == _VTOR:
             processor.vtor = value & ~0x7F
         elif offset == _ACTLR:
-            processor.actlr = value
+            reserved = 0 if self._features.can_unbuffer_writes else _DISDEFWBUF
+            processor.actlr = value & ~reserved
         elif offset == _CCR:
-            processor.ccr = value
-            processor.machine.trap_divisions(bool(value & _DIV_0_TRP))
+            self._write_ccr(value)
         elif _SHPR1 <= offset < _SHCSR:
             self._write_priorities(offset, value)
         elif offset == _SHCSR:
@@ -138,8 +136,15 @@ class SystemControlSpace:
         elif offset == _CPACR:
             self._storage[offset] = value & 0x00F00000
             processor.machine.enable_fpu(value >> 20 & 0xF == 0xF)
+        elif self._caches is not None and self._caches.holds(offset):
+            self._caches.write(offset, value)
         else:
             self._storage[offset] = value
+
+    def _write_ccr(self, value: int) -> None:
+        writable = self._features.ccr_writable
+        self.ccr = value & writable | self._features.ccr_reset & ~writable
+        self._processor.machine.trap_divisions(bool(value & _DIV_0_TRP))
 
     # Debug control
 

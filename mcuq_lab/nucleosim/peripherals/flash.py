@@ -199,6 +199,11 @@ class FlashInterface(ABC):
     def wait_states(self) -> int:
         """Flash wait states that are set."""
 
+    @property
+    def boot_address(self) -> int:
+        """Where the core looks for its vectors after a reset, with the BOOT0 pin low."""
+        return self.flash.starts[-1]
+
     def reset(self) -> None:
         """System reset: it ends an operation that does not complete."""
         self.state[BUSY] = 0
