@@ -19,6 +19,8 @@ from mcuq_lab.nucleosim.peripherals.catalogue import (
     make_peripherals,
 )
 from mcuq_lab.nucleosim.peripherals.clocks import ResetCause
+from mcuq_lab.nucleosim.session_time import SessionSeconds, SessionTime
+from mcuq_lab.nucleosim.swd_link import SwdLink
 from mcuq_lab.nucleosim.timing import TimingModel, timing_model
 
 _FLASH_CONTROLLER_BYTES = 0x400
@@ -34,13 +36,14 @@ class SimulatedBoard:
         chip: its description.
         timing: the model that its cycles come from: name, version, stated uncertainty.
         faults: what is wrong with it now (see `inject`).
+        swd: the wire that its probe reaches it by.
     """
 
     def __init__(self, chip: Chip, timing: TimingModel | None = None) -> None:
         self.chip = chip
         self.timing = timing or timing_model(chip.core.name)
         self.faults = Faults()
-        self._accesses_left: int | None = None
+        self.swd = SwdLink()
         self._machine = Machine(chip.core.name, self.timing)
         self._processor = Processor(self._machine, self._boot_address, self.reset)
         self._scs = SystemControlSpace(self._processor, chip.core, SLICE_CYCLES)
@@ -61,6 +64,7 @@ class SimulatedBoard:
             self._machine.map.add_ram(ram)
         self._processor.clock_is_right = self._clock_is_right
         self._processor.reset()
+        self.restart_session_time()
 
     def _boot_address(self) -> int:
         """Where the vectors are after a reset."""
@@ -106,7 +110,10 @@ class SimulatedBoard:
         Raises:
             BusError: nothing answers.
         """
-        return self._machine.map.read(address, size_bytes)
+        data = self._machine.map.read(address, size_bytes)
+        if self._machine.cycles != self._cycles_seen:
+            self._note_time()
+        return data
 
     def write(self, address: int, data: bytes) -> None:
         """Write over the AHB-AP.
@@ -153,9 +160,20 @@ class SimulatedBoard:
         self.reset(ResetCause.BROWN_OUT)
         self._machine.code_changed(0, 1 << 32)
 
+    def _note_time(self) -> None:
+        """After the core may have run: what it did, as seconds of a real board."""
+        self._cycles_seen = self._machine.cycles
+        self._time.note_cycles(self._cycles_seen, self._hclk_hz)
+        self._note_flash()
+
+    @property
+    def _hclk_hz(self) -> int:
+        return 0 if self._clocks is None else self._clocks.hclk_hz
+
     def _note_flash(self) -> None:
         dirty = self._flash.take_dirty()
         if dirty is not None:
+            self._time.note_flash(self._flash.erase_count, self._flash.write_count, dirty)
             for base in self.chip.flash.starts:
                 self._machine.code_changed(base + dirty[0], base + dirty[1])
 
@@ -164,8 +182,7 @@ class SimulatedBoard:
     def inject(self, faults: Faults) -> None:
         """Make these faults the board's faults, instead of those it had."""
         self.faults = faults
-        self._accesses_left = faults.transfer_fault_after
-        self._faults_left = faults.transfer_fault_count
+        self.swd.inject(faults)
         self._flash.stuck_address = faults.stuck_flash_address
         now = self._machine.cycles
         effects = (
@@ -184,17 +201,18 @@ class SimulatedBoard:
         self._processor.hfsr |= HFSR_VECTTBL
         self._processor.fault(Fault(HARD_FAULT, 0), self._machine.registers.pc)
 
-    def transfer_fails(self) -> bool:
-        """Whether the next access over SWD fails; the probe asks before each."""
-        if self._accesses_left is None:
-            return False
-        if self._accesses_left > 0:
-            self._accesses_left -= 1
-            return False
-        self._faults_left -= 1
-        if self._faults_left <= 0:
-            self._accesses_left = None
-        return True
+    def restart_session_time(self) -> None:
+        """Begin a new account of `session_seconds`; the probe does when a session opens."""
+        self._cycles_seen = self._machine.cycles
+        self._time = SessionTime(
+            self.chip.flash, self._cycles_seen, self._flash.erase_count, self._flash.write_count
+        )
+        self.swd.seconds = 0.0
+
+    @property
+    def session_seconds(self) -> SessionSeconds:
+        """What the session that is open, or was last, would have taken with a real board."""
+        return SessionSeconds(self.swd.seconds, self._time.flash_s, self._time.core_s)
 
     @property
     def slice_cycles(self) -> int:

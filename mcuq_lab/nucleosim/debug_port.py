@@ -37,6 +37,10 @@ class DebugPort:
         self._ports = [_MemoryPort(board, port) for port in _access_ports(board.chip)]
         self._read_buffer = 0
 
+    def set_sticky_error(self) -> None:
+        """An access was acknowledged with FAULT: no other works until the flag is cleared."""
+        self._sticky = True
+
     def read_dp(self, address: int) -> int:
         """Read a debug port register (A[3:2])."""
         register = address & 0xC

@@ -7,3 +7,7 @@ class NucleoSimError(Exception):
 
 class UnknownBoardError(NucleoSimError):
     """No simulated board has the unique id that was asked for."""
+
+
+class FaultsError(NucleoSimError):
+    """Faults that do not exist, or values that they cannot have."""

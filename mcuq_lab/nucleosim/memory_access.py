@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 
 class BoardMemory(MemoryInterface):
-    """pyOCD's memory interface on a simulated board; `check` raises if the probe cannot work."""
+    """pyOCD's memory interface on a simulated board.
 
-    def __init__(self, board: SimulatedBoard, check: Callable[[], None]) -> None:
+    `transfer` takes address and length of each access before it is made, and raises if the probe
+    or the wire fails.
+    """
+
+    def __init__(self, board: SimulatedBoard, transfer: Callable[[int, int], None]) -> None:
         self._board = board
-        self._check = check
+        self._transfer = transfer
 
     def read_memory(self, addr, transfer_size=32, now=True, **_attributes):
         """One word, halfword or byte; with `now` false, a function that returns it."""
@@ -49,12 +53,12 @@ class BoardMemory(MemoryInterface):
         self._write(addr, bytes(data))
 
     def _read(self, address: int, size_bytes: int) -> bytes:
-        self._check()
+        self._transfer(address, size_bytes)
         with _bus_errors(address, size_bytes):
             return self._board.read(address, size_bytes)
 
     def _write(self, address: int, data: bytes) -> None:
-        self._check()
+        self._transfer(address, len(data))
         with _bus_errors(address, len(data)):
             self._board.write(address, data)
 

@@ -55,4 +55,25 @@ class NucleoSimPlugin(Plugin):
                 "Make pyOCD reach memory through DP and AP registers, word by word, instead of "
                 "through the fast memory interface. For tests of the debug port.",
             ),
+            OptionInfo(
+                "nucleosim.faults",
+                str,
+                None,
+                "What goes wrong, each time a session opens: the path of a TOML file, or faults "
+                "with commas between them, such as 'hang_at_cycle=100000, unplugged_after=200'.",
+            ),
+            OptionInfo(
+                "nucleosim.swd_hz",
+                int,
+                None,
+                "The fastest SWD clock that the probe can do, in Hz. Default is what an "
+                "ST-LINK/V2-1 can. Only the modelled time depends on it.",
+            ),
+            OptionInfo(
+                "nucleosim.real_time",
+                bool,
+                False,
+                "Let accesses take as long as with a real probe, flash and core. Default is off: "
+                "the time is only counted.",
+            ),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,22 @@ from pyocd.probe.debug_probe import DebugProbe
 
 from mcuq_lab.nucleosim import flash_store, registry
 from mcuq_lab.nucleosim.chip import board_ids, load_chip
+from mcuq_lab.nucleosim.errors import FaultsError
+from mcuq_lab.nucleosim.fault_settings import faults_from_setting
+from mcuq_lab.nucleosim.swd_link import WAIT_RETRIES, Answer
 
 if TYPE_CHECKING:
     from mcuq_lab.nucleosim.board import SimulatedBoard
     from mcuq_lab.nucleosim.debug_port import DebugPort
     from mcuq_lab.nucleosim.timing import TimingModel
+
+# What pyOCD's probes raise, by the answer on the wire, and what each says.
+_ERRORS: dict[Answer, tuple[type[exceptions.Error], str]] = {
+    Answer.WAIT: (exceptions.TransferTimeoutError, f"WAIT, {WAIT_RETRIES + 1} times"),
+    Answer.FAULT: (exceptions.TransferFaultError, "FAULT"),
+    Answer.NONE: (exceptions.TransferError, "no acknowledge"),
+    Answer.GONE: (exceptions.ProbeDisconnected, "unplugged"),
+}
 
 
 class SimulatedProbe(DebugProbe):
@@ -47,6 +59,8 @@ class SimulatedProbe(DebugProbe):
         self._port: DebugPort | None = None
         self._flash_file: Path | None = None
         self._stored_image_age = 0
+        self._opened_s: float | None = None
+        """When it was opened, if time is to pass as with a real probe."""
         self._connected = False
         self._in_reset = False
 
@@ -117,13 +131,17 @@ class SimulatedProbe(DebugProbe):
         return self._board is not None
 
     def open(self) -> None:
-        """Find or make the board; with `nucleosim.persist`, load its flash if it is new."""
+        """Find or make the board and set it up as the session's options say."""
         from mcuq_lab.nucleosim.debug_port import DebugPort  # as late as the engine itself
 
-        if _is_unplugged(self._unique_id):
-            raise exceptions.ProbeDisconnected(f"{self._unique_id} is unplugged")
         is_new = registry.existing_board(self._unique_id) is None
-        self._board = registry.simulated_board(self._unique_id)
+        board = registry.simulated_board(self._unique_id)
+        self._inject_faults(board)
+        if board.swd.unplugged:
+            raise exceptions.ProbeDisconnected(f"{self._unique_id} is unplugged")
+        board.restart_session_time()
+        self._opened_s = time.monotonic() if self._option("nucleosim.real_time") else None
+        self._board = board
         self._port = DebugPort(self._board)
         if self._option("nucleosim.persist"):
             directory = self._option("nucleosim.flash_dir") or flash_store.default_directory()
@@ -132,6 +150,15 @@ class SimulatedProbe(DebugProbe):
             if image is not None:
                 self._board.load_flash_image(image)
         self._stored_image_age = self._board.flash_write_count
+
+    def _inject_faults(self, board: SimulatedBoard) -> None:
+        setting = self._option("nucleosim.faults")
+        if not setting:
+            return
+        try:
+            board.inject(faults_from_setting(setting, Path(self.session.project_dir)))
+        except FaultsError as error:
+            raise exceptions.Error(str(error)) from error
 
     def close(self) -> None:
         """Leave the board; with `nucleosim.persist`, store its flash if it has changed."""
@@ -154,7 +181,10 @@ class SimulatedProbe(DebugProbe):
         self._connected = False
 
     def set_clock(self, frequency: float) -> None:
-        """The SWD clock has no effect."""
+        """Ask for an SWD clock: only the modelled time depends on it."""
+        self._check_plugged()
+        at_most_hz = self._option("nucleosim.swd_hz")
+        self._board.swd.requested_hz = min(frequency, at_most_hz or frequency)
 
     # Reset pin
 
@@ -177,23 +207,23 @@ class SimulatedProbe(DebugProbe):
 
     def read_dp(self, addr: int, now: bool = True):
         """Read a debug port register."""
-        return self._deferred(lambda: self._port.read_dp(addr), now)
+        return self._deferred(self._access(lambda: self._port.read_dp(addr), True), now)
 
     def write_dp(self, addr: int, data: int) -> None:
         """Write a debug port register."""
-        self._access(lambda: self._port.write_dp(addr, data))
+        self._access(lambda: self._port.write_dp(addr, data), True)
 
     def read_ap(self, addr: int, now: bool = True):
         """Read an access port register."""
-        return self._deferred(lambda: self._port.read_ap(addr), now)
+        return self._deferred(self._access(lambda: self._port.read_ap(addr), False), now)
 
     def write_ap(self, addr: int, data: int) -> None:
         """Write an access port register."""
-        self._access(lambda: self._port.write_ap(addr, data))
+        self._access(lambda: self._port.write_ap(addr, data), False)
 
     def read_ap_multiple(self, addr: int, count: int = 1, now: bool = True):
         """Read one access port register `count` times."""
-        return self._deferred(lambda: [self._port.read_ap(addr) for _ in range(count)], now)
+        return self._deferred([self.read_ap(addr) for _ in range(count)], now)
 
     def write_ap_multiple(self, addr: int, values: Sequence[int]) -> None:
         """Write values to one access port register."""
@@ -206,32 +236,48 @@ class SimulatedProbe(DebugProbe):
 
         if ap_address.apsel != 0 or self._option("nucleosim.raw_dap"):
             return None
-        return BoardMemory(self._board, self._check_transfer)
+        return BoardMemory(self._board, self._transfer)
 
-    def _deferred(self, read: Callable, now: bool):
+    @staticmethod
+    def _deferred(value, now: bool):
         # Accesses happen in the order of the calls; only the result is handed over later.
-        value = self._access(read)
         return value if now else lambda: value
 
-    def _access(self, access: Callable):
+    def _access(self, access: Callable, is_debug_port: bool):
+        """One access to a register."""
         from mcuq_lab.nucleosim.debug_port import StickyError
 
-        self._check_transfer()
+        self._check_plugged()
+        answer = self._board.swd.access_register(is_debug_port)
+        if answer is Answer.FAULT:
+            self._port.set_sticky_error()
+        self._check(answer)
         try:
             return access()
         except StickyError as error:
             raise exceptions.TransferFaultError() from error
 
-    def _check_transfer(self) -> None:
+    def _transfer(self, address: int, size_bytes: int) -> None:
+        """Before an access to memory."""
         self._check_plugged()
-        if self._board.transfer_fails():
-            raise exceptions.TransferError(f"{self._unique_id}: injected SWD transfer fault")
+        answer = self._board.swd.access_memory(address, size_bytes)
+        if answer is Answer.FAULT:
+            raise exceptions.TransferFaultError(fault_address=address, length=size_bytes)
+        self._check(answer)
+
+    def _check(self, answer: Answer) -> None:
+        if answer is not Answer.OK:
+            kind, text = _ERRORS[answer]
+            raise kind(f"{self._unique_id}: SWD access failed: {text}")
+        if self._opened_s is not None:
+            ahead_s = self._board.session_seconds.total_s - (time.monotonic() - self._opened_s)
+            time.sleep(max(ahead_s, 0.0))
 
     def _check_plugged(self) -> None:
-        if self._board is None or self._board.faults.unplugged:
+        if self._board is None or self._board.swd.unplugged:
             raise exceptions.ProbeDisconnected(f"{self._unique_id} is unplugged or not open")
 
 
 def _is_unplugged(unique_id: str) -> bool:
     board = registry.existing_board(unique_id)
-    return board is not None and board.faults.unplugged
+    return board is not None and board.swd.unplugged
