@@ -5,15 +5,18 @@ With the package installed, pyOCD finds a probe for each board: `pyocd list`, `p
 the rest of `mcuq_lab`. See README.md in this directory.
 """
 
-from mcuq_lab.nucleosim.errors import NucleoSimError, UnknownBoardError
+from mcuq_lab.nucleosim.errors import FaultsError, NucleoSimError, UnknownBoardError
 from mcuq_lab.nucleosim.faults import Faults
 from mcuq_lab.nucleosim.registry import discard_board, known_ids, simulated_board
+from mcuq_lab.nucleosim.session_time import SessionSeconds
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Faults",
+    "FaultsError",
     "NucleoSimError",
+    "SessionSeconds",
     "UnknownBoardError",
     "discard_board",
     "known_ids",

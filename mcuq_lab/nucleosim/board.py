@@ -184,6 +184,8 @@ class SimulatedBoard:
         self.faults = faults
         self.swd.inject(faults)
         self._flash.stuck_address = faults.stuck_flash_address
+        self._flash.stuck_busy = faults.flash_stuck_busy
+        self._flash.refuse_after(faults.flash_error_after)
         now = self._machine.cycles
         effects = (
             (faults.hang_at_cycle, self._hang),

@@ -3,10 +3,15 @@
 import pytest
 from pyocd.core import exceptions
 from pyocd.core.target import Target
+from pyocd.flash.loader import FlashLoader
 from pyocd.probe.aggregator import DebugProbeAggregator
 
-from mcuq_lab.nucleosim import Faults, simulated_board
+from mcuq_lab.nucleosim import Faults, FaultsError, simulated_board, swd_times
+from mcuq_lab.nucleosim.board import SLICE_CYCLES
+from mcuq_lab.nucleosim.swd_link import WAIT_RETRIES
 
+FLASH = 0x08000000
+IMAGE = bytes(range(256)) * 4
 LONG = """
 volatile uint32_t done, kept;
 int main(void) {
@@ -91,3 +96,138 @@ def test_boards_live_as_long_as_the_process(new_bench):
     bench.session.close()
     assert simulated_board("sim:nucleo-f412zg:kept") is bench.board
     assert new_bench(uid="SIM:NUCLEO-F412ZG:kept").target.read32(0x20000000) == 0xCAFE
+
+
+def test_probe_is_lost_in_the_middle_of_a_run(bench, build_image):
+    bench.flash(build_image(LONG))
+    uid = bench.session.probe.unique_id
+    bench.board.slice_cycles = 1000
+    bench.board.inject(Faults(unplugged_after=30))
+    with pytest.raises(exceptions.ProbeDisconnected, match="unplugged"):
+        bench.run()
+    with pytest.raises(exceptions.ProbeDisconnected):
+        bench.target.read32(0x20000000)
+    assert DebugProbeAggregator.get_all_connected_probes(uid) == []
+    bench.board.inject(Faults())
+    bench.board.slice_cycles = SLICE_CYCLES
+    assert bench.run() is Target.State.HALTED
+    assert bench.read("done") == [1]
+
+
+def test_a_lost_probe_cannot_be_opened_again_until_it_is_back(new_bench):
+    uid = "sim:nucleo-f412zg:lost"
+    bench = new_bench(uid=uid)
+    bench.board.inject(Faults(unplugged=True))
+    with pytest.raises(exceptions.ProbeDisconnected):
+        bench.session.probe.open()
+    bench.board.inject(Faults())
+    bench.session.probe.open()
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_fault_answers_are_faults_and_clear(new_bench, raw):
+    bench = new_bench(nucleosim__raw_dap=raw)
+    memory = bench.target.selected_core.ap
+    bench.board.inject(Faults(swd_fault_after=0, swd_fault_count=2))
+    for _ in range(2):
+        with pytest.raises(exceptions.TransferFaultError, match="@ 0x20000010"):
+            memory.read32(0x20000010)
+    assert memory.read32(0xE000ED00) == 0x410FC241
+
+
+def test_debug_port_answers_while_the_access_port_does_not(new_bench):
+    bench = new_bench(nucleosim__raw_dap=True)
+    for faults in (Faults(swd_fault_after=0, swd_fault_count=0), Faults(swd_wait_after=0)):
+        bench.board.inject(faults)
+        with pytest.raises(exceptions.TransferError):
+            bench.target.selected_core.ap.read32(0x20000000)
+        assert bench.target.dp.read_reg(0x4) >> 28 == 0xF
+    bench.board.inject(Faults(transfer_fault_after=0))
+    with pytest.raises(exceptions.TransferError):
+        bench.target.dp.read_reg(0x4)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_probe_waits_as_long_as_it_has_patience(new_bench, raw):
+    bench = new_bench(nucleosim__raw_dap=raw)
+    memory = bench.target.selected_core.ap
+    memory.write32(0x20000000, 0xCAFE)
+    before_s = bench.board.session_seconds.transfers_s
+    memory.read32(0x20000000)
+    usual_s = bench.board.session_seconds.transfers_s - before_s
+    bench.board.inject(Faults(swd_wait_after=0, swd_wait_count=WAIT_RETRIES))
+    before_s = bench.board.session_seconds.transfers_s
+    assert memory.read32(0x20000000) == 0xCAFE
+    waited_s = bench.board.session_seconds.transfers_s - before_s - usual_s
+    wait_s = swd_times.wait_s(bench.board.swd.frequency_hz)
+    assert waited_s == pytest.approx(WAIT_RETRIES * wait_s)
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_the_probe_gives_up_on_more_waits(new_bench, raw):
+    bench = new_bench(nucleosim__raw_dap=raw)
+    memory = bench.target.selected_core.ap
+    bench.board.inject(Faults(swd_wait_after=0, swd_wait_count=2 * (WAIT_RETRIES + 1)))
+    for _ in range(2):
+        with pytest.raises(exceptions.TransferTimeoutError, match="WAIT"):
+            memory.read32(0x20000000)
+    memory.read32(0x20000000)
+    bench.board.inject(Faults(swd_wait_after=0))
+    for _ in range(5):
+        with pytest.raises(exceptions.TransferTimeoutError):
+            memory.read32(0x20000000)
+    bench.board.inject(Faults())
+    memory.read32(0x20000000)
+
+
+def test_a_flash_controller_that_stays_busy_ends_by_pyocds_time_limit(new_bench):
+    bench = new_bench(flash__timeout__erase_sector=0.3, flash__timeout__init=0.3)
+    bench.board.slice_cycles = 20_000
+    bench.board.inject(Faults(flash_stuck_busy=True))
+    with pytest.raises(exceptions.FlashEraseFailure, match="timed out"):
+        FlashLoader.program_binary_data(bench.session, FLASH, IMAGE)
+    bench.board.inject(Faults())
+    bench.target.reset_and_halt()
+    FlashLoader.program_binary_data(bench.session, FLASH, IMAGE)
+    assert bytes(bench.target.read_memory_block8(FLASH, len(IMAGE))) == IMAGE
+
+
+def test_erasing_fails_with_the_controllers_error(bench):
+    bench.board.inject(Faults(flash_error_after=0))
+    with pytest.raises(exceptions.FlashEraseFailure):
+        FlashLoader.program_binary_data(bench.session, FLASH, IMAGE)
+    assert bench.board.flash_erase_count == 0
+    bench.board.inject(Faults())
+    FlashLoader.program_binary_data(bench.session, FLASH, IMAGE)
+    assert bytes(bench.target.read_memory_block8(FLASH, len(IMAGE))) == IMAGE
+
+
+def test_programming_fails_with_the_controllers_error(bench):
+    bench.board.inject(Faults(flash_error_after=20))
+    with pytest.raises(exceptions.FlashProgramFailure):
+        FlashLoader.program_binary_data(bench.session, FLASH, IMAGE)
+    assert bench.board.flash_erase_count == 1
+    stored = bench.board.flash_image()[: len(IMAGE)]
+    assert stored[: 19 * 4] == IMAGE[: 19 * 4]
+    assert set(stored[19 * 4 :]) == {0xFF}
+
+
+def test_slow_swd_shows_in_the_modelled_time_only(bench):
+    def read_s():
+        before_s = bench.board.session_seconds.total_s
+        bench.target.read_memory_block32(0x20000000, 1000)
+        return bench.board.session_seconds.total_s - before_s
+
+    usual_s = read_s()
+    bench.board.inject(Faults(slow_swd_hz=10_000))
+    assert bench.board.swd.frequency_hz == 10_000
+    assert read_s() > 50 * usual_s
+    bench.board.inject(Faults())
+    assert read_s() == pytest.approx(usual_s)
+
+
+def test_faults_have_limits():
+    with pytest.raises(FaultsError, match="hang_at_cycle = -1 is too small"):
+        Faults(hang_at_cycle=-1)
+    with pytest.raises(FaultsError, match="slow_swd_hz = 0"):
+        Faults(slow_swd_hz=0)

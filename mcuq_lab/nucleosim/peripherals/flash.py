@@ -36,6 +36,7 @@ BUSY = 8  # 1 for ever after an operation that did not complete
 _FORCED = 9  # 1 while stores go through that will be corrected
 _CORRECTIONS = 10  # their number, then (offset, size, value) of each
 _MOST_CORRECTIONS = 16
+_REFUSES_AFTER = 60  # operations that still succeed before all fail, or -1
 FAMILY = 64  # from here on what a family keeps, its registers above all
 _SECTORS = 128  # number of sectors, then their end offsets
 _MOST_SECTORS = 256
@@ -69,6 +70,18 @@ def completes(state):
     if state[_STUCK_BUSY] != 0:
         state[BUSY] = 1
     return state[BUSY] == 0
+
+
+@numba.njit(cache=True)
+def refuses(state):
+    """Whether an operation that starts now fails, for no fault of the firmware's.
+
+    A family that asks shows it in the flag that it has for write protection.
+    """
+    if state[_REFUSES_AFTER] > 0:
+        state[_REFUSES_AFTER] -= 1
+        return False
+    return state[_REFUSES_AFTER] == 0
 
 
 @numba.njit(cache=True)
@@ -180,6 +193,7 @@ class FlashInterface(ABC):
         self.state[_MEMORY] = memory.address
         self.state[_SIZE] = memory.size_bytes
         self.state[_WORN_OUT] = -1
+        self.state[_REFUSES_AFTER] = -1
         ends = np.cumsum(flash.sector_bytes)
         self.state[_SECTORS] = len(ends)
         self.state[_SECTORS + 1 : _SECTORS + 1 + len(ends)] = ends
@@ -281,3 +295,10 @@ class FlashInterface(ABC):
         self.state[_STUCK_BUSY] = stuck
         if not stuck:
             self.state[BUSY] = 0
+
+    def refuse_after(self, operations: int | None) -> None:
+        """Let so many erase and program operations succeed, then none; None: all, as they should.
+
+        What is counted are sectors of an erase and stores of a program operation.
+        """
+        self.state[_REFUSES_AFTER] = -1 if operations is None else operations

@@ -21,6 +21,7 @@ from mcuq_lab.nucleosim.peripherals.flash import (
     erase_sector,
     memory_of,
     programmed,
+    refuses,
     sector_at,
     sector_count,
     settle_store,
@@ -117,7 +118,7 @@ def _start(state, memory):
         state[_SR] |= _SR_PGSERR
         return
     for sector in range(first, end):
-        if sector < 0 or _is_protected(state, sector):
+        if sector < 0 or _is_protected(state, sector) or refuses(state):
             state[_SR] |= _SR_WRPERR
             return
     if not completes(state):
@@ -197,7 +198,7 @@ def program(state, memory, offset, size, value):
     if size != 1 << ((cr >> 8) & 3):
         state[_SR] |= _SR_PGPERR
         return old
-    if _is_protected(state, sector_at(state, offset)):
+    if _is_protected(state, sector_at(state, offset)) or refuses(state):
         state[_SR] |= _SR_WRPERR
         return old
     if not completes(state):
