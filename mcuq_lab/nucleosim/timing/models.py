@@ -1,14 +1,15 @@
 """The cycle models there are, by the name of the core."""
 
 from mcuq_lab.nucleosim.timing.cortex_m4 import CortexM4
+from mcuq_lab.nucleosim.timing.cortex_m7 import CortexM7
 from mcuq_lab.nucleosim.timing.cost import TimingModel, UnknownCoreError
 from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, MemoryTiming
 
-_MODELS = {CortexM4.name: CortexM4}
+_MODELS = {model.name: model for model in (CortexM4, CortexM7)}
 
 
 def timing_model(core: str, memory: MemoryTiming = ZERO_WAIT_STATES) -> TimingModel:
-    """A new cycle model of `core` ("cortex-m4") with its memories.
+    """A new cycle model of `core` ("cortex-m4", "cortex-m7") with its memories.
 
     State numbers belong to the model that gave them out: one model for one run.
 

@@ -1,0 +1,180 @@
+"""The Cortex-M7 with FPv5: the cycle model that a simulator asks.
+
+The rules stand in the files beside it: `cortex_m7_latencies.py` (who waits how long for whom),
+`cortex_m7_pairing.py` (which two issue together), `cortex_m7_fetch.py`, and `cortex_m7_issue.py`,
+which applies them.
+"""
+
+from mcuq_lab.nucleosim.timing.accesses import Whereabouts, bases
+from mcuq_lab.nucleosim.timing.cortex_m7_decode import decode_operation
+from mcuq_lab.nucleosim.timing.cortex_m7_issue import Site, State, Walk
+from mcuq_lab.nucleosim.timing.cortex_m7_operation import Operation, Unit
+from mcuq_lab.nucleosim.timing.cost import BlockCost, DynamicCost, Place
+from mcuq_lab.nucleosim.timing.decode import instructions
+from mcuq_lab.nucleosim.timing.instruction import Access, Instruction
+from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, MemoryTiming
+
+STATE_LIMIT = 4096
+
+MISPREDICT_CYCLES = 8
+MISPREDICT_FLAGS_EARLY_CYCLES = 6
+"""If the flags were set three cycles ahead of the branch (JNK0LE)."""
+EXPECT_TAKEN = 2
+EXPECT_NOT_TAKEN = 1
+ALWAYS_TAKEN = 3
+DIVIDE_SETUP_CYCLES = 1
+DIVIDE_BITS_PER_CYCLE = 4
+_PC = 15
+_DOUBLE_WORD = 8
+
+
+class CortexM7:
+    """Cycle model of the Cortex-M7; see `TimingModel` for what the members mean."""
+
+    name = "cortex-m7"
+    version = "1"
+    place_mask = 7
+    uncertainty = (
+        "Code and data in TCM or hit in the caches. Not yet compared with whole programs: expect "
+        "10 % on hand-written assembly, 20 % on compiled code."
+    )
+
+    def __init__(
+        self, memory: MemoryTiming = ZERO_WAIT_STATES, state_limit: int = STATE_LIMIT
+    ) -> None:
+        self.memory = memory
+        self._state_limit = state_limit
+        self._states: list[State] = []
+        self._numbers: dict[State, int] = {}
+        self._costs: dict[tuple, BlockCost] = {}
+        self.initial_state = self._number(State())
+
+    def bases(self, code: bytes) -> tuple[int, ...]:
+        """See `TimingModel.bases`."""
+        return bases(code, _place_matters)
+
+    def block_cost(
+        self, address: int, code: bytes, entry_state: int, places: tuple[Place, ...] = ()
+    ) -> BlockCost:
+        """See `TimingModel.block_cost`. Raises IndexError for a state it never gave out."""
+        start = address % _DOUBLE_WORD
+        key = (start, code, entry_state, places)
+        cost = self._costs.get(key)
+        if cost is None:
+            cost = self._costs[key] = self._walk(address, code, self._states[entry_state], places)
+        return cost if not cost.dynamic else _moved(cost, address)
+
+    def _number(self, state: State) -> int:
+        """A small int for a state. A full table forgets the state: some stalls at most are lost."""
+        number = self._numbers.get(state)
+        if number is None:
+            if len(self._states) >= self._state_limit:
+                return self.initial_state
+            number = self._numbers[state] = len(self._states)
+            self._states.append(state)
+        return number
+
+    def _walk(
+        self, address: int, code: bytes, state: State, places: tuple[Place, ...]
+    ) -> BlockCost:
+        start = address % _DOUBLE_WORD
+        walk = Walk(state)
+        whereabouts = Whereabouts(places, self.place_mask, self.memory.at(address))
+        dynamic: list[DynamicCost] = []
+        branch: tuple[Walk, Operation, Site] | None = None
+        backwards = False
+        for offset, encoding, instruction in instructions(code):
+            operation = decode_operation(encoding)
+            site = _site(start + offset, operation, whereabouts)
+            if instruction.divide is not None:
+                dynamic.append(
+                    DynamicCost(
+                        offset, *instruction.divide, DIVIDE_SETUP_CYCLES, DIVIDE_BITS_PER_CYCLE
+                    )
+                )
+            branch = (walk.copy(), operation, site) if instruction.writes_pc else None
+            backwards = instruction.conditional and _is_backwards(encoding)
+            conditional = walk.it_left > 0
+            walk.issue(operation, site)
+            whereabouts.follow(encoding, conditional)
+        fallthrough = (walk.cycles, self._number(walk.state()))
+        causes = tuple(walk.causes)
+        if branch is None:
+            return BlockCost(*fallthrough, walk.cycles, self.initial_state, tuple(dynamic), causes)
+        taken, operation, site = branch
+        always = taken.it_left == 0 and operation.instruction.always_taken
+        early = taken.flags_are_old()
+        taken.issue(operation, site, taken=True)
+        jump = (taken.cycles, self._number(taken.state()))
+        return BlockCost(
+            *(jump if always else fallthrough),
+            *jump,
+            tuple(dynamic),
+            tuple(taken.causes) if always else causes,
+            tuple(taken.causes),
+            0 if always else MISPREDICT_FLAGS_EARLY_CYCLES if early else MISPREDICT_CYCLES,
+            ALWAYS_TAKEN if always else EXPECT_TAKEN if backwards else EXPECT_NOT_TAKEN,
+        )
+
+
+def _place_matters(instruction: Instruction) -> bool:
+    """Loads and stores: the bank, and whether they are aligned."""
+    return instruction.access is not None
+
+
+def _site(address: int, operation: Operation, whereabouts: Whereabouts) -> Site:
+    """Bank and alignment of an access; unknown bases count as aligned to double words."""
+    access = operation.instruction.access
+    if access is None or operation.unit not in (Unit.LOAD, Unit.STORE, Unit.FP_LOAD, Unit.FP_STORE):
+        return Site(address % _DOUBLE_WORD)
+    residue = _residue(address, access, whereabouts)
+    within = whereabouts.of(access).modulo(access.size_bytes)
+    return Site(
+        address % _DOUBLE_WORD,
+        None if residue is None else residue // 4,
+        bool(within) and access.base != _PC,
+    )
+
+
+def _residue(address: int, access: Access, whereabouts: Whereabouts) -> int | None:
+    """Address of an access modulo 8; None if a register that nobody knows is added to it."""
+    if access.base == _PC and access.offset is not None:
+        return ((address + 4) // 4 * 4 + access.offset) % _DOUBLE_WORD
+    residue = whereabouts.of(access).modulo(_DOUBLE_WORD)
+    if residue is None and access.offset is not None:
+        return access.offset % _DOUBLE_WORD
+    return residue
+
+
+def _is_backwards(encoding: bytes) -> bool:
+    """Whether a conditional branch's offset is negative: bit 7 of the 16-bit encoding, bit 26 of
+    the 32-bit one (ARMv7-M ARM, A7.7.12); CBZ and CBNZ only go forwards."""
+    first = int.from_bytes(encoding[:2], "little")
+    if len(encoding) == 4:
+        return bool(first & 0x0400)
+    return first & 0xF000 == 0xD000 and bool(first & 0x80)
+
+
+def _moved(cost: BlockCost, address: int) -> BlockCost:
+    """The cost with its divisions, which are kept relative to the block's start, at `address`."""
+    return BlockCost(
+        cost.cycles_fallthrough,
+        cost.exit_fallthrough,
+        cost.cycles_taken,
+        cost.exit_taken,
+        tuple(
+            DynamicCost(
+                address + at.address,
+                at.signed,
+                at.dividend_register,
+                at.divisor_register,
+                at.setup_cycles,
+                at.bits_per_cycle,
+            )
+            for at in cost.dynamic
+        ),
+        cost.causes_fallthrough,
+        cost.causes_taken,
+        cost.mispredict_cycles,
+        cost.first_prediction,
+    )
