@@ -41,7 +41,7 @@ class SimulatedBoard:
 
     def __init__(self, chip: Chip, timing: TimingModel | None = None) -> None:
         self.chip = chip
-        self.timing = timing or timing_model(chip.core.name)
+        self.timing = timing or timing_model(chip.core.name, chip.memory_timing)
         self.faults = Faults()
         self.swd = SwdLink()
         self._machine = Machine(chip.core.name, self.timing)

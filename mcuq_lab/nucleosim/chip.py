@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mcuq_lab.nucleosim.errors import NucleoSimError, UnknownBoardError
+from mcuq_lab.nucleosim.timing import Memory, MemoryTiming, Region
 
 CHIPS_DIR = Path(__file__).resolve().parent / "chips"
 
@@ -71,10 +72,11 @@ class Flash:
 
 @dataclass(frozen=True)
 class Ram:
-    """One SRAM region."""
+    """One SRAM region; `memory` is its kind to the cycle model."""
 
     start: int
     size_bytes: int
+    memory: Memory = Memory.SRAM
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class Chip:
     clock: Mapping[str, tuple[int, ...]]
     rams: tuple[Ram, ...]
     peripherals: tuple[RegisterBlock, ...]
+    memory_timing: MemoryTiming
     access_ports: tuple[AccessPort, ...] = ()
 
 
@@ -141,17 +144,47 @@ def load_chip(board: str) -> Chip:
 def _chip(board: str, data: dict[str, Any]) -> Chip:
     flash = data.pop("flash")
     sectors = tuple(size for count, size in flash.pop("sectors") for _ in range(count))
+    flash = Flash(sector_bytes=sectors, **flash)
+    rams = tuple(_ram(**ram) for ram in data.pop("ram"))
     return Chip(
         id=board,
         core=Core(**data.pop("core")),
-        flash=Flash(sector_bytes=sectors, **flash),
+        flash=flash,
         clock={name: tuple(limits) for name, limits in data.pop("clock").items()},
-        rams=tuple(Ram(**ram) for ram in data.pop("ram")),
+        rams=rams,
         access_ports=tuple(AccessPort(**port) for port in data.pop("access_port", ())),
         peripherals=tuple(
             _register_block(name, entry) for name, entry in data.pop("peripheral").items()
         ),
+        memory_timing=_memory_timing(flash, rams, **data.pop("timing", {})),
         **data,
+    )
+
+
+def _ram(start: int, size_bytes: int, memory: str = "sram") -> Ram:
+    return Ram(start, size_bytes, Memory[memory.upper()])
+
+
+def _memory_timing(
+    flash: Flash,
+    rams: tuple[Ram, ...],
+    store_after_load_stall_cycles: Mapping[str, int] | None = None,
+    **parameters: int,
+) -> MemoryTiming:
+    """What the cycle model is told of the memories; parameters by kind of memory by its name."""
+    stalls = [0] * len(Memory)
+    for name, cycles in (store_after_load_stall_cycles or {}).items():
+        stalls[Memory[name.upper()]] = cycles
+    return MemoryTiming(
+        regions=(
+            *(Region(ram.start, ram.start + ram.size_bytes, ram.memory) for ram in rams),
+            *(
+                Region(start, start + flash.size_bytes, Memory.FLASH)
+                for start in (flash.start, flash.alias)
+            ),
+        ),
+        store_after_load_stall_cycles=tuple(stalls),
+        **parameters,
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mcuq_lab.nucleosim.thumb import ALWAYS, instructions
+from mcuq_lab.nucleosim.timing.accesses import PC
 from mcuq_lab.nucleosim.timing.addresses import WORD, Origins
 
 
@@ -40,9 +41,10 @@ def entry_checks(code: bytes) -> EntryChecks:
     for instruction in found:
         if instruction.aligned_base is not None:
             origin = origins.of(instruction.aligned_base)
-            if origin is None:
+            of_code = origin is not None and origin.register == PC
+            if origin is None or (of_code and origin.constant % WORD):
                 all_known = False
-            else:
+            elif not of_code:
                 checks[origin.register, origin.constant % WORD] = None
         encoding = code[instruction.offset : instruction.offset + instruction.size]
         origins.follow(encoding, instruction.condition != ALWAYS)

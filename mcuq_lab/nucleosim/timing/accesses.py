@@ -45,12 +45,11 @@ class Whereabouts:
 
     def of(self, access: Access) -> Where:
         """Where an access of the next instruction goes."""
-        if access.base == PC:
-            aligned = Where(0, WORD, self._code_memory)
-            return _moved(aligned, access)
         origin = self._origins.of(access.base)
         if origin is None:
             return Where()
+        if origin.register == PC:
+            return _moved(Where(origin.constant % WORD, WORD, self._code_memory), access)
         place = self._places.get(origin.register)
         if place is not None:
             modulus = min(self._modulus, origin.modulus)
@@ -89,7 +88,7 @@ def bases(
     for _, encoding, instruction in instructions(code):
         if instruction.access is not None and decides(instruction):
             origin = origins.of(instruction.access.base)
-            if origin is not None and origin.register not in left_out:
+            if origin is not None and origin.register not in left_out | {PC}:
                 decided[origin.register] += 1
         origins.follow(encoding, conditional=it_left > 0)
         it_left = max(instruction.it_length, it_left - 1, 0)

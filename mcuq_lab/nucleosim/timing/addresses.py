@@ -32,7 +32,10 @@ _MULTIPLES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A value: the register on entry plus `constant`, which is known modulo `modulus` (4 or 8)."""
+    """A value: the register on entry plus `constant`, which is known modulo `modulus` (4 or 8).
+
+    Register 15 stands for the place of the code itself, down to a multiple of four.
+    """
 
     register: int
     constant: int
@@ -54,6 +57,7 @@ class Origins:
 
     def __init__(self) -> None:
         self._origins: dict[int, Origin | None] = {n: Origin(n, 0) for n in range(15)}
+        self._origins[15] = Origin(15, 0, WORD)
 
     def of(self, register: int) -> Origin | None:
         """Origin of the register's value now; None if it is not known."""
@@ -108,7 +112,10 @@ def _known_effect(decoded: capstone.CsInsn) -> _Effect | None:
         return _written_back(operands)
     if name in ("mov", "movs") and len(operands) == 2 and registers[1] is not None:
         plain = operands[1].shift.type == arm.ARM_SFT_INVALID and registers[0] is not None
+        plain = plain and registers[1] != 15
         return _Effect(registers[0], registers[1]) if plain else None
+    if name == "adr" and registers[0] is not None:
+        return _Effect(registers[0], 15, operands[1].imm % WORD, WORD)
     if name in ("add", "adds", "addw", "sub", "subs", "subw"):
         return _sum(operands, registers, -1 if name.startswith("sub") else 1)
     return None
@@ -143,8 +150,11 @@ def _sum(operands, registers: list[int | None], sign: int) -> _Effect | None:
         return None
     source = registers[0] if len(operands) == 2 else registers[1]
     last = operands[-1]
-    if source is None or source == 15:
+    if source is None:
         return None
+    if source == 15:
+        immediate = last.type == arm.ARM_OP_IMM
+        return _Effect(registers[0], 15, sign * last.imm % WORD, WORD) if immediate else None
     if last.type == arm.ARM_OP_IMM:
         return _Effect(registers[0], source, sign * last.imm % DOUBLE_WORD)
     if last.shift.type == arm.ARM_SFT_LSL and last.shift.value >= 2:

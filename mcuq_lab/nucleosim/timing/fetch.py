@@ -47,7 +47,8 @@ def refilled(memory: MemoryTiming, words: int) -> Fetch:
 def step(fetch: Fetch, memory: MemoryTiming, used_words: int = 0, stolen: bool = False) -> Fetch:
     """One cycle on: `used_words` leave, a request goes out if there is room.
 
-    `stolen`: the slot goes to the target of a branch that is then not taken.
+    `stolen`: the slot goes to something else: the target of a branch that is then not taken, or a
+    load from the memory that the code is fetched from (ST RM0090 3.5.2: data comes first).
     """
     ready, pending, idle_cycles = fetch
     room = ready - used_words + sum(pending) < memory.fetch_fifo_words

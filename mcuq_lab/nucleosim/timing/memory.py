@@ -44,9 +44,20 @@ class MemoryTiming:
     """Words the prefetch unit holds; the core's, not the memory's (ARM KA103488664)."""
     fetch_latency_cycles: int = 2
     """From the fetch request to the word being ready to decode: AHB address and data phase."""
-    store_after_load_stall_cycles: int = 0
-    """Extra for an immediate-offset store right after a load. 0 on STM32F407 (measured, jnk0le);
-    1 where the SRAM cannot turn from read to write at once."""
+    flash_line_bytes: int = 16
+    """Read from the flash at once: 128 bits on an STM32F4 (ST RM0402 3.5). A fetch within the line
+    before does not meet data reads."""
+    store_after_load_stall_cycles: tuple[int, ...] = (0,) * len(Memory)
+    """By kind of memory, extra for an immediate-offset store right after a load. 0 on STM32F407
+    (measured, jnk0le); 1 where the memory cannot turn from read to write at once."""
+
+    def has(self, memory: Memory) -> bool:
+        """Whether a region is of this kind."""
+        return any(region.memory is memory for region in self.regions)
+
+    def line_words(self, memory: Memory) -> int:
+        """Words that a fetch from this kind of memory brings."""
+        return self.flash_line_bytes // 4 if memory is Memory.FLASH else 1
 
     def at(self, address: int) -> Memory:
         """The kind of memory at an address."""

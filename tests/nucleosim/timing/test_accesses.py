@@ -65,6 +65,14 @@ def test_literals_lie_with_the_code() -> None:
     assert wheres(LITERAL) == [Where(0, 4, Memory.FLASH)]
 
 
+def test_tables_beside_the_code_lie_with_it() -> None:
+    """ADR in its three encodings, and a load from there."""
+    for adr in ("00a1", "0ff20401", "aff20401"):  # adr r1, .+4; addw r1, pc, #4; subw
+        assert wheres(bytes.fromhex(adr) + LDR_R1, R1) == [Where(0, 4, Memory.FLASH)]
+    assert wheres(bytes.fromhex("0ff20101") + LDR_R1) == [Where(1, 4, Memory.FLASH)]
+    assert bases(bytes.fromhex("00a1") + LDR_R1, lambda instruction: True) == ()
+
+
 def test_what_an_it_may_skip_is_not_known_afterwards() -> None:
     assert wheres(IT_EQ + ADD_R1_3 + LDR_R1, R1) == [Where()]
     assert wheres(ADD_R1_3 + LDR_R1, R1) == [Where(2, 8, Memory.FLASH)]

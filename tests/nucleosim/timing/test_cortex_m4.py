@@ -7,14 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcuq_lab.nucleosim.timing import (
+    MOST_BASES,
+    Cause,
+    Memory,
+    MemoryTiming,
+    Place,
+    Region,
     TimingModel,
     UnknownCoreError,
     extra_divide_cycles,
     timing_model,
 )
+from mcuq_lab.nucleosim.timing.addresses import Origins
 from mcuq_lab.nucleosim.timing.benchmark import load_sequences
 from mcuq_lab.nucleosim.timing.cortex_m4 import STATE_LIMIT, CortexM4
-from mcuq_lab.nucleosim.timing.decode import is_wide
+from mcuq_lab.nucleosim.timing.decode import instructions, is_wide
 
 NOP = bytes.fromhex("00bf")
 BX_LR = bytes.fromhex("7047")
@@ -27,6 +34,11 @@ UDIV = bytes.fromhex("b1fbf2f0")  # udiv r0, r1, r2
 SDIV = bytes.fromhex("95fbf6f4")  # sdiv r4, r5, r6
 
 STRAIGHT = [s.code for s in load_sequences() if s.kind == "straight"]
+PLACES = st.lists(
+    st.builds(Place, st.integers(0, 12), st.integers(0, 3), st.sampled_from(Memory)),
+    unique_by=lambda place: place.register,
+    max_size=MOST_BASES,
+)
 
 
 @pytest.fixture
@@ -55,28 +67,129 @@ def test_model_names_itself(model: TimingModel) -> None:
     assert "%" in model.uncertainty
 
 
+def places_after(code: bytes, places: tuple[Place, ...]) -> tuple[Place, ...]:
+    """What is known of the registers after `code` has run, from what was known before."""
+    origins, it_left = Origins(), 0
+    for _, encoding, instruction in instructions(code):
+        origins.follow(encoding, conditional=it_left > 0)
+        it_left = max(instruction.it_length, it_left - 1, 0)
+    known = {place.register: place for place in places}
+    now = [(register, origins.of(register)) for register in range(13)]
+    return tuple(
+        Place(register, (known[at.register].residue + at.constant) % 4, known[at.register].memory)
+        for register, at in now
+        if at is not None and at.register in known
+    )
+
+
 @settings(max_examples=200, deadline=None)
 @given(
     sequences=st.lists(st.sampled_from(STRAIGHT), min_size=1, max_size=12),
     upper=st.booleans(),
     cuts=st.sets(st.integers(1, 60)),
+    places=PLACES.map(tuple),
 )
 def test_cost_does_not_depend_on_where_the_code_is_cut(
-    sequences: list[bytes], upper: bool, cuts: set[int]
+    sequences: list[bytes], upper: bool, cuts: set[int], places: tuple[Place, ...]
 ) -> None:
     model = CortexM4()
     code = b"".join(sequences)
     address = 0x0800_0102 if upper else 0x0800_0100
-    whole = model.block_cost(address, code, model.initial_state)
-    cycles, state, block = 0, model.initial_state, b""
+    whole = model.block_cost(address, code, model.initial_state, places)
+    causes, state, block, done = (0,) * len(Cause), model.initial_state, b"", b""
     for n, instruction in enumerate([*pieces(code), b""]):
         if n in cuts or not instruction:
-            cost = model.block_cost(address, block, state)
-            cycles, state = cycles + cost.cycles_fallthrough, cost.exit_fallthrough
-            address, block = address + len(block), b""
+            now = places_after(done, places)
+            cost = model.block_cost(address, block, state, now)
+            causes = tuple(map(int.__add__, causes, cost.causes_fallthrough))
+            state = cost.exit_fallthrough
+            address, done, block = address + len(block), done + block, b""
         block += instruction
-    assert cycles == whole.cycles_fallthrough
+    assert sum(causes) == whole.cycles_fallthrough
+    assert causes == whole.causes_fallthrough
     assert state == whole.exit_fallthrough
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.sampled_from([s.code for s in load_sequences()]), max_size=8).map(b"".join),
+    st.integers(0, 7),
+    PLACES.map(tuple),
+)
+def test_every_cycle_has_one_cause(code: bytes, halfwords: int, places: tuple[Place, ...]) -> None:
+    model = CortexM4()
+    cost = model.block_cost(0x0800_0000 + 2 * halfwords, code, model.initial_state, places)
+    assert sum(cost.causes_fallthrough) == cost.cycles_fallthrough
+    assert sum(cost.causes_taken) == cost.cycles_taken
+    assert cost.causes_fallthrough[Cause.CODE_WAIT] == cost.causes_fallthrough[Cause.DATA_WAIT] == 0
+
+
+@pytest.mark.parametrize(
+    ("asm", "code", "cause", "cycles"),
+    [
+        ("udiv r0, r1, r2", "b1fbf2f0", Cause.EXECUTE, 1),
+        ("vdiv.f32 s0, s1, s2; vmul.f32 s3, s0, s1", "80ee810a60ee201a", Cause.EXECUTE, 14),
+        ("ldr r0, [r1]; adds r1, r2, r3", "0868d118", Cause.LOAD_USE, 1),
+        ("ldr r1, [r1]; ldr r1, [r1]", "09680968", Cause.LOAD_USE, 2),
+        ("ldmia r0!, {r1, r2, r3, r4}", "1ec8", Cause.MEMORY, 4),
+        ("str r0, [r1, #4]; ldr r2, [r3]", "48601a68", Cause.MEMORY, 1),
+        ("isb", "bff36f8f", Cause.BRANCH, 3),
+    ],
+)
+def test_causes(model: TimingModel, asm: str, code: str, cause: Cause, cycles: int) -> None:
+    cost = model.block_cost(0, bytes.fromhex(code), model.initial_state)
+    assert cost.causes_fallthrough[cause] == cycles, asm
+    assert cost.causes_fallthrough[Cause.ISSUE] == len(pieces(bytes.fromhex(code)))
+
+
+def test_a_taken_branch_refills(model: TimingModel) -> None:
+    assert model.block_cost(0, NOP + BACK, 0).causes_taken[Cause.BRANCH] == 1
+    assert model.block_cost(0, NOP + BX_LR, 0).causes_taken[Cause.BRANCH] == 3
+
+
+def test_an_unaligned_store_delays_the_next_access_only(model: TimingModel) -> None:
+    """The write buffer holds one store (ARM DDI 0439B, load/store timings)."""
+    store, load, add = (bytes.fromhex(code) for code in ("0860", "1a68", "5919"))
+    aligned, byte_aligned = Place(1, 0, Memory.SRAM), Place(1, 1, Memory.SRAM)
+
+    def cycles(code: bytes, place: Place) -> int:
+        return model.block_cost(0, code, model.initial_state, (place,)).cycles_fallthrough
+
+    assert cycles(store + add, byte_aligned) == cycles(store + add, aligned)
+    assert cycles(store + load, byte_aligned) == cycles(store + load, aligned) + 2
+    assert cycles(store + add + load, byte_aligned) == cycles(store + add + load, aligned) + 2
+    assert cycles(store + add * 3 + load, byte_aligned) == cycles(store + add * 3 + load, aligned)
+    assert cycles(store + store, byte_aligned) == cycles(store + store, aligned) + 2
+
+
+def test_data_from_the_memory_of_the_code_delays_its_fetches() -> None:
+    """Flash reads 128 bits at once, and data comes first (ST RM0402 3.5); SRAM reads words."""
+    code = bytes.fromhex("d1f80400") * 16 + WIDE * 16  # ldr.w r0, [r1, #4]: a word a cycle
+    lost = []
+    for address in (0x0800_0100, 0x2000_0100):
+        model = CortexM4()
+        elsewhere, same = (
+            model.block_cost(address, code, model.initial_state, (Place(1, 0, memory),))
+            for memory in (Memory.CCM, model.memory.at(address))
+        )
+        lost.append(same.cycles_fallthrough - elsewhere.cycles_fallthrough)
+        fetches = (cost.causes_fallthrough[Cause.FETCH] for cost in (elsewhere, same))
+        assert lost[-1] == -int.__sub__(*fetches)
+    # Of each four words, the two loads that the FIFO still held go before the next line.
+    assert 0 < lost[0] <= 2 * 16 // 4 < lost[1] <= 16
+
+
+def test_the_stack_is_looked_at_only_where_it_may_lie_in_another_memory() -> None:
+    pop_load = bytes.fromhex("10bc" + "4868")  # pop {r4}; ldr r0, [r1, #4]
+    assert CortexM4().bases(pop_load) == (1,)
+    ccm = MemoryTiming(regions=(Region(0x1000_0000, 0x1001_0000, Memory.CCM),))
+    assert CortexM4(ccm).bases(pop_load) == (1, 13)
+
+
+def test_stores_of_bytes_need_no_look(model: TimingModel) -> None:
+    assert model.bases(bytes.fromhex("0870")) == ()  # strb r0, [r1]
+    assert model.bases(bytes.fromhex("0880")) == (1,)  # strh r0, [r1]
+    assert model.bases(bytes.fromhex("0ec1")) == ()  # stm r1!, {r1, r2, r3}
 
 
 @settings(max_examples=200, deadline=None)
