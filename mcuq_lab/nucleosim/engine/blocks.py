@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from mcuq_lab.nucleosim.engine.alignment import EntryChecks, entry_checks
 from mcuq_lab.nucleosim.engine.guards import register_id
 from mcuq_lab.nucleosim.engine.hooks import hash_slot
 from mcuq_lab.nucleosim.thumb import instruction_count
-from mcuq_lab.nucleosim.timing import BlockCost, TimingModel
+from mcuq_lab.nucleosim.timing import BlockCost, Place, TimingModel
 
 _PAGE_BYTES = 1024
 
@@ -24,8 +25,32 @@ def _checks(code: bytes) -> EntryChecks:
     return EntryChecks((), all_known=False, kept=False) if too_many else checks
 
 
+@dataclass(frozen=True)
+class Block:
+    """What a row speaks of: code at an address, entered in a pipeline state with these places."""
+
+    address: int
+    size_bytes: int
+    state: int
+    places: tuple[Place, ...]
+
+
+@dataclass(frozen=True)
+class BlockCount:
+    """How often a block ran since it was met, and the cycles that came on top of its cost."""
+
+    block: Block
+    code: bytes
+    count_fallthrough: int
+    count_taken: int
+    extra_divide_cycles: int
+    extra_branch_cycles: int
+    extra_code_cycles: int
+    extra_data_cycles: int
+
+
 class BlockTable:
-    """Costs of blocks by (address, entry state), in arrays at fixed addresses."""
+    """Costs of blocks by (address, entry state, signature), in arrays at fixed addresses."""
 
     def __init__(self, timing: TimingModel, read_code: Callable[[int, int], bytes]) -> None:
         self._timing = timing
@@ -33,8 +58,12 @@ class BlockTable:
         self._rows = np.zeros(layout.MAX_ROWS * layout.ROW_WORDS, dtype=np.int64)
         self._hash = np.full(layout.HASH_SLOTS, layout.NO_ROW, dtype=np.int64)
         self._count = 0
+        self._predictor = np.zeros(layout.PREDICTOR_ENTRIES, dtype=np.int64)
+        self._predicted: set[int] = set()
         # Not shared between boards: state numbers have a meaning to one timing model only.
-        self._memo: dict[tuple[int, bytes, int], BlockCost] = {}
+        self._memo: dict[tuple[int, bytes, int, tuple[Place, ...]], BlockCost] = {}
+        self._bases: dict[bytes, tuple[int, ...]] = {}
+        self._places: list[tuple[Place, ...]] = []
         self._code: dict[int, bytes] = {}
         self._pages: set[int] = set()
 
@@ -49,6 +78,11 @@ class BlockTable:
         return self._hash.ctypes.data
 
     @property
+    def predictor_address(self) -> int:
+        """Host address of the branch predictor's counters."""
+        return self._predictor.ctypes.data
+
+    @property
     def is_full(self) -> bool:
         """Whether no further row fits."""
         return self._count == layout.MAX_ROWS
@@ -58,34 +92,49 @@ class BlockTable:
         if self._count:
             self._hash[:] = layout.NO_ROW
             self._count = 0
+            self._places.clear()
             self._code.clear()
             self._pages.clear()
 
-    def cost(self, address: int, code: bytes, state: int) -> BlockCost:
+    def cost(
+        self, address: int, code: bytes, state: int, places: tuple[Place, ...] = ()
+    ) -> BlockCost:
         """Cost of `code` from the timing model, memoised."""
-        key = (address, code, state)
+        key = (address, code, state, places)
         cost = self._memo.get(key)
         if cost is None:
-            cost = self._memo[key] = self._timing.block_cost(address, code, state)
+            cost = self._memo[key] = self._timing.block_cost(address, code, state, places)
         return cost
+
+    def bases(self, code: bytes) -> tuple[int, ...]:
+        """Registers whose places decide the cost of `code`, memoised."""
+        bases = self._bases.get(code)
+        if bases is None:
+            bases = self._bases[code] = self._timing.bases(code)
+        return bases
 
     def checks(self, code: bytes) -> EntryChecks:
         """What to look at when a block is entered, memoised. At most two registers."""
         return _checks(code)
 
-    def add(self, address: int, code: bytes, state: int, checks: EntryChecks) -> int:
-        """Make the row of a block that is met for the first time."""
+    def add(
+        self, address: int, code: bytes, state: int, places: tuple[Place, ...], checks: EntryChecks
+    ) -> int:
+        """Make the row of a block that is met for the first time with these places."""
         size = len(code)
-        cost = self.cost(address, code, state)
-        registers = [register_id(number) << 2 | offset for number, offset in checks.registers]
-        registers += [layout.NO_CHECK] * (layout.ROW_CHECKS - len(registers))
+        cost = self.cost(address, code, state, places)
+        signature = signature_of(places)
+        checked = [register_id(number) << 2 | offset for number, offset in checks.registers]
+        checked += [layout.NO_CHECK] * (layout.ROW_CHECKS - len(checked))
+        bases = [register_id(place.register) for place in places]
         row = self._count
         self._count += 1
-        base = row * layout.ROW_WORDS
-        self._rows[base : base + layout.ROW_WORDS] = (
+        words = np.zeros(layout.ROW_WORDS, dtype=np.int64)
+        words[: layout.ROW_FIRST_BASE] = (
             address,
             size,
             state,
+            signature,
             instruction_count(code),
             cost.cycles_fallthrough,
             cost.exit_fallthrough,
@@ -94,16 +143,36 @@ class BlockTable:
             layout.NO_ROW,
             layout.NO_ROW,
             0,
+            cost.mispredict_cycles,
+            self._predictor_entry(address + size, cost),
             int(checks.kept),
-            *registers,
+            *checked,
+            len(bases),
         )
-        slot = int(hash_slot(address, state))
-        while self._hash[slot] != layout.NO_ROW:
-            slot = (slot + 1) & (layout.HASH_SLOTS - 1)
-        self._hash[slot] = row
+        words[layout.ROW_FIRST_BASE : layout.ROW_FIRST_BASE + len(bases)] = bases
+        self._rows[row * layout.ROW_WORDS : (row + 1) * layout.ROW_WORDS] = words
+        # Found by any signature first, whose bases then tell which signature to look for.
+        self._enter(row, hash_slot(address, state, 0))
+        if signature:
+            self._enter(row, hash_slot(address, state, signature))
+        self._places.append(places)
         self._code[address] = code
         self._pages.update(range(address // _PAGE_BYTES, (address + size - 1) // _PAGE_BYTES + 1))
         return row
+
+    def _enter(self, row: int, slot: int) -> None:
+        slot = int(slot)
+        while self._hash[slot] != layout.NO_ROW:
+            slot = (slot + 1) & (layout.HASH_SLOTS - 1)
+        self._hash[slot] = row
+
+    def _predictor_entry(self, end: int, cost: BlockCost) -> int:
+        """The predictor's entry for the branch that ends at an address; it starts as it should."""
+        entry = end // 2 % layout.PREDICTOR_ENTRIES
+        if cost.mispredict_cycles and entry not in self._predicted:
+            self._predicted.add(entry)
+            self._predictor[entry] = cost.first_prediction
+        return entry
 
     def has_code_in(self, start: int, end: int) -> bool:
         """Whether a block may lie in a range of addresses [start, end)."""
@@ -118,8 +187,25 @@ class BlockTable:
             self._read_code(address, len(code)) != code for address, code in self._code.items()
         )
 
-    def block_of(self, row: int) -> tuple[int, int, int]:
-        """(address, size, entry state) of a row."""
+    def block_of(self, row: int) -> Block:
+        """The block of a row."""
         base = row * layout.ROW_WORDS
         address, size, state = self._rows[base : base + 3].tolist()
-        return address, size, state
+        return Block(address, size, state, self._places[row])
+
+    def counts(self) -> Iterator[BlockCount]:
+        """What the hooks have counted for every row that ran."""
+        first, words = layout.ROW_COUNT_NEXT, layout.ROW_WORDS
+        for row in range(self._count):
+            counted = self._rows[row * words + first : (row + 1) * words].tolist()
+            if any(counted):
+                block = self.block_of(row)
+                yield BlockCount(block, self._code[block.address][: block.size_bytes], *counted)
+
+
+def signature_of(places: tuple[Place, ...]) -> int:
+    """The places as the hooks put them into one word."""
+    return sum(
+        (place.memory << layout.RESIDUE_BITS | place.residue) << layout.PLACE_BITS * index
+        for index, place in enumerate(places)
+    )

@@ -1,5 +1,7 @@
 """Layout of the memory that the compiled hooks share with Python: one array of 64-bit integers."""
 
+from mcuq_lab.nucleosim.timing import MOST_BASES
+
 # Written by the block hook, read by Python.
 CYCLES = 0  # since the engine was made
 INSTRUCTIONS = 1
@@ -17,8 +19,12 @@ REG_READ = 12  # address of uc_reg_read
 RESOLVE = 13  # address of the Python function that costs a block
 MUTED = 14  # when 1 the block hook does nothing (single steps are counted in Python)
 DIVIDE_TRAPS = 15  # 1 if a division by zero stops (CCR.DIV_0_TRP)
+MEMORIES_ADDRESS = 16  # kinds of memory, a byte for each MEMORY_PAGE_BYTES of the address space
+PLACE_MASK = 17  # which low bits of an address the timing model looks at
+PREDICTOR_ADDRESS = 18
+CODE_WAITS = 19  # address of the array that waits.py describes; 0 where code never waits
 
-SIZE = 16
+SIZE = 20
 
 NO_ROW = -1
 
@@ -28,27 +34,48 @@ STOP_RESOLVE = 2  # Python wants the hooks of a new block in place before it run
 STOP_BREAKPOINT = 3  # a hardware breakpoint
 STOP_UNALIGNED = 4  # a multiple-word access at an address that is not a multiple of 4
 STOP_NO_FPU = 5  # a floating-point instruction while the FPU is off
-STOP_DIVIDE_BY_ZERO = 7
 STOP_SUSPECT = 6  # a block was entered with a base register that may make an access unaligned
+STOP_DIVIDE_BY_ZERO = 7
 
-# One row for each (block address, entry state).
+# One row for each (block address, entry state, signature of the places of its base registers).
 ROW_ADDRESS = 0
 ROW_SIZE = 1
 ROW_STATE = 2
-ROW_INSTRUCTIONS = 3
-ROW_CYCLES_NEXT = 4  # if the block that follows in memory runs next
-ROW_EXIT_NEXT = 5
-ROW_CYCLES_TAKEN = 6  # if control went elsewhere
-ROW_EXIT_TAKEN = 7
-ROW_NEXT = 8  # row that followed last time, for the two ways out; NO_ROW if not seen yet
-ROW_TAKEN = 9
-ROW_TAKEN_ADDRESS = 10
-ROW_CHECKS_KEPT = 11  # 1 if a repeat of the block needs no new checks
-ROW_FIRST_CHECK = 12  # each: register id << 2 | constant, whose sum must be a multiple of 4
+ROW_SIGNATURE = 3
+ROW_INSTRUCTIONS = 4
+ROW_CYCLES_NEXT = 5  # if the block that follows in memory runs next
+ROW_EXIT_NEXT = 6
+ROW_CYCLES_TAKEN = 7  # if control went elsewhere
+ROW_EXIT_TAKEN = 8
+ROW_NEXT = 9  # row that followed last time, for the two ways out; NO_ROW if not seen yet
+ROW_TAKEN = 10
+ROW_TAKEN_ADDRESS = 11
+ROW_MISPREDICT = 12  # cycles of a wrong prediction at its end; 0 if nothing is predicted
+ROW_PREDICTOR = 13  # its branch's entry in the predictor's table
+ROW_CHECKS_KEPT = 14  # 1 if a repeat of the block needs no new checks
+ROW_FIRST_CHECK = 15  # each: register id << 2 | constant, whose sum must be a multiple of 4
 ROW_CHECKS = 2
-ROW_WORDS = 14
+ROW_BASES = 17  # number of base registers, then their ids
+ROW_FIRST_BASE = 18
+# Counted by the hooks: how often the block ended in each of its ways, and cycles beyond its cost.
+ROW_COUNT_NEXT = ROW_FIRST_BASE + MOST_BASES
+ROW_COUNT_TAKEN = ROW_COUNT_NEXT + 1
+ROW_EXTRA_DIVIDE = ROW_COUNT_NEXT + 2
+ROW_EXTRA_BRANCH = ROW_COUNT_NEXT + 3
+ROW_EXTRA_CODE = ROW_COUNT_NEXT + 4
+ROW_EXTRA_DATA = ROW_COUNT_NEXT + 5
+ROW_WORDS = ROW_COUNT_NEXT + 6
 
 NO_CHECK = -1
 
+# A place in a signature: kind of memory above the low three bits of the register.
+PLACE_BITS = 6
+RESIDUE_BITS = 3
+
+MEMORY_PAGE_BITS = 12
+MEMORY_PAGE_BYTES = 1 << MEMORY_PAGE_BITS
+
+PREDICTOR_ENTRIES = 4096  # power of two
+
 MAX_ROWS = 1 << 15
-HASH_SLOTS = 1 << 17  # power of two, four times the rows
+HASH_SLOTS = 1 << 18  # power of two; a row is entered at most twice

@@ -2,8 +2,8 @@
 
 Unicorn calls the block hook before each basic block. The cost of a block depends on which block
 comes next, so it is added when the next one starts. Costs come from a table that Python fills, one
-row for each (block address, entry state) when it is first met; each row also remembers its last
-successors, so that a loop runs without any search.
+row for each (block address, entry state, places of base registers) when it is first met; each row
+also remembers its last successors, so that a loop runs without any search.
 """
 
 import numba
@@ -11,6 +11,7 @@ from numba import types
 from unicorn.arm_const import UC_ARM_REG_XPSR
 
 from mcuq_lab.nucleosim.engine.context import (
+    CODE_WAITS,
     CYCLES,
     DIVIDE_TRAPS,
     EMU_STOP,
@@ -18,22 +19,38 @@ from mcuq_lab.nucleosim.engine.context import (
     HASH_SLOTS,
     INSTRUCTIONS,
     LIMIT,
+    MEMORIES_ADDRESS,
+    MEMORY_PAGE_BITS,
     MUTED,
     NO_CHECK,
     NO_ROW,
+    PLACE_BITS,
+    PLACE_MASK,
+    PREDICTOR_ADDRESS,
+    PREDICTOR_ENTRIES,
     REG_READ,
+    RESIDUE_BITS,
     RESOLVE,
     ROW,
     ROW_ADDRESS,
+    ROW_BASES,
     ROW_CHECKS,
     ROW_CHECKS_KEPT,
+    ROW_COUNT_NEXT,
+    ROW_COUNT_TAKEN,
     ROW_CYCLES_NEXT,
     ROW_CYCLES_TAKEN,
     ROW_EXIT_NEXT,
     ROW_EXIT_TAKEN,
+    ROW_EXTRA_BRANCH,
+    ROW_EXTRA_DIVIDE,
+    ROW_FIRST_BASE,
     ROW_FIRST_CHECK,
     ROW_INSTRUCTIONS,
+    ROW_MISPREDICT,
     ROW_NEXT,
+    ROW_PREDICTOR,
+    ROW_SIGNATURE,
     ROW_SIZE,
     ROW_STATE,
     ROW_TAKEN,
@@ -52,6 +69,7 @@ from mcuq_lab.nucleosim.engine.context import (
     STOP_UNALIGNED,
 )
 from mcuq_lab.nucleosim.engine.native import call_1, call_3, pointer, read_register
+from mcuq_lab.nucleosim.engine.waits import enter_block
 from mcuq_lab.nucleosim.thumb import ALWAYS
 from mcuq_lab.nucleosim.timing import extra_divide_cycles
 
@@ -72,17 +90,29 @@ _extra_divide_cycles = numba.njit(
 
 
 @numba.njit(cache=True)
-def hash_slot(address, state):
-    """First slot to look at for a block, in a table of HASH_SLOTS."""
-    key = (address << 12) ^ state
+def hash_slot(address, state, signature):
+    """First slot to look at for a row, in a table of HASH_SLOTS."""
+    key = (address << 12) ^ state ^ (signature * 0x85EBCA77)
     return ((key * 0x9E3779B1) >> 13) & (HASH_SLOTS - 1)
 
 
 @numba.njit
-def _find_row(context, rows, address, size, state):
-    """Row of a block, by search; Python makes a missing one. NO_ROW if Python wants a stop."""
+def _signature(context, engine, rows, base):
+    """Where the base registers of a block point now, as far as its cost depends on it."""
+    memories = numba.carray(pointer(context[MEMORIES_ADDRESS]), (1 << 20,), numba.uint8)
+    signature = numba.int64(0)
+    for index in range(rows[base + ROW_BASES]):
+        value = read_register(context[REG_READ], engine, rows[base + ROW_FIRST_BASE + index])
+        memory = numba.int64(memories[value >> MEMORY_PAGE_BITS])
+        place = (memory << RESIDUE_BITS) | (value & context[PLACE_MASK])
+        signature |= place << (PLACE_BITS * index)
+    return signature
+
+
+@numba.njit
+def _search(context, rows, slot, address, size, state, signature):
+    """Row of a block in the table, from a slot on; any signature will do if it is negative."""
     table = numba.carray(pointer(context[HASH_ADDRESS]), (HASH_SLOTS,), numba.int64)
-    slot = hash_slot(address, state)
     row = table[slot]
     while row != NO_ROW:
         base = row * ROW_WORDS
@@ -90,11 +120,54 @@ def _find_row(context, rows, address, size, state):
             rows[base + ROW_ADDRESS] == address
             and rows[base + ROW_STATE] == state
             and rows[base + ROW_SIZE] == size
+            and (signature < 0 or rows[base + ROW_SIGNATURE] == signature)
         ):
             return row
         slot = (slot + 1) & (HASH_SLOTS - 1)
         row = table[slot]
+    return NO_ROW
+
+
+@numba.njit
+def _find_row(context, engine, rows, guess, address, size, state):
+    """Row of a block; Python makes a missing one. NO_ROW if Python wants a stop.
+
+    `guess` is the row that followed last time, or NO_ROW. Rows of one block differ by signature,
+    and which registers make it can be read off any of them.
+    """
+    # A block can start at the same place with another size after code was patched.
+    row = guess
+    if row != NO_ROW and rows[row * ROW_WORDS + ROW_SIZE] != size:
+        row = NO_ROW
+    if row == NO_ROW:
+        row = _search(context, rows, hash_slot(address, state, 0), address, size, state, -1)
+    if row != NO_ROW:
+        base = row * ROW_WORDS
+        if rows[base + ROW_BASES] == 0:
+            return row
+        signature = _signature(context, engine, rows, base)
+        if rows[base + ROW_SIGNATURE] == signature:
+            return row
+        slot = hash_slot(address, state, signature)
+        row = _search(context, rows, slot, address, size, state, signature)
+        if row != NO_ROW:
+            return row
     return call_3(context[RESOLVE], address, size, state)
+
+
+@numba.njit
+def _predict(context, rows, base, taken):
+    """Let the branch predictor learn, and charge it for a wrong guess."""
+    table = numba.carray(pointer(context[PREDICTOR_ADDRESS]), (PREDICTOR_ENTRIES,), numba.int64)
+    entry = rows[base + ROW_PREDICTOR]
+    counter = table[entry]
+    if taken != (counter >= 2):
+        context[CYCLES] += rows[base + ROW_MISPREDICT]
+        rows[base + ROW_EXTRA_BRANCH] += rows[base + ROW_MISPREDICT]
+    if taken:
+        table[entry] = min(counter + 1, 3)
+    else:
+        table[entry] = max(counter - 1, 0)
 
 
 @numba.njit
@@ -145,20 +218,24 @@ def block_hook(engine, address, size, user_data):
     rows = numba.carray(pointer(context[ROWS_ADDRESS]), (1 << 40,), numba.int64)
     previous = context[ROW]
     base = previous * ROW_WORDS
-    row = NO_ROW
+    guess = NO_ROW
     follows = False
     if previous != NO_ROW:
         context[INSTRUCTIONS] += rows[base + ROW_INSTRUCTIONS]
         follows = address == rows[base + ROW_ADDRESS] + rows[base + ROW_SIZE]
         if follows:
             context[CYCLES] += rows[base + ROW_CYCLES_NEXT]
+            rows[base + ROW_COUNT_NEXT] += 1
             state = rows[base + ROW_EXIT_NEXT]
-            row = rows[base + ROW_NEXT]
+            guess = rows[base + ROW_NEXT]
         else:
             context[CYCLES] += rows[base + ROW_CYCLES_TAKEN]
+            rows[base + ROW_COUNT_TAKEN] += 1
             state = rows[base + ROW_EXIT_TAKEN]
             if rows[base + ROW_TAKEN_ADDRESS] == address:
-                row = rows[base + ROW_TAKEN]
+                guess = rows[base + ROW_TAKEN]
+        if rows[base + ROW_MISPREDICT] != 0:
+            _predict(context, rows, base, not follows)
     else:
         state = context[STATE]
 
@@ -169,21 +246,19 @@ def block_hook(engine, address, size, user_data):
         call_1(context[EMU_STOP], engine)
         return
 
-    # A block can start at the same place with another size after code was patched.
-    if row == NO_ROW or rows[row * ROW_WORDS + ROW_SIZE] != size:
-        row = _find_row(context, rows, address, size, state)
-        if row == NO_ROW:
-            context[ROW] = NO_ROW
-            context[STATE] = state
-            call_1(context[EMU_STOP], engine)
-            return
-        # Resolving may have emptied the table, and the previous row with it.
-        if previous != NO_ROW and context[ROW] == previous:
-            if follows:
-                rows[base + ROW_NEXT] = row
-            else:
-                rows[base + ROW_TAKEN] = row
-                rows[base + ROW_TAKEN_ADDRESS] = address
+    row = _find_row(context, engine, rows, guess, address, size, state)
+    if row == NO_ROW:
+        context[ROW] = NO_ROW
+        context[STATE] = state
+        call_1(context[EMU_STOP], engine)
+        return
+    # Resolving may have emptied the table, and the previous row with it.
+    if row != guess and previous != NO_ROW and context[ROW] == previous:
+        if follows:
+            rows[base + ROW_NEXT] = row
+        else:
+            rows[base + ROW_TAKEN] = row
+            rows[base + ROW_TAKEN_ADDRESS] = address
     if (row != previous or rows[row * ROW_WORDS + ROW_CHECKS_KEPT] == 0) and _is_suspect(
         context, engine, rows, row * ROW_WORDS
     ):
@@ -194,6 +269,8 @@ def block_hook(engine, address, size, user_data):
         call_1(context[EMU_STOP], engine)
         return
     context[ROW] = row
+    if context[CODE_WAITS] != 0:
+        enter_block(context, rows, row * ROW_WORDS)
 
 
 @numba.cfunc(_BLOCK_HOOK, cache=True)
@@ -210,9 +287,11 @@ def instruction_hook(engine, address, size, user_data):
         dividend = read_register(context[REG_READ], engine, guard[2])
         divisor = read_register(context[REG_READ], engine, guard[3])
         if divisor != 0 or context[DIVIDE_TRAPS] == 0:
-            context[CYCLES] += _extra_divide_cycles(
-                dividend, divisor, guard[4] != 0, guard[5], guard[6]
-            )
+            extra = _extra_divide_cycles(dividend, divisor, guard[4] != 0, guard[5], guard[6])
+            context[CYCLES] += extra
+            if context[ROW] != NO_ROW:
+                rows = numba.carray(pointer(context[ROWS_ADDRESS]), (1 << 40,), numba.int64)
+                rows[context[ROW] * ROW_WORDS + ROW_EXTRA_DIVIDE] += extra
             return
         context[STOP] = STOP_DIVIDE_BY_ZERO
     elif kind == GUARD_ALIGNED_BASE:

@@ -11,7 +11,7 @@ from unicorn import arm_const as arm
 from mcuq_lab.nucleosim.engine import context as layout
 from mcuq_lab.nucleosim.engine import hooks
 from mcuq_lab.nucleosim.engine.alignment import EntryChecks
-from mcuq_lab.nucleosim.engine.blocks import BlockTable
+from mcuq_lab.nucleosim.engine.blocks import Block, BlockCount, BlockTable
 from mcuq_lab.nucleosim.engine.guards import Guards
 from mcuq_lab.nucleosim.engine.memory_map import MemoryMap
 from mcuq_lab.nucleosim.engine.registers import Registers
@@ -22,9 +22,11 @@ from mcuq_lab.nucleosim.engine.unicorn_api import (
     add_native_hook,
     address_of,
 )
+from mcuq_lab.nucleosim.engine.waiting_memory import WaitingMemory
 from mcuq_lab.nucleosim.errors import NucleoSimError
 from mcuq_lab.nucleosim.thumb import instruction_count, instruction_size
-from mcuq_lab.nucleosim.timing import TimingModel
+from mcuq_lab.nucleosim.timing import BlockCost, Memory, Place, TimingModel
+from mcuq_lab.nucleosim.timing.waits import Waits
 
 _CPU_MODELS = {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4, "cortex-m7": arm.UC_CPU_ARM_CORTEX_M7}
 
@@ -61,14 +63,16 @@ class Machine:
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
         self._uc.ctl_set_cpu_model(_CPU_MODELS[core])
         self.timing = timing
-        self.map = MemoryMap(self._uc)
+        self._context = np.zeros(layout.SIZE, dtype=np.int64)
+        self._waits = WaitingMemory(self._uc, self._context)
+        self.map = MemoryMap(self._uc, self._waits.add)
         self.registers = Registers(self._uc)
         self._blocks = BlockTable(timing, self._read_code)
         self._event: Stop | None = None
         self._failure: BaseException | None = None
         self._cycles_in_block = 0
         self._fpu_wanted = False
-        self._context = np.zeros(layout.SIZE, dtype=np.int64)
+        self._memories = _memory_pages(timing)
         self._guards = Guards(self._uc, self._context)
         self._resolve_callback = _RESOLVE(self._resolve)
         context = self._context
@@ -79,6 +83,9 @@ class Machine:
         context[layout.EMU_STOP] = EMU_STOP_ADDRESS
         context[layout.REG_READ] = REG_READ_ADDRESS
         context[layout.RESOLVE] = address_of(self._resolve_callback)
+        context[layout.MEMORIES_ADDRESS] = self._memories.ctypes.data
+        context[layout.PLACE_MASK] = timing.place_mask
+        context[layout.PREDICTOR_ADDRESS] = self._blocks.predictor_address
         add_native_hook(self._uc, unicorn.UC_HOOK_BLOCK, hooks.block_hook, context)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         self._uc.hook_add(unicorn.UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
@@ -110,6 +117,8 @@ class Machine:
                 self._blocks.clear()
             elif stop.kind is StopKind.FLASH_STORE:
                 self._store_to_flash()
+            elif stop.kind is StopKind.FETCH_FAULT and self._waits.met_code(stop.address):
+                self._uc.ctl_flush_tb()
             elif stop.kind is not StopKind.NO_FPU or not self._fpu_wanted:
                 return stop
 
@@ -117,6 +126,9 @@ class Machine:
         """Run one instruction; an IT instruction runs together with the ones it governs."""
         self._switch_fpu()
         stop = self._step()
+        while stop.kind is StopKind.FETCH_FAULT and self._waits.met_code(stop.address):
+            self._uc.ctl_flush_tb()
+            stop = self._step()
         return self._store_to_flash() if stop.kind is StopKind.FLASH_STORE else stop
 
     def _store_to_flash(self) -> Stop:
@@ -130,11 +142,12 @@ class Machine:
         pc = self.registers.pc
         code = self._read_code(pc, 24)
         self._prepare_step(pc, code)
+        places = self._places(code)
         self._context[layout.MUTED] = 1
         stop = self._emulate(count=1)
         self._context[layout.MUTED] = 0
         if stop.kind in (StopKind.LIMIT, StopKind.SVC, StopKind.WAIT):
-            self._count_step(pc, code)
+            self._count_step(pc, code, places)
         return stop
 
     def next_address(self) -> int:
@@ -159,11 +172,21 @@ class Machine:
         row = int(self._context[layout.ROW])
         if row == layout.NO_ROW:
             return
-        address, size, state = self._blocks.block_of(row)
-        offset = self.registers.pc - address
-        if 0 <= offset < size:
-            code = self._read_code(address, offset)
-            self._cycles_in_block = self._blocks.cost(address, code, state).cycles_fallthrough
+        block = self._blocks.block_of(row)
+        offset = self.registers.pc - block.address
+        if 0 <= offset < block.size_bytes:
+            cost = self._cost_until(block, offset)
+            self._cycles_in_block = cost.cycles_fallthrough
+
+    def set_waits(self, waits: Waits) -> None:
+        """Let the memories make the core wait like this; caches start empty if that is new."""
+        if waits != self._waits.current:
+            self._waits.set(waits)
+            self._forget_translations()
+
+    def block_counts(self) -> tuple[BlockCount, ...]:
+        """How often each block ran since `forget_counts`, and with which costs."""
+        return tuple(self._blocks.counts())
 
     def set_breakpoints(self, addresses: frozenset[int]) -> None:
         """Stop before the instruction at each of these addresses, and no others."""
@@ -191,6 +214,7 @@ class Machine:
     def code_changed(self, start: int, end: int) -> None:
         """Memory in [start, end) was written from outside: forget what was made of its code."""
         if self._blocks.has_code_in(start, end):
+            self._waits.forget_code()
             self._forget_translations()
 
     def check_code(self) -> None:
@@ -245,19 +269,31 @@ class Machine:
         if row == layout.NO_ROW:
             return
         context[layout.ROW] = layout.NO_ROW
-        address, size, state = self._blocks.block_of(row)
-        offset = self.registers.pc - address
-        if 0 <= offset <= size:
-            code = self._read_code(address, offset)
-            cost = self._blocks.cost(address, code, state)
+        block = self._blocks.block_of(row)
+        offset = self.registers.pc - block.address
+        ran = offset if 0 <= offset <= block.size_bytes else block.size_bytes
+        cost = self._cost_until(block, ran)
+        if ran == offset:
             context[layout.CYCLES] += cost.cycles_fallthrough
             context[layout.STATE] = cost.exit_fallthrough
         else:
-            code = self._read_code(address, size)
-            cost = self._blocks.cost(address, code, state)
             context[layout.CYCLES] += cost.cycles_taken
             context[layout.STATE] = cost.exit_taken
-        context[layout.INSTRUCTIONS] += instruction_count(code)
+        context[layout.INSTRUCTIONS] += instruction_count(self._read_code(block.address, ran))
+
+    def _cost_until(self, block: Block, size_bytes: int) -> BlockCost:
+        """Cost of the first bytes of a block."""
+        code = self._read_code(block.address, size_bytes)
+        return self._blocks.cost(block.address, code, block.state, block.places)
+
+    def _places(self, code: bytes) -> tuple[Place, ...]:
+        """Where the base registers of a block point now."""
+        places = []
+        for register in self._blocks.bases(code):
+            value = self.registers.read(register)
+            memory = Memory(self._memories[value >> layout.MEMORY_PAGE_BITS])
+            places.append(Place(register, value & self.timing.place_mask, memory))
+        return tuple(places)
 
     def _prepare_step(self, pc: int, code: bytes) -> None:
         first = code[: instruction_size(code)]
@@ -266,25 +302,25 @@ class Machine:
             self._guards.install_pending()
             self._uc.ctl_flush_tb()
 
-    def _cost_of_step(self, pc: int, code: bytes):
-        return self._blocks.cost(pc, code, int(self._context[layout.STATE]))
+    def _cost_of_step(self, pc: int, code: bytes, places: tuple[Place, ...] = ()) -> BlockCost:
+        return self._blocks.cost(pc, code, int(self._context[layout.STATE]), places)
 
-    def _count_step(self, pc: int, code: bytes) -> None:
+    def _count_step(self, pc: int, code: bytes, places: tuple[Place, ...]) -> None:
         offset = self.registers.pc - pc
         size = instruction_size(code)
+        context = self._context
         if not size <= offset <= len(code):
             # A branch, or a loop to itself.
-            cost = self._cost_of_step(pc, code[:size])
-            self._context[layout.CYCLES] += cost.cycles_taken
-            self._context[layout.STATE] = cost.exit_taken
-            self._context[layout.INSTRUCTIONS] += 1
-            return
-        is_it = code[1] == 0xBF and code[0] & 0xF != 0
-        ran = code[:offset] if is_it or offset == size else code[:size]
-        cost = self._cost_of_step(pc, ran)
-        self._context[layout.CYCLES] += cost.cycles_fallthrough
-        self._context[layout.STATE] = cost.exit_fallthrough
-        self._context[layout.INSTRUCTIONS] += instruction_count(ran)
+            cost = self._cost_of_step(pc, code[:size], places)
+            cycles, context[layout.STATE] = cost.cycles_taken, cost.exit_taken
+            ran = code[:size]
+        else:
+            is_it = code[1] == 0xBF and code[0] & 0xF != 0
+            ran = code[:offset] if is_it or offset == size else code[:size]
+            cost = self._cost_of_step(pc, ran, places)
+            cycles, context[layout.STATE] = cost.cycles_fallthrough, cost.exit_fallthrough
+        context[layout.CYCLES] += cycles + self._waits.code_cycles(pc, len(ran), cycles)
+        context[layout.INSTRUCTIONS] += instruction_count(ran)
 
     # Calls from the engine
 
@@ -299,13 +335,14 @@ class Machine:
                 self._event = Stop(StopKind.FETCH_FAULT, address)  # the registers of a device
                 return layout.NO_ROW
             checks = self._blocks.checks(code)
-            dynamic = self._blocks.cost(address, code, state).dynamic
+            places = self._places(code)
+            dynamic = self._blocks.cost(address, code, state, places).dynamic
             if self._guards.wants(address, code, dynamic, checks):
                 self._context[layout.STOP] = layout.STOP_RESOLVE
                 return layout.NO_ROW
             if self._guards.is_suspect(address):
                 checks = _NO_CHECKS
-            return self._blocks.add(address, code, state, checks)
+            return self._blocks.add(address, code, state, places, checks)
         except BaseException as error:  # must not cross the compiled caller: raised again after it
             self._failure = error
             return layout.NO_ROW
@@ -329,3 +366,13 @@ class Machine:
         }
         self._event = Stop(kinds[access], address)
         return False
+
+
+def _memory_pages(timing: TimingModel) -> np.ndarray:
+    """The kind of memory of each page of the address space, a byte each."""
+    pages = np.full(1 << 32 - layout.MEMORY_PAGE_BITS, Memory.DEVICE, dtype=np.uint8)
+    size = layout.MEMORY_PAGE_BYTES
+    pages[: 0x4000_0000 // size] = Memory.SRAM
+    for region in timing.memory.regions:
+        pages[region.start // size : region.end // size] = region.memory
+    return pages

@@ -11,6 +11,7 @@ import unicorn
 
 from mcuq_lab.nucleosim.engine.memory import HostMemory
 from mcuq_lab.nucleosim.engine.unicorn_api import add_native_hook, map_native_device
+from mcuq_lab.nucleosim.engine.waiting_memory import Mapping
 
 
 class BusError(Exception):
@@ -69,8 +70,10 @@ class _Window:
 class MemoryMap:
     """The address space of one Unicorn engine."""
 
-    def __init__(self, uc: unicorn.Uc) -> None:
+    def __init__(self, uc: unicorn.Uc, on_mapped: Callable[[Mapping], None]) -> None:
+        """`on_mapped` is told of every memory."""
         self._uc = uc
+        self._on_mapped = on_mapped
         self._windows: list[_Window] = []
         self.flash_controller: FlashController | None = None
 
@@ -89,12 +92,13 @@ class MemoryMap:
         rights = unicorn.UC_PROT_READ | unicorn.UC_PROT_EXEC
         kind = unicorn.UC_HOOK_MEM_WRITE_PROT
         for start in (memory.start, *aliases):
-            self._map(memory, start, rights, controller.program)
+            self._map(memory, start, rights, controller.program, _store_by(controller, memory))
             end = start + memory.size_bytes - 1
             add_native_hook(self._uc, kind, controller.on_program, controller.state, start, end)
 
-    def _map(self, memory: HostMemory, start: int, rights: int, write) -> None:
+    def _map(self, memory: HostMemory, start: int, rights: int, write, store=None) -> None:
         self._uc.mem_map_ptr(start, memory.size_bytes, rights, memory.address)
+        self._on_mapped(Mapping(memory, start, rights, store))
         self._windows.append(_Window(start, start + memory.size_bytes, memory, write))
 
     def add_device(self, start: int, size_bytes: int, device: Device) -> None:
@@ -201,6 +205,14 @@ class MemoryMap:
         if window is None:
             raise BusError(address)
         return window
+
+
+def _store_by(controller: FlashController, memory: HostMemory) -> Callable[[int, int, int], None]:
+    def store(offset: int, size_bytes: int, value: int) -> None:
+        value &= (1 << 8 * size_bytes) - 1
+        controller.program(memory.start + offset, value.to_bytes(size_bytes, "little"))
+
+    return store
 
 
 def _access_size(address: int, end: int) -> int:

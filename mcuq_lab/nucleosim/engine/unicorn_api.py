@@ -14,6 +14,14 @@ def address_of(function) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value
 
 
+class NativeFunction:
+    """A ctypes callback, to be passed where a numba cfunc goes; it lives as long as this object."""
+
+    def __init__(self, function) -> None:
+        self._function = function
+        self.address = address_of(function)
+
+
 EMU_STOP_ADDRESS = address_of(uclib.uc_emu_stop)
 REG_READ_ADDRESS = address_of(uclib.uc_reg_read)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-from mcuq_lab.nucleosim.timing.memory import Memory
+from mcuq_lab.nucleosim.timing.memory import Memory, MemoryTiming
 
 
 class UnknownCoreError(ValueError):
@@ -94,6 +94,8 @@ class TimingModel(Protocol):
     version: str
     uncertainty: str
     """One paragraph: how far from silicon, by class of code, and by what comparison."""
+    memory: MemoryTiming
+    """The memories that it counts for."""
     initial_state: int
     """Pipeline state after reset, an exception or a halt."""
     place_mask: int
