@@ -14,7 +14,7 @@ from importlib import resources
 
 from mcuq_lab.nucleosim.timing.cost import BlockCost, Place, TimingModel
 from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, Memory
-from mcuq_lab.nucleosim.timing.models import CORES, timing_model
+from mcuq_lab.nucleosim.timing.models import timing_model
 
 _LONG = bytes.fromhex("b8e8ff00")  # ldmia r8!, {r0-r7}: lets the FIFO fill
 _MOVE = bytes.fromhex("e446")  # mov r12, r12: one cycle, 16 bits, touches no address register
@@ -73,11 +73,19 @@ def _sequence(
     return TimedSequence(core, code=bytes.fromhex(code), places=pointed, **row)
 
 
-def benchmark_rows(cores: Sequence[str] = CORES) -> tuple[BenchmarkRow, ...]:
+def cores_with_a_table() -> tuple[str, ...]:
+    """Names of the cores whose models are held against published counts."""
+    names = (path.name for path in resources.files(__package__).iterdir())
+    suffix = "_sequences.toml"
+    found = (name.removesuffix(suffix) for name in names if name.endswith(suffix))
+    return tuple(sorted(stem.replace("_", "-") for stem in found))
+
+
+def benchmark_rows(cores: Sequence[str] | None = None) -> tuple[BenchmarkRow, ...]:
     """Every sequence of the cores' tables, run through the model: expected and modelled cycles."""
     return tuple(
         BenchmarkRow(s.rule, core, s.asm, s.cycles, modelled_cycles(s), s.source)
-        for core in cores
+        for core in (cores_with_a_table() if cores is None else cores)
         for s in load_sequences(core)
     )
 

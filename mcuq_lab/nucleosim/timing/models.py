@@ -5,12 +5,7 @@ from mcuq_lab.nucleosim.timing.cortex_m7 import CortexM7
 from mcuq_lab.nucleosim.timing.cost import TimingModel, UnknownCoreError
 from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, MemoryTiming
 
-<<<<<<< HEAD
 _MODELS = {model.name: model for model in (CortexM4, CortexM7)}
-=======
-_MODELS = {CortexM4.name: CortexM4}
-CORES = tuple(_MODELS)
->>>>>>> dced851 (Cortex-M4: causes of cycles, unaligned data, memories that loads and fetches meet)
 
 
 def timing_model(core: str, memory: MemoryTiming = ZERO_WAIT_STATES) -> TimingModel:
