@@ -1,4 +1,4 @@
-"""What this computer has: where a user's data sets and compiler lie.
+"""What this computer has: where a user's data sets and compiler lie, how its simulated boards fail.
 
 Read from `mcuq.toml` in the working directory, or else from `~/.config/mcuq/mcuq.toml`:
 
@@ -7,6 +7,9 @@ Read from `mcuq.toml` in the working directory, or else from `~/.config/mcuq/mcu
 
     [toolchain]
     gcc = "/opt/arm/bin/arm-none-eabi-gcc"
+
+    [simulator]
+    faults = "hang_at_cycle=50000000"  # or a TOML file; `nucleosim/README.md` lists them
 """
 
 from __future__ import annotations
@@ -25,10 +28,18 @@ FILE_NAME = "mcuq.toml"
 
 @dataclass(frozen=True)
 class Settings:
-    """Paths of this computer. `data_roots` by data set; `gcc` None: look on PATH."""
+    """What this computer has.
+
+    Attributes:
+        data_roots: by data set.
+        gcc: the compiler; None: look on PATH.
+        simulator_faults: what goes wrong with simulated boards each time one is opened, so that a
+            user can see how a search copes; "": nothing.
+    """
 
     data_roots: Mapping[str, Path] = field(default_factory=dict)
     gcc: Path | None = None
+    simulator_faults: str = ""
 
 
 class _Model(BaseModel):
@@ -39,9 +50,14 @@ class _ToolchainModel(_Model):
     gcc: Path | None = None
 
 
+class _SimulatorModel(_Model):
+    faults: str = ""
+
+
 class _SettingsModel(_Model):
     data: dict[str, Path] = {}
     toolchain: _ToolchainModel = _ToolchainModel()
+    simulator: _SimulatorModel = _SimulatorModel()
 
 
 def load_settings(directory: Path | None = None, home: Path | None = None) -> Settings:
@@ -65,4 +81,7 @@ def load_settings(directory: Path | None = None, home: Path | None = None) -> Se
         raise ConfigError(f"{path} is not a valid settings file: {error}") from error
     roots = {name: path.parent / root.expanduser() for name, root in model.data.items()}
     gcc = model.toolchain.gcc
-    return Settings(roots, None if gcc is None else path.parent / gcc.expanduser())
+    faults = model.simulator.faults
+    if faults.endswith(".toml"):
+        faults = str(path.parent / Path(faults).expanduser())
+    return Settings(roots, None if gcc is None else path.parent / gcc.expanduser(), faults)

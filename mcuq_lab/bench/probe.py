@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,9 @@ from pyocd.probe.debug_probe import DebugProbe
 
 from mcuq_lab.board import Board
 from mcuq_lab.errors import BoardError, ConfigError
+from mcuq_lab.settings import load_settings
+
+_LOG = logging.getLogger(__name__)
 
 SIMULATED_PREFIX = "sim:"
 
@@ -109,7 +113,10 @@ def choose_uid(
 def open_session(board: Board, uid: str) -> Iterator[Session]:
     """pyOCD's session on the probe with exactly this id, core halted, no one else on it.
 
+    A simulated board fails as the user's settings say.
+
     Raises:
+        ConfigError: the user's settings file is wrong.
         BoardError: the probe is in use, is gone, or its board does not answer.
     """
     with _alone(uid), probe_errors(f"open probe {uid}"):
@@ -119,7 +126,7 @@ def open_session(board: Board, uid: str) -> Iterator[Session]:
             raise BoardError(
                 f"Probe {uid} does not answer. Plug it in; 'pyocd list' shows those that do."
             )
-        session = Session(exact[0], options=_options(board))
+        session = Session(exact[0], options=_options(board) | _simulator_options(uid))
         with session:
             yield session
 
@@ -144,6 +151,14 @@ def _options(board: Board) -> dict[str, object]:
         "fast_program": True,
         "keep_unwritten": False,
     }
+
+
+def _simulator_options(uid: str) -> dict[str, object]:
+    faults = load_settings().simulator_faults if is_simulated(uid) else ""
+    if not faults:
+        return {}
+    _LOG.warning("%s fails on purpose, as mcuq.toml says: %s", uid, faults)
+    return {"nucleosim.faults": faults}
 
 
 @contextlib.contextmanager

@@ -22,6 +22,13 @@ def test_the_working_directory_comes_before_the_home(tmp_path):
     assert settings.data_roots == {"cifar10": work / "images"}
 
 
+def test_faults_of_the_simulator_are_a_line_or_a_file(tmp_path):
+    (tmp_path / "mcuq.toml").write_text('[simulator]\nfaults = "hang_at_cycle=5, unplugged=true"\n')
+    assert load_settings(tmp_path, tmp_path).simulator_faults == "hang_at_cycle=5, unplugged=true"
+    (tmp_path / "mcuq.toml").write_text('[simulator]\nfaults = "bad/day.toml"\n')
+    assert load_settings(tmp_path, tmp_path).simulator_faults == str(tmp_path / "bad" / "day.toml")
+
+
 @pytest.mark.parametrize("text", ["[data\n", '[dta]\ncifar10 = "x"\n', "[data]\ncifar10 = 3\n"])
 def test_wrong_files_are_refused_by_name(tmp_path, text):
     (tmp_path / "mcuq.toml").write_text(text)

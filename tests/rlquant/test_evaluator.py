@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mcuq_lab.bench import BoardSession
+from mcuq_lab.board import load_board
 from mcuq_lab.errors import BoardError, BuildError, FitError, NumericsError
+from mcuq_lab.nucleosim import Faults, simulated_board
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import read_frame
 from mcuq_lab.rlquant import LowerLevelConfig, evaluator, new_run, quick_config, run_search
@@ -68,6 +71,40 @@ def test_failures_are_rows(board, monkeypatch, error, status):
     assert (row.status, row.message) == (status, str(error))
     assert row.cycles_median is None
     assert row.accuracy_quick is not None
+
+
+@pytest.mark.parametrize(
+    ("faults", "status"),
+    [
+        (Faults(unplugged_after=40), "probe_error"),
+        (Faults(swd_wait_after=40), "probe_error"),
+        (Faults(brown_out_at_cycle=1_000_000), "probe_error"),
+        (Faults(hard_fault_at_cycle=1_000_000), "fault"),
+        (Faults(hang_at_cycle=1_000_000), "timeout"),
+    ],
+)
+def test_a_fault_of_the_board_costs_one_episode(board, healthy, monkeypatch, faults, status):
+    monkeypatch.setitem(BoardSession.run.__kwdefaults__, "inference_timeout_s", 2.0)
+    simulated = simulated_board(load_board(CONFIG.board).simulated_uid)
+    policy = Policy.uniform(10, 8, 8)
+    simulated.inject(faults)
+    failed = board.evaluate(policy)
+    simulated.inject(Faults())
+    assert failed.status == status
+    assert failed.message
+    assert failed.cycles_median is None
+    assert failed.accuracy_quick == healthy.accuracy_quick
+    again = board.evaluate(policy)
+    assert again.status == "ok"
+    assert again.cycles_median == healthy.cycles_median
+
+
+@pytest.fixture(scope="module")
+def healthy(board):
+    """The row of w8a8 from a board without faults."""
+    row = board.evaluate(Policy.uniform(10, 8, 8))
+    assert row.status == "ok"
+    return row
 
 
 def test_a_board_that_hung_is_opened_anew_and_costs_one_episode(board, monkeypatch, tmp_path):
