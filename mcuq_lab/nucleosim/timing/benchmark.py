@@ -19,8 +19,11 @@ from mcuq_lab.nucleosim.timing.models import timing_model
 _LONG = bytes.fromhex("b8e8ff00")  # ldmia r8!, {r0-r7}: lets the FIFO fill
 _MOVE = bytes.fromhex("e446")  # mov r12, r12: one cycle, 16 bits, touches no address register
 _WIDE = bytes.fromhex("41eb0200")  # adc.w r0, r1, r2
+_NOPS = bytes.fromhex("00bf") * 16
 _MOVES_AFTER = 8
 _TURNS = 32
+_FEW_COPIES = 4
+_MANY_COPIES = 14
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,11 @@ class TimedSequence:
     source: str
     place: str = "lower"
     target: str = "lower"
+    address: int = 0
+    """Where it starts, modulo 8."""
     places: tuple[Place, ...] = ()
     store_after_load_stall_cycles: int = 0
+    part_store_cycles: int = 1
     modelled: int | None = None
     """What the model says instead, where it does not meet the published count."""
 
@@ -95,6 +101,7 @@ def modelled_cycles(sequence: TimedSequence) -> int:
     memory = replace(
         ZERO_WAIT_STATES,
         store_after_load_stall_cycles=(sequence.store_after_load_stall_cycles,) * len(Memory),
+        part_store_cycles=sequence.part_store_cycles,
     )
     model = timing_model(sequence.core, memory)
     match sequence.kind:
@@ -104,6 +111,14 @@ def modelled_cycles(sequence: TimedSequence) -> int:
             return _jump_cycles(model, sequence)
         case "loop":
             return _loop_cycles(model, sequence)
+        case "issue":
+            return _issue_cycles(model, sequence)
+        case "repeat":
+            return _repeat_cycles(model, sequence)
+        case "mispredict":
+            return model.block_cost(
+                0, _NOPS + sequence.code, model.initial_state, sequence.places
+            ).mispredict_cycles
     raise ValueError(f"sequence {sequence.asm!r}: unknown kind {sequence.kind!r}")
 
 
@@ -128,6 +143,21 @@ def _loop_cycles(model: TimingModel, sequence: TimedSequence) -> int:
     state = model.initial_state
     turn = BlockCost(0, 0, 0, 0)
     for _ in range(_TURNS):
-        turn = model.block_cost(0, sequence.code, state, sequence.places)
+        turn = model.block_cost(sequence.address, sequence.code, state, sequence.places)
         state = turn.exit_taken
     return turn.cycles_taken
+
+
+def _issue_cycles(model: TimingModel, sequence: TimedSequence) -> int:
+    entry = model.block_cost(0, _NOPS, model.initial_state)
+    return model.block_cost(
+        len(_NOPS), sequence.code, entry.exit_fallthrough, sequence.places
+    ).cycles_fallthrough
+
+
+def _repeat_cycles(model: TimingModel, sequence: TimedSequence) -> int:
+    few, many = (
+        model.block_cost(0, sequence.code * copies, model.initial_state, sequence.places)
+        for copies in (_FEW_COPIES, _MANY_COPIES)
+    )
+    return many.cycles_fallthrough - few.cycles_fallthrough

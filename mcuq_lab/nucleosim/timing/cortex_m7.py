@@ -8,7 +8,7 @@ which applies them.
 from mcuq_lab.nucleosim.timing.accesses import Whereabouts, bases
 from mcuq_lab.nucleosim.timing.cortex_m7_decode import decode_operation
 from mcuq_lab.nucleosim.timing.cortex_m7_issue import Site, State, Walk
-from mcuq_lab.nucleosim.timing.cortex_m7_operation import Operation, Unit
+from mcuq_lab.nucleosim.timing.cortex_m7_operation import Operation
 from mcuq_lab.nucleosim.timing.cost import BlockCost, DynamicCost, Place
 from mcuq_lab.nucleosim.timing.decode import instructions
 from mcuq_lab.nucleosim.timing.instruction import Access, Instruction
@@ -19,6 +19,8 @@ STATE_LIMIT = 4096
 MISPREDICT_CYCLES = 8
 MISPREDICT_FLAGS_EARLY_CYCLES = 6
 """If the flags were set three cycles ahead of the branch (JNK0LE)."""
+UNALIGNED_STORE_CYCLES = 4
+"""That the store buffer needs to get rid of one (JNK0LE)."""
 EXPECT_TAKEN = 2
 EXPECT_NOT_TAKEN = 1
 ALWAYS_TAKEN = 3
@@ -85,7 +87,7 @@ class CortexM7:
         backwards = False
         for offset, encoding, instruction in instructions(code):
             operation = decode_operation(encoding)
-            site = _site(start + offset, operation, whereabouts)
+            site = self._site(start + offset, operation, whereabouts)
             if instruction.divide is not None:
                 dynamic.append(
                     DynamicCost(
@@ -116,24 +118,26 @@ class CortexM7:
             ALWAYS_TAKEN if always else EXPECT_TAKEN if backwards else EXPECT_NOT_TAKEN,
         )
 
+    def _site(self, address: int, operation: Operation, whereabouts: Whereabouts) -> Site:
+        """Bank and alignment of an access; unknown bases count as aligned to double words."""
+        access = operation.instruction.access
+        if access is None:
+            return Site(address % _DOUBLE_WORD)
+        residue = _residue(address, access, whereabouts)
+        within = whereabouts.of(access).modulo(access.size_bytes)
+        unaligned = bool(within) and access.base != _PC
+        drain_cycles = self.memory.part_store_cycles if access.size_bytes < 4 else 1
+        return Site(
+            address % _DOUBLE_WORD,
+            None if residue is None else residue // 4,
+            unaligned,
+            UNALIGNED_STORE_CYCLES if unaligned else drain_cycles,
+        )
+
 
 def _place_matters(instruction: Instruction) -> bool:
     """Loads and stores: the bank, and whether they are aligned."""
     return instruction.access is not None
-
-
-def _site(address: int, operation: Operation, whereabouts: Whereabouts) -> Site:
-    """Bank and alignment of an access; unknown bases count as aligned to double words."""
-    access = operation.instruction.access
-    if access is None or operation.unit not in (Unit.LOAD, Unit.STORE, Unit.FP_LOAD, Unit.FP_STORE):
-        return Site(address % _DOUBLE_WORD)
-    residue = _residue(address, access, whereabouts)
-    within = whereabouts.of(access).modulo(access.size_bytes)
-    return Site(
-        address % _DOUBLE_WORD,
-        None if residue is None else residue // 4,
-        bool(within) and access.base != _PC,
-    )
 
 
 def _residue(address: int, access: Access, whereabouts: Whereabouts) -> int | None:

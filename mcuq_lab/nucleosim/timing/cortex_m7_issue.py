@@ -24,6 +24,7 @@ from mcuq_lab.nucleosim.timing.cortex_m7_operation import (
     Unit,
 )
 from mcuq_lab.nucleosim.timing.cortex_m7_pairing import (
+    LOADS,
     MOVES_OF_FPU,
     Slot,
     may_join,
@@ -34,10 +35,14 @@ from mcuq_lab.nucleosim.timing.instruction import Kind
 
 UNALIGNED_LOAD_CYCLES = 3
 """More for a load that is not aligned to its size, whichever it is (JNK0LE); 4 as the younger."""
+STORE_BACKLOG_CYCLES = 12
+"""Work that the store buffer may have left when it takes another: five unaligned stores in a row
+find room, the sixth waits (JNK0LE)."""
 BARRIER_CYCLES = 8
 """ISB: as long as a branch predicted wrongly; no source."""
 
 _LOADED = frozenset((Producer.WORD, Producer.PART, Producer.FP_WORD))
+_STORES = frozenset((Unit.STORE, Unit.FP_STORE))
 _FOR_ADDRESS = frozenset((Need.ADDRESS, Need.INDEX))
 
 
@@ -50,6 +55,8 @@ class State(NamedTuple):
     pending: tuple[tuple[int, Producer, int], ...] = ()
     """Results that may still be waited for: register, producer, cycles since it issued."""
     it_left: int = 0
+    backlog_cycles: int = 0
+    """Until the store buffer is empty."""
 
 
 class Site(NamedTuple):
@@ -58,7 +65,11 @@ class Site(NamedTuple):
     address: int
     """Of the instruction, modulo 8."""
     bank: int | None = None
+    """Word of the double word that an access starts with, 0 or 1; None: not known."""
     unaligned: bool = False
+    """To the size of what is accessed."""
+    drain_cycles: int = 1
+    """That the store buffer needs to get rid of a store."""
 
 
 class Walk:
@@ -70,6 +81,7 @@ class Walk:
         self.it_left = state.it_left
         self._fetch = state.fetch
         self._slot = state.slot
+        self._backlog = state.backlog_cycles
         # The cycle that is open has number 0; results have the number of the cycle they issued in.
         self._now = 0
         self._results = {r: (producer, -age) for r, producer, age in state.pending}
@@ -87,7 +99,7 @@ class Walk:
             for register, (producer, issued) in self._results.items()
             if self._now - issued < LONGEST_CYCLES[producer]
         ]
-        return State(self._fetch, self._slot, tuple(sorted(pending)), self.it_left)
+        return State(self._fetch, self._slot, tuple(sorted(pending)), self.it_left, self._backlog)
 
     def flags_are_old(self) -> bool:
         """Whether a branch that issues now knows its flags early."""
@@ -132,6 +144,7 @@ class Walk:
     def _pass(self, cause: Cause) -> None:
         self._now += 1
         self._fetch = step(self._fetch)
+        self._backlog = max(0, self._backlog - 1)
         self.cycles += 1
         self.causes[cause] += 1
 
@@ -145,6 +158,8 @@ class Walk:
     def _ready(self, operation: Operation) -> tuple[int, Cause]:
         """The first cycle in which all operands are there, and what the last one is waited for."""
         last, cause = -99, Cause.EXECUTE
+        if operation.unit in _STORES and self._backlog > STORE_BACKLOG_CYCLES:
+            last, cause = self._now + self._backlog - STORE_BACKLOG_CYCLES, Cause.MEMORY
         for register, need in self._reads(operation):
             ready = self._wait(register, need)
             if ready > last:
@@ -184,23 +199,26 @@ class Walk:
                 # JNK0LE: two registers a cycle.
                 issued += loaded // 2
                 loaded += 1
-            elif operation.unit is Unit.FP_ARITHMETIC:
-                issued += operation.cycles - 1
             self._results[register] = (producer, issued)
 
     def _occupy(self, operation: Operation, site: Site, younger: bool) -> None:
         """Cycles beyond the first."""
         kind = operation.instruction.kind
-        memory = operation.instruction.access is not None
+        access = operation.instruction.access
         for _ in range(operation.cycles - 1):
-            self._pass(Cause.MEMORY if memory else Cause.EXECUTE)
+            self._pass(Cause.EXECUTE if access is None else Cause.MEMORY)
         if kind is Kind.BARRIER_FETCH:
             for _ in range(BARRIER_CYCLES):
                 self._pass(Cause.BRANCH)
             self._fetch = AFTER_RESET
-        if site.unaligned and operation.unit in (Unit.LOAD, Unit.FP_LOAD):
+        if operation.unit in _STORES:
+            self._backlog += site.drain_cycles
+        elif site.unaligned and operation.unit in LOADS:
             for _ in range(UNALIGNED_LOAD_CYCLES + younger):
                 self._pass(Cause.MEMORY)
             for register, producer in operation.writes:
                 if producer in _LOADED:
                     self._results[register] = (producer, self._now)
+        elif kind is Kind.STORE_MULTIPLE and site.bank == 1 and access.count % 2 == 0:
+            # JNK0LE: an even number of words from the middle of a double word takes one more.
+            self._pass(Cause.MEMORY)

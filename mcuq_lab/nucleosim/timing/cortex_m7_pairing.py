@@ -52,7 +52,7 @@ _EXCLUDED_SHIFTERS = frozenset(
         (Shifter.OPERAND, Shifter.BITS),
     )
 )
-_LOADS = frozenset((Unit.LOAD, Unit.FP_LOAD))
+LOADS = frozenset((Unit.LOAD, Unit.FP_LOAD))
 MOVES_OF_FPU = frozenset((Unit.FP_LOAD, Unit.FP_STORE, Unit.FP_MOVE, Unit.FP_IMMEDIATE))
 """Not from the younger slot in the three cycles after a multiply-accumulate (JNK0LE)."""
 
@@ -72,7 +72,7 @@ def may_join(slot: Slot, operation: Operation, bank: int | None) -> bool:
         return False
     if (slot.shifter, operation.shifter) in _EXCLUDED_SHIFTERS:
         return False
-    if slot.unit in _LOADS and operation.unit in _LOADS:
+    if slot.unit in LOADS and operation.unit in LOADS:
         # JNK0LE: two loads from different banks; QUINA: 2 cycles for loads from one word.
         return None not in (slot.bank, bank) and slot.bank != bank
     return True

@@ -50,6 +50,9 @@ class MemoryTiming:
     store_after_load_stall_cycles: tuple[int, ...] = (0,) * len(Memory)
     """By kind of memory, extra for an immediate-offset store right after a load. 0 on STM32F407
     (measured, jnk0le); 1 where the memory cannot turn from read to write at once."""
+    part_store_cycles: int = 1
+    """Cortex-M7: that its store buffer needs for a byte or a halfword. 2 where memory with error
+    correction is read and written back, as on STM32H743 (measured, jnk0le)."""
 
     def has(self, memory: Memory) -> bool:
         """Whether a region is of this kind."""
