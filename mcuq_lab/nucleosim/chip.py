@@ -72,11 +72,22 @@ class Flash:
 
 @dataclass(frozen=True)
 class Ram:
-    """One SRAM region; `memory` is its kind to the cycle model."""
+    """One SRAM region, also visible at `alias` if there is one.
+
+    `memory` is its kind to the cycle model; `executable` says whether the core can fetch
+    instructions from it.
+    """
 
     start: int
     size_bytes: int
     memory: Memory = Memory.SRAM
+    alias: int | None = None
+    executable: bool = True
+
+    @property
+    def starts(self) -> tuple[int, ...]:
+        """Every address at which the region begins."""
+        return (self.start,) if self.alias is None else (self.start, self.alias)
 
 
 @dataclass(frozen=True)

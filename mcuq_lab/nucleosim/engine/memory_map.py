@@ -77,9 +77,15 @@ class MemoryMap:
         self._windows: list[_Window] = []
         self.flash_controller: FlashController | None = None
 
-    def add_ram(self, memory: HostMemory) -> None:
-        """Map memory that the core and the debugger write directly."""
-        self._map(memory, memory.start, unicorn.UC_PROT_ALL, memory.write)
+    def add_ram(
+        self, memory: HostMemory, aliases: Iterable[int] = (), executable: bool = True
+    ) -> None:
+        """Map memory that the core and the debugger write directly, at its start and each alias."""
+        rights = unicorn.UC_PROT_READ | unicorn.UC_PROT_WRITE
+        if executable:
+            rights |= unicorn.UC_PROT_EXEC
+        for start in (memory.start, *aliases):
+            self._map(memory, start, rights, memory.write)
 
     def add_flash(
         self,

@@ -1,0 +1,367 @@
+"""Flash interface of the STM32L4 with one bank (RM0394 chapter 3).
+
+Programming is by double words: the first word waits for the second. Here it shows in the contents
+at once, and goes again if the second does not follow. Fast programming never misses data, because
+no time passes. Option bytes take effect when they are programmed, without OBL_LAUNCH.
+"""
+
+from __future__ import annotations
+
+import numba
+
+from mcuq_lab.nucleosim.peripherals.flash import (
+    BUSY,
+    FAMILY,
+    ON_PROGRAM,
+    ON_READ,
+    ON_WRITE,
+    STATE_WORDS,
+    UNLOCKED,
+    FlashInterface,
+    completes,
+    contents,
+    erase_sector,
+    mark_dirty,
+    memory_of,
+    programmed,
+    sector_at,
+    sector_count,
+    settle_store,
+    store_operands,
+    take_key,
+)
+
+# Registers, by offset
+ACR = 0x00
+PDKEYR = 0x04
+KEYR = 0x08
+OPTKEYR = 0x0C
+SR = 0x10
+CR = 0x14
+OPTR = 0x20
+PCROP1SR = 0x24
+PCROP1ER = 0x28
+WRP1AR = 0x2C
+WRP1BR = 0x30
+
+# Words of the state
+_ACR = FAMILY
+_SR = FAMILY + 1
+_CR = FAMILY + 2
+_KEYS = FAMILY + 3
+_OPTION_KEYS = FAMILY + 4
+_POWER_KEYS = FAMILY + 5
+_FIRST = FAMILY + 6  # offset of a first word that waits for the second, or -1
+_FIRST_OLD = FAMILY + 7  # what was there before
+_FIRST_NEW = FAMILY + 8
+_ROW = FAMILY + 9  # where the next word of fast programming goes, or -1 between rows
+_MASS_ERASED = FAMILY + 10  # 1 after a mass erase: fast programming is allowed
+_OPTIONS = FAMILY + 11  # the option registers from OPTR on, as they were written
+_PROGRAMMED = FAMILY + 16  # and as they were programmed
+
+_OPTION_REGISTERS = 5
+_ROW_BYTES = 256
+_ERASED = 0xFFFFFFFF
+
+_KEY1, _KEY2 = 0x45670123, 0xCDEF89AB
+_OPTION_KEY1, _OPTION_KEY2 = 0x08192A3B, 0x4C5D6E7F
+_POWER_KEY1, _POWER_KEY2 = 0x04152637, 0xFAFBFCFD
+
+_ACR_RESET = 0x600  # caches are on
+_ACR_WRITABLE = 0x7F07
+_ACR_ICEN = 1 << 9
+_ACR_DCEN = 1 << 10
+_ACR_ICRST = 1 << 11
+_ACR_DCRST = 1 << 12
+_ACR_RUN_PD = 1 << 13
+
+_SR_EOP = 1 << 0
+_SR_OPERR = 1 << 1
+_SR_PROGERR = 1 << 3
+_SR_WRPERR = 1 << 4
+_SR_PGAERR = 1 << 5
+_SR_SIZERR = 1 << 6
+_SR_PGSERR = 1 << 7
+_SR_FASTERR = 1 << 9
+_SR_ERRORS = 0x3F8
+_SR_CLEARABLE = 0xC3FB
+_SR_BSY = 1 << 16
+
+_CR_PG = 1 << 0
+_CR_PER = 1 << 1
+_CR_MER1 = 1 << 2
+_CR_STRT = 1 << 16
+_CR_OPTSTRT = 1 << 17
+_CR_FSTPG = 1 << 18
+_CR_EOPIE = 1 << 24
+_CR_ERRIE = 1 << 25
+_CR_OPTLOCK = 1 << 30
+_CR_LOCK = 1 << 31
+_CR_WRITABLE = 0x070407FF
+
+_RDP_LEVEL_0 = 0xAA
+_OPTIONS_RESET = (
+    0xFFEFF8AA,  # OPTR
+    0xFFFFFFFF,  # PCROP1SR, PCROP1ER: nothing
+    0x00000000,
+    0x000000FF,  # WRP1AR, WRP1BR: nothing, as the end is below the start
+    0x000000FF,
+)
+
+
+@numba.njit(cache=True)
+def _is_protected(state, page):
+    """Whether a page lies in a programmed write-protection area, ends included."""
+    for area in range(3, _OPTION_REGISTERS):
+        option = state[_PROGRAMMED + area]
+        if option & 0xFF <= page <= (option >> 16) & 0xFF:
+            return True
+    return False
+
+
+@numba.njit(cache=True)
+def _fail(state, memory, flags):
+    """End an operation with error flags; a word that was waiting is forgotten."""
+    state[_SR] |= flags
+    if state[_CR] & _CR_FSTPG and flags != _SR_PGSERR:
+        state[_SR] |= _SR_FASTERR
+    if state[_CR] & _CR_ERRIE:
+        state[_SR] |= _SR_OPERR
+    forget_first_word(state, memory)
+    state[_ROW] = -1
+
+
+@numba.njit(cache=True)
+def forget_first_word(state, memory):
+    """A first word whose second does not follow was never programmed."""
+    first = state[_FIRST]
+    if first >= 0:
+        for index in range(4):
+            memory[first + index] = (state[_FIRST_OLD] >> (8 * index)) & 0xFF
+        mark_dirty(state, first, first + 4)
+        state[_FIRST] = -1
+
+
+@numba.njit(cache=True)
+def _succeed(state):
+    if state[_CR] & _CR_EOPIE:
+        state[_SR] |= _SR_EOP
+
+
+@numba.njit(cache=True)
+def _start(state, memory):
+    """CR.STRT was written: erase what CR selects."""
+    cr = state[_CR]
+    selected = cr & (_CR_PG | _CR_PER | _CR_MER1 | _CR_FSTPG)
+    if selected == 0:
+        return
+    if (selected != _CR_PER and selected != _CR_MER1) or state[_SR] & _SR_ERRORS:
+        _fail(state, memory, _SR_PGSERR)
+        return
+    first = (cr >> 3) & 0xFF if selected == _CR_PER else 0
+    end = first + 1 if selected == _CR_PER else sector_count(state)
+    if end > sector_count(state):
+        return  # no such page
+    for page in range(first, end):
+        if _is_protected(state, page):
+            _fail(state, memory, _SR_WRPERR)
+            return
+    if completes(state):
+        for page in range(first, end):
+            erase_sector(state, memory, page)
+        state[_MASS_ERASED] = selected == _CR_MER1
+        _succeed(state)
+
+
+@numba.njit(cache=True)
+def read_register(state, offset):
+    """Value of the register at `offset`; the key registers read as 0."""
+    if offset == ACR:
+        return state[_ACR]
+    if offset == SR:
+        return state[_SR] | (_SR_BSY if state[BUSY] else 0)
+    if offset == CR:
+        return state[_CR]
+    if OPTR <= offset < OPTR + 4 * _OPTION_REGISTERS:
+        return state[_OPTIONS + (offset - OPTR) // 4]
+    return 0
+
+
+@numba.njit(cache=True)
+def write_register(state, memory, offset, value):
+    """Write the register at `offset`."""
+    if offset == ACR:
+        _write_acr(state, value)
+    elif offset == PDKEYR:
+        state[_POWER_KEYS] = take_key(state[_POWER_KEYS], value, _POWER_KEY1, _POWER_KEY2)
+    elif offset == KEYR:
+        state[_KEYS] = take_key(state[_KEYS], value, _KEY1, _KEY2)
+        if state[_KEYS] == UNLOCKED:
+            state[_CR] &= ~_CR_LOCK
+    elif offset == OPTKEYR and state[_CR] & _CR_LOCK == 0:
+        state[_OPTION_KEYS] = take_key(state[_OPTION_KEYS], value, _OPTION_KEY1, _OPTION_KEY2)
+        if state[_OPTION_KEYS] == UNLOCKED:
+            state[_CR] &= ~_CR_OPTLOCK
+    elif offset == SR:
+        state[_SR] &= ~(value & _SR_CLEARABLE)
+    elif offset == CR and state[_CR] & _CR_LOCK == 0 and state[BUSY] == 0:
+        _write_cr(state, memory, value)
+    elif OPTR <= offset < OPTR + 4 * _OPTION_REGISTERS and state[_CR] & _CR_OPTLOCK == 0:
+        if offset == OPTR:  # the read protection level stays at 0
+            value = (value & ~0xFF) | _RDP_LEVEL_0
+        state[_OPTIONS + (offset - OPTR) // 4] = value
+
+
+@numba.njit(cache=True)
+def _write_acr(state, value):
+    """A cache can be reset only while it is off; RUN_PD is behind a lock of its own."""
+    keep = 0
+    if state[_ACR] & _ACR_ICEN:
+        keep |= _ACR_ICRST
+    if state[_ACR] & _ACR_DCEN:
+        keep |= _ACR_DCRST
+    if state[_POWER_KEYS] != UNLOCKED:
+        keep |= _ACR_RUN_PD
+    state[_ACR] = (state[_ACR] & keep) | (value & _ACR_WRITABLE & ~keep)
+
+
+@numba.njit(cache=True)
+def _write_cr(state, memory, value):
+    option_lock = state[_CR] & _CR_OPTLOCK
+    state[_CR] = (value & _CR_WRITABLE) | option_lock
+    if value & _CR_PG == 0:
+        forget_first_word(state, memory)
+    if value & _CR_FSTPG == 0:
+        state[_ROW] = -1
+    if value & _CR_OPTLOCK:
+        state[_CR] |= _CR_OPTLOCK
+        state[_OPTION_KEYS] = 0
+    if value & _CR_LOCK:
+        state[_CR] |= _CR_LOCK
+        state[_KEYS] = 0
+    elif value & _CR_STRT:
+        _start(state, memory)
+    elif value & _CR_OPTSTRT and option_lock == 0 and completes(state):
+        for option in range(_OPTION_REGISTERS):
+            state[_PROGRAMMED + option] = state[_OPTIONS + option]
+        _succeed(state)
+
+
+@numba.njit(cache=True)
+def program(state, memory, offset, size, value):
+    """What `size` bytes of flash become by a store, if the controller allows one.
+
+    Sets the error flags; the contents are left to the caller.
+    """
+    cr = state[_CR]
+    mode = cr & (_CR_PG | _CR_FSTPG | _CR_PER | _CR_MER1)
+    if (
+        cr & _CR_LOCK
+        or (mode != _CR_PG and mode != _CR_FSTPG)
+        or (mode == _CR_FSTPG and state[_MASS_ERASED] == 0)
+        or state[_SR] & _SR_ERRORS
+    ):
+        _fail(state, memory, _SR_PGSERR)
+    elif size != 4:
+        _fail(state, memory, _SR_SIZERR)
+    elif _is_protected(state, sector_at(state, offset)):
+        _fail(state, memory, _SR_WRPERR)
+    elif mode == _CR_FSTPG:
+        return _program_row(state, memory, offset, value)
+    elif state[_FIRST] < 0 and offset % 8 == 0:
+        if state[BUSY] == 0:
+            return _take_first_word(state, memory, offset, value)
+    elif state[_FIRST] < 0 or offset != state[_FIRST] + 4:
+        _fail(state, memory, _SR_PGAERR)
+    else:
+        return _take_second_word(state, memory, offset, value)
+    return contents(memory, offset, size)
+
+
+@numba.njit(cache=True)
+def _take_first_word(state, memory, offset, value):
+    state[_FIRST] = offset
+    state[_FIRST_OLD] = contents(memory, offset, 4)
+    state[_FIRST_NEW] = value
+    return programmed(state, _ERASED, offset, 4, value)
+
+
+@numba.njit(cache=True)
+def _take_second_word(state, memory, offset, value):
+    """A double word must be erased before, unless it is to become all zeros."""
+    old = contents(memory, offset, 4)
+    is_erased = state[_FIRST_OLD] & old == _ERASED
+    if not is_erased and (state[_FIRST_NEW] | value) != 0:
+        _fail(state, memory, _SR_PROGERR)
+        return old
+    if not completes(state):
+        forget_first_word(state, memory)
+        return old
+    state[_FIRST] = -1
+    _succeed(state)
+    return programmed(state, _ERASED, offset, 4, value)
+
+
+@numba.njit(cache=True)
+def _program_row(state, memory, offset, value):
+    """Fast programming: a row's words in order, from its first to its last."""
+    old = contents(memory, offset, 4)
+    if offset != state[_ROW] and (state[_ROW] >= 0 or offset % _ROW_BYTES != 0):
+        _fail(state, memory, _SR_PGAERR)
+        return old
+    if not completes(state):
+        return old
+    state[_ROW] = offset + 4
+    if state[_ROW] % _ROW_BYTES == 0:
+        state[_ROW] = -1
+        _succeed(state)
+    return programmed(state, old, offset, 4, value)
+
+
+@numba.cfunc(ON_READ, cache=True)
+def _on_read(_engine, offset, size, user_data):
+    state = numba.carray(user_data, (STATE_WORDS,))
+    return numba.uint64(read_register(state, numba.int64(offset)))
+
+
+@numba.cfunc(ON_WRITE, cache=True)
+def _on_write(_engine, offset, size, value, user_data):
+    state = numba.carray(user_data, (STATE_WORDS,))
+    write_register(state, memory_of(state), numba.int64(offset), numba.int64(value))
+
+
+@numba.cfunc(ON_PROGRAM, cache=True)
+def _on_program(_engine, _access, address, size, value, user_data):
+    state = numba.carray(user_data, (STATE_WORDS,))
+    offset, size, value = store_operands(state, address, size, value)
+    result = program(state, memory_of(state), offset, size, value)
+    return settle_store(state, offset, size, value, result)
+
+
+class FlashControllerL4(FlashInterface):
+    """The interface of the STM32L4."""
+
+    on_read = _on_read
+    on_write = _on_write
+    on_program = _on_program
+    _read_register = staticmethod(read_register)
+    _write_register = staticmethod(write_register)
+    _program = staticmethod(program)
+
+    def _load_options(self) -> None:
+        self.state[_PROGRAMMED : _PROGRAMMED + _OPTION_REGISTERS] = _OPTIONS_RESET
+        self.state[_FIRST] = -1
+
+    def _reset_registers(self) -> None:
+        forget_first_word(self.state, self.memory.bytes)
+        self.state[[_SR, _KEYS, _OPTION_KEYS, _POWER_KEYS, _MASS_ERASED]] = 0
+        self.state[_ACR] = _ACR_RESET
+        self.state[_CR] = _CR_LOCK | _CR_OPTLOCK
+        self.state[_ROW] = -1
+        options = self.state[_PROGRAMMED : _PROGRAMMED + _OPTION_REGISTERS]
+        self.state[_OPTIONS : _OPTIONS + _OPTION_REGISTERS] = options
+
+    @property
+    def wait_states(self) -> int:
+        """ACR.LATENCY."""
+        return int(self.state[_ACR]) & 7
