@@ -104,7 +104,9 @@ class ClockControlL4(ClockControl):
         return (
             self.hclk_hz <= by_wait_states[min(wait_states, len(by_wait_states) - 1)]
             and self.sysclk_hz <= self._limits["max_sysclk_hz_by_range"][voltage]
-            and (not cr & _MSI_BITS[0] or self.msi_hz <= self._limits["max_msi_hz_by_range"][voltage])
+            and (
+                not cr & _MSI_BITS[0] or self.msi_hz <= self._limits["max_msi_hz_by_range"][voltage]
+            )
         )
 
     def write_word(self, offset: int, value: int) -> None:
