@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
 import pytest
 from elftools.elf.elffile import ELFFile
@@ -18,10 +19,16 @@ from pyocd.flash.file_programmer import FileProgrammer
 
 from mcuq_lab.nucleosim import discard_board, simulated_board
 from mcuq_lab.nucleosim.board import SimulatedBoard
+from mcuq_lab.nucleosim.chip import Chip, board_ids, load_chip
 
 IMAGES = Path(__file__).parent / "images"
 COMPILER = shutil.which("arm-none-eabi-gcc")
-OPTIONS = ["-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16", "-O1", "-g"]
+OPTIONS = ["-mthumb", "-mfloat-abi=hard", "-O1", "-g"]
+CORE_OPTIONS = {
+    "cortex-m4": ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"],
+    "cortex-m7": ["-mcpu=cortex-m7", "-mfpu=fpv5-d16"],
+}
+DEFAULT_BOARD = "nucleo-f412zg"
 _numbers = itertools.count(1)
 
 
@@ -34,26 +41,37 @@ class Image:
 
 
 @pytest.fixture(scope="session")
-def build_image(tmp_path_factory) -> Callable[[str], Image]:
-    """Build an image from C text that follows startup.h."""
+def build_image(tmp_path_factory) -> Callable[..., Image]:
+    """Build an image for a board from C text that follows startup.h."""
     if COMPILER is None:
         pytest.skip("arm-none-eabi-gcc is not on PATH: install the Arm bare-metal compiler")
     directory = tmp_path_factory.mktemp("images")
-    built: dict[str, Image] = {}
+    built: dict[tuple[str, str], Image] = {}
 
-    def build(source: str) -> Image:
-        if source not in built:
+    def build(source: str, board: str = DEFAULT_BOARD) -> Image:
+        if (source, board) not in built:
             stem = directory / f"image{len(built)}"
             stem.with_suffix(".c").write_text('#include "startup.h"\n' + source)
+            stem.with_suffix(".ld").write_text(_linker_script(load_chip(board)))
             elf = stem.with_suffix(".elf")
-            command = [COMPILER, *OPTIONS, "-nostdlib", "-ffreestanding", f"-I{IMAGES}"]
-            command += [f"-T{IMAGES / 'image.ld'}", "-Wl,--no-warn-rwx-segments", "-o", str(elf)]
+            command = [COMPILER, *OPTIONS, *CORE_OPTIONS[load_chip(board).core.name]]
+            command += ["-nostdlib", "-ffreestanding", f"-I{IMAGES}", f"-T{stem}.ld"]
+            command += ["-Wl,--no-warn-rwx-segments", "-o", str(elf)]
             sources = [str(stem.with_suffix(".c")), str(IMAGES / "startup.c")]
             subprocess.run([*command, *sources], check=True)
-            built[source] = Image(elf, _symbols(elf))
-        return built[source]
+            built[source, board] = Image(elf, _symbols(elf))
+        return built[source, board]
 
     return build
+
+
+def _linker_script(chip: Chip) -> str:
+    return Template((IMAGES / "image.ld.in").read_text()).substitute(
+        flash_start=chip.flash.start,
+        flash_bytes=chip.flash.size_bytes,
+        ram_start=chip.rams[0].start,
+        ram_bytes=chip.rams[0].size_bytes,
+    )
 
 
 def _symbols(elf: Path) -> dict[str, int]:
@@ -97,11 +115,11 @@ class Bench:
 
 @pytest.fixture
 def new_bench() -> Iterator[Callable[..., Bench]]:
-    """Open a session on a new board; keyword arguments are further pyOCD options."""
+    """Open a session on a new board; further keyword arguments are pyOCD options."""
     opened: list[tuple[Session, str]] = []
 
-    def open_one(uid: str | None = None, **options) -> Bench:
-        uid = uid or f"sim:nucleo-f412zg:test{next(_numbers)}"
+    def open_one(uid: str | None = None, board: str = DEFAULT_BOARD, **options) -> Bench:
+        uid = uid or f"sim:{board}:test{next(_numbers)}"
         session = ConnectHelper.session_with_chosen_probe(
             blocking=False,
             return_first=True,
@@ -130,3 +148,9 @@ def new_bench() -> Iterator[Callable[..., Bench]]:
 def bench(new_bench) -> Bench:
     """A session on a new board."""
     return new_bench()
+
+
+@pytest.fixture(params=board_ids())
+def any_bench(request, new_bench) -> Bench:
+    """A session on a new board of each kind."""
+    return new_bench(board=request.param)

@@ -1,24 +1,20 @@
-"""The flash controller under pyOCD's own algorithm, and on its own."""
+"""Flash of every board under pyOCD's own algorithm."""
 
 import os
-import struct
+from itertools import accumulate
 
-import numpy as np
 import pytest
 from pyocd.core import exceptions
 from pyocd.core.memory_map import FlashRegion
+from pyocd.flash.eraser import FlashEraser
 from pyocd.flash.loader import FlashLoader
 from pyocd.target import TARGET
 
+from mcuq_lab.nucleosim import Faults
 from mcuq_lab.nucleosim.chip import board_ids, load_chip
-from mcuq_lab.nucleosim.engine.memory import HostMemory
-from mcuq_lab.nucleosim.peripherals import flash_f4
-from mcuq_lab.nucleosim.peripherals.flash_f4 import FlashControllerF4
 
 START = 0x08000000
-KEYS = (0x45670123, 0xCDEF89AB)
-LOCK, STRT, PG, SER, MER, WORD = 1 << 31, 1 << 16, 1 << 0, 1 << 1, 1 << 2, 2 << 8
-PGSERR, PGPERR, WRPERR, BSY = 1 << 7, 1 << 6, 1 << 4, 1 << 16
+SOURCE = "volatile uint32_t out; int main(void) {{ out = {}; return 0; }}"
 
 
 @pytest.mark.parametrize("board", board_ids())
@@ -37,6 +33,10 @@ def test_memory_map_is_pyocds(board):
     assert rams <= {(ram.start, ram.size_bytes) for ram in chip.rams}
 
 
+def sector_start(bench, number):
+    return START + sum(bench.board.chip.flash.sector_bytes[:number])
+
+
 def test_pyocd_programs_and_reads_back(bench):
     data = os.urandom(70_001)
     FlashLoader.program_binary_data(bench.session, START + 0x4000, data)
@@ -48,175 +48,73 @@ def test_pyocd_programs_and_reads_back(bench):
     assert bench.board.flash_erase_count == erased
 
 
-def test_chip_erase(bench):
-    FlashLoader.program_binary_data(bench.session, START, b"not for long")
-    from pyocd.flash.eraser import FlashEraser
+def test_pyocd_erases_no_more_than_it_must(any_bench):
+    data = os.urandom(70_001)
+    start = sector_start(any_bench, 1)
+    FlashLoader.program_binary_data(any_bench.session, start, data)
+    assert bytes(any_bench.target.read_memory_block8(start, len(data))) == data
+    assert any_bench.target.read8(start + len(data)) == 0xFF
+    starts = accumulate(any_bench.board.chip.flash.sector_bytes, initial=START)
+    touched = sum(start <= at < start + len(data) for at in starts)
+    assert any_bench.board.flash_erase_count == touched
+    FlashLoader.program_binary_data(any_bench.session, start, data)
+    assert any_bench.board.flash_erase_count == touched
 
-    FlashEraser(bench.session, FlashEraser.Mode.CHIP).erase()
-    assert set(bench.board.flash_image()) == {0xFF}
+
+def test_last_bytes_of_flash(any_bench):
+    data = os.urandom(100)
+    flash = any_bench.board.chip.flash
+    start = START + flash.size_bytes - len(data)
+    FlashLoader.program_binary_data(any_bench.session, start, data)
+    assert any_bench.board.flash_image()[-len(data) :] == data
+    if flash.alias is not None:
+        alias = flash.alias + flash.size_bytes - len(data)
+        assert bytes(any_bench.target.read_memory_block8(alias, len(data))) == data
 
 
-def test_worn_out_flash_fails_to_verify(bench):
-    bench.board.inject(type(bench.board.faults)(stuck_flash_address=START + 0x1234))
+def test_sector_erase_by_pyocd_leaves_the_neighbours(any_bench):
+    last = len(any_bench.board.chip.flash.sector_bytes) - 1
+    victim = last // 2 + 1  # the first of the second bank, if there is one
+    starts = [sector_start(any_bench, number) for number in (victim - 1, victim, victim + 1)]
+    for start in starts:
+        FlashLoader.program_binary_data(any_bench.session, start, b"something " * 4)
+    FlashEraser(any_bench.session, FlashEraser.Mode.SECTOR).erase([starts[1]])
+    held = [bytes(any_bench.target.read_memory_block8(start, 4)) for start in starts]
+    assert held == [b"some", b"\xff\xff\xff\xff", b"some"]
+
+
+def test_chip_erase(any_bench):
+    flash = any_bench.board.chip.flash
+    for start in (START, START + flash.size_bytes - 16):
+        FlashLoader.program_binary_data(any_bench.session, start, b"not for long")
+    FlashEraser(any_bench.session, FlashEraser.Mode.CHIP).erase()
+    assert set(any_bench.board.flash_image()) == {0xFF}
+
+
+def test_worn_out_flash_fails_to_verify(any_bench):
+    any_bench.board.inject(Faults(stuck_flash_address=START + 0x1234))
     data = bytes(0x2000)
-    FlashLoader.program_binary_data(bench.session, START, data)
-    read_back = bytes(bench.target.read_memory_block8(START, len(data)))
+    FlashLoader.program_binary_data(any_bench.session, START, data)
+    read_back = bytes(any_bench.target.read_memory_block8(START, len(data)))
     assert [at for at in range(len(data)) if read_back[at] != data[at]] == [0x1234]
 
 
-@pytest.fixture
-def controller():
-    flash = load_chip("nucleo-f412zg").flash
-    return FlashControllerF4(flash, HostMemory(flash.start, flash.size_bytes, fill=0xFF))
+def test_operation_that_fails_is_an_error_of_pyocd(any_bench):
+    any_bench.board.inject(Faults(flash_error_after=0))
+    with pytest.raises(exceptions.FlashFailure):
+        FlashLoader.program_binary_data(any_bench.session, START, bytes(100))
+    assert set(any_bench.board.flash_image()) == {0xFF}
 
 
-def write(controller, register, value):
-    controller.write(controller.flash.controller_base + register, 4, value)
-
-
-def read(controller, register):
-    return controller.read(controller.flash.controller_base + register, 4)
-
-
-def unlock(controller):
-    for key in KEYS:
-        write(controller, flash_f4.KEYR, key)
-
-
-def test_locked_until_both_keys(controller):
-    assert read(controller, flash_f4.CR) == LOCK
-    write(controller, flash_f4.CR, PG)
-    assert read(controller, flash_f4.CR) == LOCK
-    unlock(controller)
-    write(controller, flash_f4.CR, PG | WORD)
-    assert read(controller, flash_f4.CR) == PG | WORD
-    write(controller, flash_f4.CR, LOCK)
-    assert read(controller, flash_f4.CR) & LOCK
-
-
-def test_wrong_key_locks_until_reset(controller):
-    write(controller, flash_f4.KEYR, KEYS[1])
-    unlock(controller)
-    assert read(controller, flash_f4.CR) & LOCK
-    controller.reset()
-    unlock(controller)
-    assert not read(controller, flash_f4.CR) & LOCK
-
-
-def test_programming_only_clears_bits(controller):
-    unlock(controller)
-    write(controller, flash_f4.CR, PG | WORD)
-    controller.program(START + 8, struct.pack("<I", 0xFFFF00F0))
-    controller.program(START + 8, struct.pack("<I", 0x12345678))
-    assert controller.memory.read(START + 8, 4) == struct.pack("<I", 0x12340070)
-    assert read(controller, flash_f4.SR) == 0
-    assert controller.take_dirty() == (8, 12)
-    assert controller.take_dirty() is None
-
-
-def test_errors(controller):
-    controller.program(START, b"\0\0\0\0")
-    assert read(controller, flash_f4.SR) == PGSERR
-    unlock(controller)
-    write(controller, flash_f4.CR, PG)  # by bytes
-    controller.program(START, b"\0\0\0\0")
-    assert read(controller, flash_f4.SR) == PGSERR | PGPERR
-    write(controller, flash_f4.SR, 0xFFFFFFFF)
-    assert read(controller, flash_f4.SR) == 0
-    assert controller.memory.read(START, 4) == b"\xff\xff\xff\xff"
-
-
-def test_sector_erase_leaves_the_neighbours(controller):
-    controller.memory.bytes[:] = 0
-    unlock(controller)
-    write(controller, flash_f4.CR, SER | 4 << 3 | STRT)
-    erased = np.flatnonzero(controller.memory.bytes == 0xFF)
-    assert (erased[0], erased[-1] + 1, len(erased)) == (0x10000, 0x20000, 0x10000)
-    assert not read(controller, flash_f4.CR) & STRT
-
-
-def test_write_protected_sector(controller):
-    for key in (0x08192A3B, 0x4C5D6E7F):
-        write(controller, flash_f4.OPTKEYR, key)
-    options = read(controller, flash_f4.OPTCR)
-    write(controller, flash_f4.OPTCR, options & ~(1 << 16 + 1))
-    controller.memory.bytes[:] = 0
-    unlock(controller)
-    write(controller, flash_f4.CR, SER | 1 << 3 | STRT)
-    assert read(controller, flash_f4.SR) == WRPERR
-    write(controller, flash_f4.SR, WRPERR)
-    write(controller, flash_f4.CR, MER | STRT)
-    assert read(controller, flash_f4.SR) == WRPERR
-    assert not controller.memory.bytes.any()
-
-
-def test_stuck_controller_stays_busy_until_reset(controller):
-    controller.stuck_busy = True
-    unlock(controller)
-    assert read(controller, flash_f4.SR) == 0
-    write(controller, flash_f4.CR, PG | WORD)
-    controller.program(START, b"\0\0\0\0")
-    assert read(controller, flash_f4.SR) == BSY
-    assert controller.memory.read(START, 4) == b"\xff\xff\xff\xff"
-    write(controller, flash_f4.CR, LOCK)  # not while it is busy
-    assert read(controller, flash_f4.CR) == PG | WORD
-    controller.reset()
-    assert read(controller, flash_f4.SR) == 0
-    controller.memory.bytes[:] = 0
-    unlock(controller)
-    write(controller, flash_f4.CR, MER | STRT)
-    assert read(controller, flash_f4.SR) == BSY
-    assert not controller.memory.bytes.any()
-    controller.stuck_busy = False
-    assert read(controller, flash_f4.SR) == 0
-    write(controller, flash_f4.CR, MER | STRT)
-    assert controller.memory.bytes.all()
-
-
-def test_stores_by_firmware_follow_the_same_rules(bench, build_image):
-    image = build_image("""
-        #define FLASH(offset) REG(0x40023C00 + offset)
-        volatile uint32_t error, refused, first, second, multiple[4];
-        int main(void) {
-          volatile uint32_t *cell = (volatile uint32_t *)0x080E0000;
-          *cell = 0x1234;
-          refused = *cell;
-          error = FLASH(0x0C);
-          FLASH(0x0C) = 0xF0;
-          FLASH(0x04) = 0x45670123; FLASH(0x04) = 0xCDEF89AB;
-          FLASH(0x10) = 0x201;
-          *cell = 0xF0F01234;
-          first = *cell;
-          *cell = 0x0000FFFF;
-          second = *cell;
-          uint32_t at = 0x080E0000;
-          __asm volatile(
-              "mov r1, #0x0F000000\\n mov r2, #3\\n stm %0!, {r1, r2}\\n"
-              : "+r"(at) :: "r1", "r2", "memory");
-          multiple[0] = cell[0]; multiple[1] = cell[1]; multiple[2] = at;
-          return 0;
-        }""")
-    bench.flash(image)
-    bench.run()
-    assert bench.read("refused") == [0xFFFFFFFF]
-    assert bench.read("error") == [PGSERR]
-    assert bench.read("first") == [0xF0F01234]
-    assert bench.read("second") == [0x00001234]
-    assert bench.read("multiple", 3) == [0, 3, 0x080E0008]
-    assert bench.target.read32(0x000E0004) == 3
-
-
-def test_reprogrammed_code_runs(bench, build_image):
+def test_reprogrammed_code_runs(any_bench, build_image):
     for value in (1, 2, 3):
-        bench.flash(
-            build_image(f"volatile uint32_t out; int main(void) {{ out = {value}; return 0; }}")
-        )
-        bench.run()
-        assert bench.read("out") == [value]
+        any_bench.flash(build_image(SOURCE.format(value), any_bench.board.chip.id))
+        any_bench.run()
+        assert any_bench.read("out") == [value]
 
 
-def test_debugger_cannot_write_flash_directly(bench):
-    bench.target.write32(START, 0x12345678)
-    assert bench.target.read32(START) == 0xFFFFFFFF
+def test_debugger_cannot_write_flash_directly(any_bench):
+    any_bench.target.write32(START, 0x12345678)
+    assert any_bench.target.read32(START) == 0xFFFFFFFF
     with pytest.raises(exceptions.TransferFaultError):
-        bench.target.read32(0x60000000)
+        any_bench.target.read32(0x60000000)

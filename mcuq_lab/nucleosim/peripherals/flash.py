@@ -27,7 +27,6 @@ from mcuq_lab.nucleosim.engine.native import pointer
 _MEMORY = 0  # host address of the flash contents
 _SIZE = 1  # in bytes, a power of two
 _ERASES = 2  # sectors erased since power-on, a mass erase counting each
-_WRITES = 3  # successful program accesses since power-on
 _DIRTY_START = 4  # offsets [start, end) changed since the last look
 _DIRTY_END = 5
 _WORN_OUT = 6  # offset of a byte whose bit 0 cannot be programmed, or -1
@@ -36,11 +35,14 @@ BUSY = 8  # 1 for ever after an operation that did not complete
 _FORCED = 9  # 1 while stores go through that will be corrected
 _CORRECTIONS = 10  # their number, then (offset, size, value) of each
 _MOST_CORRECTIONS = 16
+_UNDONE = 60  # from here to _SECTORS: what a store that is taken back leaves as it was
 _REFUSES_AFTER = 60  # operations that still succeed before all fail, or -1
+_WRITES = 61  # successful program operations since power-on
 FAMILY = 64  # from here on what a family keeps, its registers above all
 _SECTORS = 128  # number of sectors, then their end offsets
 _MOST_SECTORS = 256
-STATE_WORDS = _SECTORS + 1 + _MOST_SECTORS
+_BEFORE_STORE = _SECTORS + 1 + _MOST_SECTORS  # copy of [_UNDONE, _SECTORS)
+STATE_WORDS = _BEFORE_STORE + _SECTORS - _UNDONE
 
 _BAD_KEYS = 3
 UNLOCKED = 2
@@ -132,13 +134,19 @@ def contents(memory, offset, size):
 
 
 @numba.njit(cache=True)
-def programmed(state, old, offset, size, value):
-    """What `old` becomes when `value` is programmed: bits go from 1 to 0. Counts the access."""
+def cleared(state, old, offset, size, value):
+    """What `old` becomes when `value` is stored over it: bits go from 1 to 0."""
     if offset <= state[_WORN_OUT] < offset + size:
         value |= 1 << (8 * (state[_WORN_OUT] - offset))
-    state[_WRITES] += 1
     mark_dirty(state, offset, offset + size)
     return old & value
+
+
+@numba.njit(cache=True)
+def programmed(state, old, offset, size, value):
+    """The same for a store that ends a program operation: it is counted."""
+    state[_WRITES] += 1
+    return cleared(state, old, offset, size, value)
 
 
 @numba.njit(cache=True)
@@ -149,9 +157,20 @@ def memory_of(state):
 
 @numba.njit(cache=True)
 def store_operands(state, address, size, value):
-    """Offset, size and value of a store, from what Unicorn gives; any alias will do."""
+    """Offset, size and value of a store, from what Unicorn gives; any alias will do.
+
+    From here on the store can be taken back.
+    """
+    for word in range(_UNDONE, _SECTORS):
+        state[_BEFORE_STORE + word - _UNDONE] = state[word]
     size = numba.int64(size)
     return numba.int64(address) & (state[_SIZE] - 1), size, value & ((1 << (8 * size)) - 1)
+
+
+@numba.njit(cache=True)
+def is_repeated(state):
+    """Whether a store belongs to an instruction that runs again because one of its was refused."""
+    return state[_FORCED] != 0
 
 
 @numba.njit(cache=True)
@@ -159,12 +178,14 @@ def settle_store(state, offset, size, value, result):
     """Answer to Unicorn for a store of `value` that makes the contents `result`.
 
     Unicorn can let a store happen or stop before it, not change it. It nearly always writes what
-    it should, to erased flash. If not, the engine stops, runs the instruction with FORCED set, and
-    the contents are corrected after it.
+    it should, to erased flash. If not, the store is taken back, the engine stops, runs the
+    instruction with FORCED set, and the contents are corrected after it.
     """
     if result == value:
         return numba.uint8(1)
     if state[_FORCED] == 0:
+        for word in range(_UNDONE, _SECTORS):
+            state[word] = state[_BEFORE_STORE + word - _UNDONE]
         return numba.uint8(0)
     count = state[_CORRECTIONS]
     if count < _MOST_CORRECTIONS:
@@ -272,7 +293,7 @@ class FlashInterface(ABC):
 
     @property
     def write_count(self) -> int:
-        """Program accesses since power-on that changed the contents or could have."""
+        """Program operations since power-on that changed the contents or could have."""
         return int(self.state[_WRITES])
 
     @property

@@ -18,12 +18,15 @@ from mcuq_lab.nucleosim.peripherals.flash import (
     STATE_WORDS,
     UNLOCKED,
     FlashInterface,
+    cleared,
     completes,
     contents,
     erase_sector,
+    is_repeated,
     mark_dirty,
     memory_of,
     programmed,
+    refuses,
     sector_at,
     sector_count,
     settle_store,
@@ -163,7 +166,7 @@ def _start(state, memory):
     if end > sector_count(state):
         return  # no such page
     for page in range(first, end):
-        if _is_protected(state, page):
+        if _is_protected(state, page) or refuses(state):
             _fail(state, memory, _SR_WRPERR)
             return
     if completes(state):
@@ -264,11 +267,13 @@ def program(state, memory, offset, size, value):
         _fail(state, memory, _SR_PGSERR)
     elif size != 4:
         _fail(state, memory, _SR_SIZERR)
-    elif _is_protected(state, sector_at(state, offset)):
+    elif _is_protected(state, sector_at(state, offset)) or refuses(state):
         _fail(state, memory, _SR_WRPERR)
     elif mode == _CR_FSTPG:
         return _program_row(state, memory, offset, value)
-    elif state[_FIRST] < 0 and offset % 8 == 0:
+    elif (state[_FIRST] < 0 and offset % 8 == 0) or (
+        offset == state[_FIRST] and is_repeated(state)
+    ):
         if state[BUSY] == 0:
             return _take_first_word(state, memory, offset, value)
     elif state[_FIRST] < 0 or offset != state[_FIRST] + 4:
@@ -280,10 +285,11 @@ def program(state, memory, offset, size, value):
 
 @numba.njit(cache=True)
 def _take_first_word(state, memory, offset, value):
-    state[_FIRST] = offset
-    state[_FIRST_OLD] = contents(memory, offset, 4)
+    if state[_FIRST] < 0:
+        state[_FIRST] = offset
+        state[_FIRST_OLD] = contents(memory, offset, 4)
     state[_FIRST_NEW] = value
-    return programmed(state, _ERASED, offset, 4, value)
+    return cleared(state, _ERASED, offset, 4, value)
 
 
 @numba.njit(cache=True)
@@ -315,6 +321,8 @@ def _program_row(state, memory, offset, value):
     if state[_ROW] % _ROW_BYTES == 0:
         state[_ROW] = -1
         _succeed(state)
+    if offset % 8 == 0:
+        return cleared(state, old, offset, 4, value)
     return programmed(state, old, offset, 4, value)
 
 
