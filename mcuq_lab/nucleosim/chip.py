@@ -172,8 +172,8 @@ def _chip(board: str, data: dict[str, Any]) -> Chip:
     )
 
 
-def _ram(start: int, size_bytes: int, memory: str = "sram") -> Ram:
-    return Ram(start, size_bytes, Memory[memory.upper()])
+def _ram(memory: str = "sram", **entry: Any) -> Ram:
+    return Ram(memory=Memory[memory.upper()], **entry)
 
 
 def _memory_timing(
@@ -188,11 +188,12 @@ def _memory_timing(
         stalls[Memory[name.upper()]] = cycles
     return MemoryTiming(
         regions=(
-            *(Region(ram.start, ram.start + ram.size_bytes, ram.memory) for ram in rams),
             *(
-                Region(start, start + flash.size_bytes, Memory.FLASH)
-                for start in (flash.start, flash.alias)
+                Region(start, start + ram.size_bytes, ram.memory)
+                for ram in rams
+                for start in ram.starts
             ),
+            *(Region(start, start + flash.size_bytes, Memory.FLASH) for start in flash.starts),
         ),
         store_after_load_stall_cycles=tuple(stalls),
         **parameters,
