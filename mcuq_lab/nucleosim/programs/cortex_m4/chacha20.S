@@ -1,0 +1,2 @@
+#define ROUNDS 20
+#include "chacha.h"

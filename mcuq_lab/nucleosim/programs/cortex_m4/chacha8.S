@@ -1,0 +1,2 @@
+#define ROUNDS 8
+#include "chacha.h"
