@@ -14,7 +14,9 @@ import platformdirs
 from pyocd.core import exceptions
 from pyocd.core.helpers import ConnectHelper
 from pyocd.core.session import Session
+from pyocd.core.soc_target import SoCTarget
 from pyocd.probe.debug_probe import DebugProbe
+from pyocd.utility.sequencer import CallSequence
 
 from mcuq_lab.board import Board
 from mcuq_lab.errors import BoardError, ConfigError
@@ -127,6 +129,7 @@ def open_session(board: Board, uid: str) -> Iterator[Session]:
                 f"Probe {uid} does not answer. Plug it in; 'pyocd list' shows those that do."
             )
         session = Session(exact[0], options=_options(board) | _simulator_options(uid))
+        session.delegate = _WithoutPeripherals()
         with session:
             yield session
 
@@ -151,6 +154,18 @@ def _options(board: Board) -> dict[str, object]:
         "fast_program": True,
         "keep_unwritten": False,
     }
+
+
+class _WithoutPeripherals:
+    """pyOCD's delegate: keeps it from reading the description of all peripherals (SVD).
+
+    Nothing here uses that, and it takes as long as flashing a network, in a thread beside it.
+    """
+
+    def will_init_target(self, target: SoCTarget, init_sequence: CallSequence) -> None:
+        """Called by pyOCD before it connects to a chip."""
+        if init_sequence.has_task("load_svd"):
+            init_sequence.remove_task("load_svd")
 
 
 def _simulator_options(uid: str) -> dict[str, object]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import unicorn
 from unicorn import arm_const as arm
 
+from mcuq_lab.nucleosim.engine.unicorn_api import read_register, write_register
+
 XPSR = 16
 MSP = 17
 PSP = 18
@@ -44,15 +46,15 @@ class Registers:
     def read(self, number: int) -> int:
         """Value of a register as an unsigned word."""
         if number == CONTROL_BYTES:
-            return sum((self._uc.reg_read(id) & 0xFF) << at for at, id in _CONTROL_FIELDS)
+            return sum((read_register(self._uc, id) & 0xFF) << at for at, id in _CONTROL_FIELDS)
         id = _IDS.get(number)
-        return 0 if id is None else self._uc.reg_read(id) & 0xFFFFFFFF
+        return 0 if id is None else read_register(self._uc, id)
 
     def write(self, number: int, value: int) -> None:
         """Set a register. Setting PC also sets Thumb state, the only one there is."""
         if number == CONTROL_BYTES:
             for at, id in _CONTROL_FIELDS:
-                self._uc.reg_write(id, value >> at & 0xFF)
+                write_register(self._uc, id, value >> at & 0xFF)
             return
         if number == PC:
             value |= 1
@@ -60,16 +62,16 @@ class Registers:
             value &= ~3
         id = _IDS.get(number)
         if id is not None:
-            self._uc.reg_write(id, value & 0xFFFFFFFF)
+            write_register(self._uc, id, value & 0xFFFFFFFF)
 
     @property
     def pc(self) -> int:
         """Program counter, bit 0 clear."""
-        return self._uc.reg_read(arm.UC_ARM_REG_PC) & ~1
+        return read_register(self._uc, arm.UC_ARM_REG_PC) & ~1
 
     @pc.setter
     def pc(self, value: int) -> None:
-        self._uc.reg_write(arm.UC_ARM_REG_PC, value | 1)
+        write_register(self._uc, arm.UC_ARM_REG_PC, value | 1)
 
     @property
     def exception(self) -> int:

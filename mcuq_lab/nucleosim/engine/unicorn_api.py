@@ -25,6 +25,26 @@ class NativeFunction:
 EMU_STOP_ADDRESS = address_of(uclib.uc_emu_stop)
 REG_READ_ADDRESS = address_of(uclib.uc_reg_read)
 
+# The binding's own calls let other threads run, and take milliseconds to come back while one does
+# (pyOCD reads an SVD file in the background of a new session). A register is no work worth that.
+_REGISTER_ACCESS = ctypes.PYFUNCTYPE(
+    ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.POINTER(ctypes.c_uint64)
+)
+_read_register = _REGISTER_ACCESS(REG_READ_ADDRESS)
+_write_register = _REGISTER_ACCESS(address_of(uclib.uc_reg_write))
+
+
+def read_register(uc: unicorn.Uc, register: int) -> int:
+    """Value of a register of at most 32 bits, by Unicorn's number of it."""
+    value = ctypes.c_uint64()
+    _check(_read_register(uc._uch, register, ctypes.byref(value)))
+    return value.value & 0xFFFFFFFF
+
+
+def write_register(uc: unicorn.Uc, register: int, value: int) -> None:
+    """Set a register of at most 32 bits."""
+    _check(_write_register(uc._uch, register, ctypes.byref(ctypes.c_uint64(value))))
+
 
 def add_native_hook(
     uc: unicorn.Uc, kind: int, hook, data: np.ndarray, begin: int = 1, end: int = 0
