@@ -4,6 +4,9 @@ Issue is in order, up to two instructions a cycle. An instruction joins the one 
 younger slot is open, its halfwords have arrived, its operands are ready and the units allow the
 pair; else it opens the next cycle in which it can issue. What lies behind is the pipeline state,
 an open slot included, so a run may be cut anywhere.
+
+JNK0LE  github.com/jnk0le/random, pipeline cycle test/doc/cortex_m7.md, measured on STM32H743
+LLVM    ARMLatencyMutations.cpp, CortexM7Overrides, written by Arm
 """
 
 from typing import NamedTuple
@@ -188,11 +191,14 @@ class Walk:
     def _write(self, operation: Operation, older: Slot | None, younger: bool) -> None:
         early = self._executes_early(operation, older, younger)
         narrow_in_it = self.it_left and not operation.instruction.wide
+        # LLVM: what an IT makes conditional comes a cycle later to those outside. Within it,
+        # neighbours are of one condition more often than not.
+        last_of_it = self.it_left == 1 and operation.instruction.kind is not Kind.IT
         loaded = 0
         for register, producer in operation.writes:
-            issued = self._now
+            issued = self._now + last_of_it
             if producer is Producer.FLAGS and narrow_in_it:
-                continue
+                continue  # 16-bit instructions set no flags under an IT
             if producer is Producer.LATE_ALU and early:
                 producer = Producer.EARLY_ALU
             elif producer in _LOADED:

@@ -13,6 +13,7 @@ from mcuq_lab.nucleosim.timing.benchmark import (
     load_sequences,
     modelled_cycles,
 )
+from mcuq_lab.nucleosim.timing.rankings import load_rankings
 
 CORES = cores_with_a_table()
 FPUS = {"cortex-m4": "fpv4-sp-d16", "cortex-m7": "fpv5-d16"}
@@ -51,7 +52,9 @@ def test_all_tables_are_run() -> None:
 def test_code_is_what_the_assembler_makes(core: str, tmp_path: Path) -> None:
     """One file, every sequence at a multiple of 256 bytes, compared byte by byte."""
     slot = 256
-    sequences = load_sequences(core)
+    sequences = [*load_sequences(core)]
+    if core == "cortex-m7":
+        sequences += (s for pair in load_rankings() for s in (pair.faster, pair.slower))
     head = f".syntax unified\n.cpu {core}\n.fpu {FPUS[core]}\n.thumb\n"
     parts = []
     for n, sequence in enumerate(sequences):
