@@ -15,6 +15,7 @@ from mcuq_lab.nucleosim.engine.machine import Machine
 from mcuq_lab.nucleosim.engine.memory import HostMemory
 from mcuq_lab.nucleosim.errors import NucleoSimError
 from mcuq_lab.nucleosim.faults import Faults
+from mcuq_lab.nucleosim.memory_waits import WaitSettings, waits_of
 from mcuq_lab.nucleosim.peripherals.catalogue import (
     FLASH_CONTROLLERS,
     clock_control,
@@ -46,6 +47,7 @@ class SimulatedBoard:
         self.timing = timing or timing_model(chip.core.name, chip.memory_timing)
         self.faults = Faults()
         self.swd = SwdLink()
+        self._wait_settings: WaitSettings | None = None
         self._machine = Machine(chip.core.name, self.timing)
         self._processor = Processor(self._machine, self._boot_address, self.reset)
         self._scs = SystemControlSpace(self._processor, chip.core, SLICE_CYCLES)
@@ -64,7 +66,8 @@ class SimulatedBoard:
         self._map_peripherals()
         for ram, memory in zip(chip.rams, self._rams, strict=True):
             self._machine.map.add_ram(memory, ram.starts[1:], ram.executable)
-        self._processor.clock_is_right = self._clock_is_right
+        self._processor.before_run = self._before_run
+        self._flash.stop_by(self._machine.limit_address)
         self._processor.reset()
         self.restart_session_time()
 
@@ -72,8 +75,21 @@ class SimulatedBoard:
         """Where the vectors are after a reset."""
         return self._flash.boot_address
 
-    def _clock_is_right(self) -> bool:
-        """Whether voltage and flash wait states allow the core clock that is set."""
+    def _before_run(self) -> bool:
+        """Set the waits of the memories; whether the chip works at the clock that is set."""
+        flash = self._flash
+        settings = WaitSettings(
+            wait_states=flash.wait_states,
+            prefetch=flash.prefetch_on,
+            instruction_cache=flash.instruction_cache_on or self.instruction_cache_on,
+            data_cache=flash.data_cache_on or self.data_cache_on,
+        )
+        if settings != self._wait_settings:
+            self._wait_settings = settings
+            where = self.chip.flash
+            self._machine.set_waits(
+                waits_of(self.chip.waits, settings, where.start, where.size_bytes)
+            )
         return self._clocks is None or self._clocks.works(self._flash.wait_states)
 
     def _make_flash(self):

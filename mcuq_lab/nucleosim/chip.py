@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mcuq_lab.nucleosim.errors import NucleoSimError, UnknownBoardError
+from mcuq_lab.nucleosim.memory_waits import WaitRules
 from mcuq_lab.nucleosim.timing import Memory, MemoryTiming, Region
+from mcuq_lab.nucleosim.timing.waits import Cache
 
 CHIPS_DIR = Path(__file__).resolve().parent / "chips"
 
@@ -121,6 +123,7 @@ class Chip:
     rams: tuple[Ram, ...]
     peripherals: tuple[RegisterBlock, ...]
     memory_timing: MemoryTiming
+    waits: WaitRules
     access_ports: tuple[AccessPort, ...] = ()
 
 
@@ -168,6 +171,7 @@ def _chip(board: str, data: dict[str, Any]) -> Chip:
             _register_block(name, entry) for name, entry in data.pop("peripheral").items()
         ),
         memory_timing=_memory_timing(flash, rams, **data.pop("timing", {})),
+        waits=_wait_rules(**data.pop("waits")),
         **data,
     )
 
@@ -197,6 +201,14 @@ def _memory_timing(
         ),
         store_after_load_stall_cycles=tuple(stalls),
         **parameters,
+    )
+
+
+def _wait_rules(
+    instruction_cache: Mapping[str, int], data_cache: Mapping[str, int], **rules: int
+) -> WaitRules:
+    return WaitRules(
+        instruction_cache=Cache(**instruction_cache), data_cache=Cache(**data_cache), **rules
     )
 
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from pathlib import Path
+
+import platformdirs
 
 
 def default_directory() -> Path:
     """The user's cache directory for simulated boards."""
-    if sys.platform == "win32":
-        base = Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = Path.home() / ".cache"
-    return base / "nucleosim"
+    return Path(platformdirs.user_cache_dir("nucleosim", appauthor=False))
 
 
 def flash_file(directory: Path, unique_id: str) -> Path:

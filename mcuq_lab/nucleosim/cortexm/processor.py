@@ -53,8 +53,9 @@ class Processor:
         self.hung = False
         self.held = False
         """Whether nRESET is low."""
-        self.clock_is_right: Callable[[], bool] = lambda: True
-        """Whether the chip works at the clock that is set; if not, the core hangs until reset."""
+        self.before_run: Callable[[], bool] = lambda: True
+        """Called before instructions run, to tell the machine what the chip's registers ask of it.
+        Whether the chip works at the clock that is set; if not, the core hangs until reset."""
         self.alarms: list[tuple[int, Callable[[], None]]] = []
         """What happens from outside, and at which cycle of the machine."""
         self._clear()
@@ -138,7 +139,7 @@ class Processor:
         while not self.halted and self.machine.cycles < end:
             if self._ring_alarms():
                 continue
-            self.hung |= not self.clock_is_right()
+            self.hung |= not self.before_run()
             until = min([end, *(cycle for cycle, _ in self.alarms)])
             self._take_pending()
             if self.running:
@@ -166,6 +167,7 @@ class Processor:
         """Run one instruction and halt."""
         self.halted = False
         self.machine.check_code()
+        self.hung |= not self.before_run()
         if not self.mask_interrupts:
             self._take_pending()
         if self.running:

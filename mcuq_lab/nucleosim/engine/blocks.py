@@ -14,6 +14,7 @@ from mcuq_lab.nucleosim.engine.guards import register_id
 from mcuq_lab.nucleosim.engine.hooks import hash_slot
 from mcuq_lab.nucleosim.thumb import instruction_count
 from mcuq_lab.nucleosim.timing import BlockCost, Place, TimingModel
+from mcuq_lab.nucleosim.timing.accesses import literals
 
 _PAGE_BYTES = 1024
 
@@ -150,6 +151,10 @@ class BlockTable:
             len(bases),
         )
         words[layout.ROW_FIRST_BASE : layout.ROW_FIRST_BASE + len(bases)] = bases
+        words[layout.ROW_FIRST_LITERAL : layout.ROW_COUNT_NEXT] = layout.NO_LITERAL
+        constants = literals(address, code)[: layout.ROW_LITERALS]
+        first = layout.ROW_FIRST_LITERAL
+        words[first : first + len(constants)] = constants
         self._rows[row * layout.ROW_WORDS : (row + 1) * layout.ROW_WORDS] = words
         # Found by any signature first, whose bases then tell which signature to look for.
         self._enter(row, hash_slot(address, state, 0))

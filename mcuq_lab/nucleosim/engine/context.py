@@ -23,8 +23,9 @@ MEMORIES_ADDRESS = 16  # kinds of memory, a byte for each MEMORY_PAGE_BYTES of t
 PLACE_MASK = 17  # which low bits of an address the timing model looks at
 PREDICTOR_ADDRESS = 18
 CODE_WAITS = 19  # address of the array that waits.py describes; 0 where code never waits
+LITERAL_WAITS = 20  # the same for data in the memory that code runs from
 
-SIZE = 20
+SIZE = 21
 
 NO_ROW = -1
 
@@ -57,8 +58,10 @@ ROW_FIRST_CHECK = 15  # each: register id << 2 | constant, whose sum must be a m
 ROW_CHECKS = 2
 ROW_BASES = 17  # number of base registers, then their ids
 ROW_FIRST_BASE = 18
+ROW_FIRST_LITERAL = ROW_FIRST_BASE + MOST_BASES  # addresses of constants; NO_LITERAL behind them
+ROW_LITERALS = 3
 # Counted by the hooks: how often the block ended in each of its ways, and cycles beyond its cost.
-ROW_COUNT_NEXT = ROW_FIRST_BASE + MOST_BASES
+ROW_COUNT_NEXT = ROW_FIRST_LITERAL + ROW_LITERALS
 ROW_COUNT_TAKEN = ROW_COUNT_NEXT + 1
 ROW_EXTRA_DIVIDE = ROW_COUNT_NEXT + 2
 ROW_EXTRA_BRANCH = ROW_COUNT_NEXT + 3
@@ -67,6 +70,7 @@ ROW_EXTRA_DATA = ROW_COUNT_NEXT + 5
 ROW_WORDS = ROW_COUNT_NEXT + 6
 
 NO_CHECK = -1
+NO_LITERAL = -1
 
 # A place in a signature: kind of memory above the low three bits of the register.
 PLACE_BITS = 6

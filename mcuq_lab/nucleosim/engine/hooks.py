@@ -10,6 +10,7 @@ import numba
 from numba import types
 from unicorn.arm_const import UC_ARM_REG_XPSR
 
+from mcuq_lab.nucleosim.engine.compiled import callback, compiled
 from mcuq_lab.nucleosim.engine.context import (
     CODE_WAITS,
     CYCLES,
@@ -84,19 +85,17 @@ GUARD_WORDS = 8
 
 _BLOCK_HOOK = types.void(types.int64, types.uint64, types.uint32, types.CPointer(types.int64))
 
-_extra_divide_cycles = numba.njit(
-    types.int64(types.int64, types.int64, types.boolean, types.int64, types.int64), cache=True
-)(extra_divide_cycles)
+_extra_divide_cycles = compiled(extra_divide_cycles)
 
 
-@numba.njit(cache=True)
+@compiled
 def hash_slot(address, state, signature):
     """First slot to look at for a row, in a table of HASH_SLOTS."""
     key = (address << 12) ^ state ^ (signature * 0x85EBCA77)
     return ((key * 0x9E3779B1) >> 13) & (HASH_SLOTS - 1)
 
 
-@numba.njit
+@compiled
 def _signature(context, engine, rows, base):
     """Where the base registers of a block point now, as far as its cost depends on it."""
     memories = numba.carray(pointer(context[MEMORIES_ADDRESS]), (1 << 20,), numba.uint8)
@@ -109,7 +108,7 @@ def _signature(context, engine, rows, base):
     return signature
 
 
-@numba.njit
+@compiled
 def _search(context, rows, slot, address, size, state, signature):
     """Row of a block in the table, from a slot on; any signature will do if it is negative."""
     table = numba.carray(pointer(context[HASH_ADDRESS]), (HASH_SLOTS,), numba.int64)
@@ -128,7 +127,7 @@ def _search(context, rows, slot, address, size, state, signature):
     return NO_ROW
 
 
-@numba.njit
+@compiled
 def _find_row(context, engine, rows, guess, address, size, state):
     """Row of a block; Python makes a missing one. NO_ROW if Python wants a stop.
 
@@ -155,7 +154,7 @@ def _find_row(context, engine, rows, guess, address, size, state):
     return call_3(context[RESOLVE], address, size, state)
 
 
-@numba.njit
+@compiled
 def _predict(context, rows, base, taken):
     """Let the branch predictor learn, and charge it for a wrong guess."""
     table = numba.carray(pointer(context[PREDICTOR_ADDRESS]), (PREDICTOR_ENTRIES,), numba.int64)
@@ -170,7 +169,7 @@ def _predict(context, rows, base, taken):
         table[entry] = max(counter - 1, 0)
 
 
-@numba.njit
+@compiled
 def _is_suspect(context, engine, rows, base):
     """Whether a register that a block checks on entry is not what it should be."""
     for index in range(ROW_CHECKS):
@@ -182,7 +181,7 @@ def _is_suspect(context, engine, rows, base):
     return False
 
 
-@numba.njit
+@compiled
 def _passes(condition, nzcv):
     """Whether a condition (0 is EQ, 13 is LE) holds for the flags N, Z, C, V."""
     n = (nzcv >> 3) & 1
@@ -207,7 +206,7 @@ def _passes(condition, nzcv):
     return holds == (condition & 1 == 0)
 
 
-@numba.cfunc(_BLOCK_HOOK, cache=True)
+@callback(_BLOCK_HOOK)
 def block_hook(engine, address, size, user_data):
     """UC_HOOK_BLOCK: `user_data` is the context."""
     context = numba.carray(user_data, (SIZE,))
@@ -273,7 +272,7 @@ def block_hook(engine, address, size, user_data):
         enter_block(context, rows, row * ROW_WORDS)
 
 
-@numba.cfunc(_BLOCK_HOOK, cache=True)
+@callback(_BLOCK_HOOK)
 def instruction_hook(engine, address, size, user_data):
     """UC_HOOK_CODE on one instruction: `user_data` is its guard (GUARD_WORDS words)."""
     guard = numba.carray(user_data, (GUARD_WORDS,))

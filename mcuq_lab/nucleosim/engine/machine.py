@@ -167,6 +167,11 @@ class Machine:
         """End `run` at the next block: for a device that changed the processor's state."""
         self._context[layout.LIMIT] = 0
 
+    @property
+    def limit_address(self) -> int:
+        """Host address of a word that, set to 0, does what `stop_soon` does: for compiled code."""
+        return int(self._context.ctypes.data) + self._context.itemsize * layout.LIMIT
+
     def note_position(self) -> None:
         """Make `cycles` exact at the access that is being made (see add_exact_device)."""
         row = int(self._context[layout.ROW])

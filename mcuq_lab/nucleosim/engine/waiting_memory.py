@@ -16,10 +16,10 @@ import numpy as np
 import unicorn
 
 from mcuq_lab.nucleosim.engine import waits as native
-from mcuq_lab.nucleosim.engine.context import CODE_WAITS
+from mcuq_lab.nucleosim.engine.context import CODE_WAITS, LITERAL_WAITS
 from mcuq_lab.nucleosim.engine.memory import HostMemory
 from mcuq_lab.nucleosim.engine.unicorn_api import NativeFunction, map_native_device
-from mcuq_lab.nucleosim.timing.waits import NO_WAITS, DataWaits, Waits
+from mcuq_lab.nucleosim.timing.waits import NO_WAITS, CodeWaits, DataWaits, Waits
 
 PAGE_BYTES = 1024
 
@@ -74,16 +74,22 @@ class WaitingMemory:
         self._arrays.clear()
         self._functions.clear()
         self._code_array = None
-        self._context[CODE_WAITS] = 0
-        if waits.code is not None:
-            cache = None if waits.code.cache is None else native.cache_words(waits.code.cache)
-            self._code_array = native.code_words(waits.code, cache)
-            self._arrays += [self._code_array] + ([] if cache is None else [cache])
-            self._context[CODE_WAITS] = self._code_array.ctypes.data
+        self._context[CODE_WAITS] = self._context[LITERAL_WAITS] = 0
         cache = waits.data_cache
         self._data_cache = None if cache is None else native.cache_words(cache)
+        if waits.code is not None:
+            self._set_code(waits.code)
         for index in sorted(affected):
             self._map(self._mappings[index])
+
+    def _set_code(self, code: CodeWaits) -> None:
+        cache = None if code.cache is None else native.cache_words(code.cache)
+        self._code_array = native.code_words(code, cache)
+        self._arrays += [self._code_array] if cache is None else [self._code_array, cache]
+        self._context[CODE_WAITS] = self._code_array.ctypes.data
+        region = next((r for r in self.current.data if r.start == code.start), None)
+        if region is not None:
+            self._context[LITERAL_WAITS] = self._data_words(region, region.start, 0).ctypes.data
 
     def forget_code(self) -> None:
         """The contents have changed: any page may hold data. Translated code must be dropped."""
@@ -141,20 +147,25 @@ class WaitingMemory:
     def _map_device(
         self, mapping: Mapping, region: DataWaits, start: int, end: int, host: int
     ) -> None:
-        cache = self.current.data_cache
-        array = native.data_words(
-            self._context,
-            self._data_cache,
-            1 if cache is None else cache.line_bytes,
-            (region.read_miss_cycles, region.write_miss_cycles),
-            start,
-            host,
-        )
-        self._arrays.append(array)
+        array = self._data_words(region, start, host)
         on_write = native.on_write
         if mapping.write is not None:
             on_write = self._callback(mapping.write, start - mapping.start)
         map_native_device(self._uc, start, end - start, native.on_read, on_write, array)
+
+    def _data_words(self, region: DataWaits, start: int, host: int) -> np.ndarray:
+        cache = self.current.data_cache
+        self._arrays.append(
+            native.data_words(
+                self._context,
+                self._data_cache,
+                1 if cache is None else cache.line_bytes,
+                (region.read_miss_cycles, region.write_miss_cycles),
+                start,
+                host,
+            )
+        )
+        return self._arrays[-1]
 
     def _callback(self, write: Callable[[int, int, int], None], first: int) -> NativeFunction:
         def on_write(_engine, offset: int, size_bytes: int, value: int, _data) -> None:

@@ -6,15 +6,20 @@ import numba
 import numpy as np
 from numba import types
 
+from mcuq_lab.nucleosim.engine.compiled import callback, compiled
 from mcuq_lab.nucleosim.engine.context import (
     CODE_WAITS,
     CYCLES,
+    LITERAL_WAITS,
+    NO_LITERAL,
     NO_ROW,
     ROW,
     ROW_ADDRESS,
     ROW_CYCLES_NEXT,
     ROW_EXTRA_CODE,
     ROW_EXTRA_DATA,
+    ROW_FIRST_LITERAL,
+    ROW_LITERALS,
     ROW_SIZE,
     ROW_WORDS,
     ROWS_ADDRESS,
@@ -54,7 +59,7 @@ _HOST = 6
 _DATA_WORDS = 7
 
 
-@numba.njit(cache=True)
+@compiled
 def hold(cache, line):
     """Whether a cache holds a line; from now on it does."""
     cache[_TIME] += 1
@@ -79,12 +84,12 @@ def hold(cache, line):
     return False
 
 
-@numba.njit
+@compiled
 def _holds(address, line):
     return address != 0 and hold(numba.carray(pointer(address), (1 << 30,), numba.int64), line)
 
 
-@numba.njit
+@compiled
 def fetch(waits, address, size, cycles):
     """Cycles that the core waits for `size` bytes of code, which it spends `cycles` in."""
     if address < waits[_START] or address >= waits[_END]:
@@ -108,17 +113,7 @@ def fetch(waits, address, size, cycles):
     return stall
 
 
-@numba.njit
-def enter_block(context, rows, base):
-    """The core enters the block of a row: charge it for the lines that are not there."""
-    waits = numba.carray(pointer(context[CODE_WAITS]), (_CODE_WORDS,), numba.int64)
-    size, cycles = rows[base + ROW_SIZE], rows[base + ROW_CYCLES_NEXT]
-    stall = fetch(waits, rows[base + ROW_ADDRESS], size, cycles)
-    context[CYCLES] += stall
-    rows[base + ROW_EXTRA_CODE] += stall
-
-
-@numba.njit
+@compiled
 def _charge(waits, offset, miss):
     """Charge an access if its line is not there."""
     if _holds(waits[_DATA_CACHE], (waits[_FIRST] + offset) >> waits[_DATA_LINE_SHIFT]):
@@ -130,9 +125,30 @@ def _charge(waits, offset, miss):
         rows[context[ROW] * ROW_WORDS + ROW_EXTRA_DATA] += miss
 
 
-@numba.cfunc(
-    types.uint64(types.int64, types.uint64, types.uint32, types.CPointer(types.int64)), cache=True
-)
+@compiled
+def _load_literals(context, rows, base):
+    """Charge a block for the constants that it loads: the page of code is no device."""
+    waits = numba.carray(pointer(context[LITERAL_WAITS]), (_DATA_WORDS,), numba.int64)
+    for index in range(ROW_LITERALS):
+        literal = rows[base + ROW_FIRST_LITERAL + index]
+        if literal == NO_LITERAL:
+            return
+        _charge(waits, literal - waits[_FIRST], waits[_READ_MISS])
+
+
+@compiled
+def enter_block(context, rows, base):
+    """The core enters the block of a row: charge it for the lines that are not there."""
+    waits = numba.carray(pointer(context[CODE_WAITS]), (_CODE_WORDS,), numba.int64)
+    size, cycles = rows[base + ROW_SIZE], rows[base + ROW_CYCLES_NEXT]
+    stall = fetch(waits, rows[base + ROW_ADDRESS], size, cycles)
+    context[CYCLES] += stall
+    rows[base + ROW_EXTRA_CODE] += stall
+    if context[LITERAL_WAITS] != 0:
+        _load_literals(context, rows, base)
+
+
+@callback(types.uint64(types.int64, types.uint64, types.uint32, types.CPointer(types.int64)))
 def on_read(_engine, offset, size, user_data):
     """A read by the core: `user_data` is what `data_words` made."""
     waits = numba.carray(user_data, (_DATA_WORDS,))
@@ -146,9 +162,8 @@ def on_read(_engine, offset, size, user_data):
     return numba.uint64(numba.carray(pointer(at), (1,), numba.uint8)[0])
 
 
-@numba.cfunc(
+@callback(
     types.void(types.int64, types.uint64, types.uint32, types.uint64, types.CPointer(types.int64)),
-    cache=True,
 )
 def on_write(_engine, offset, size, value, user_data):
     """A write by the core to RAM."""

@@ -20,6 +20,7 @@ import numpy as np
 from numba import types
 
 from mcuq_lab.nucleosim.chip import Flash
+from mcuq_lab.nucleosim.engine.compiled import compiled
 from mcuq_lab.nucleosim.engine.memory import HostMemory
 from mcuq_lab.nucleosim.engine.native import pointer
 
@@ -35,6 +36,7 @@ BUSY = 8  # 1 for ever after an operation that did not complete
 _FORCED = 9  # 1 while stores go through that will be corrected
 _CORRECTIONS = 10  # their number, then (offset, size, value) of each
 _MOST_CORRECTIONS = 16
+_LIMIT = 59  # host address of what stops the core at its next block when it becomes 0, or 0
 _UNDONE = 60  # from here to _SECTORS: what a store that is taken back leaves as it was
 _REFUSES_AFTER = 60  # operations that still succeed before all fail, or -1
 _WRITES = 61  # successful program operations since power-on
@@ -54,7 +56,7 @@ ON_WRITE = types.void(types.int64, types.uint64, types.uint32, types.uint64, _ST
 ON_PROGRAM = types.uint8(types.int64, types.int32, types.uint64, types.int32, types.int64, _STATE)
 
 
-@numba.njit(cache=True)
+@compiled
 def take_key(stage, key, first, second):
     """Stage of an unlock sequence after `key`, from 0; a wrong key locks until reset."""
     if stage == 0 and key == first:
@@ -66,7 +68,7 @@ def take_key(stage, key, first, second):
     return _BAD_KEYS
 
 
-@numba.njit(cache=True)
+@compiled
 def completes(state):
     """Whether an operation that starts now ends; one that does not leaves BUSY set."""
     if state[_STUCK_BUSY] != 0:
@@ -74,7 +76,17 @@ def completes(state):
     return state[BUSY] == 0
 
 
-@numba.njit(cache=True)
+@compiled
+def note_access_settings(state):
+    """Wait states or caches are set: stop the core at its next block, for they change its cycles.
+
+    To be called by a family where firmware or debugger write the access control register.
+    """
+    if state[_LIMIT] != 0:
+        numba.carray(pointer(state[_LIMIT]), (1,), numba.int64)[0] = 0
+
+
+@compiled
 def refuses(state):
     """Whether an operation that starts now fails, for no fault of the firmware's.
 
@@ -86,7 +98,7 @@ def refuses(state):
     return state[_REFUSES_AFTER] == 0
 
 
-@numba.njit(cache=True)
+@compiled
 def mark_dirty(state, start, end):
     """Offsets [start, end) have changed."""
     if state[_DIRTY_END] == 0 or start < state[_DIRTY_START]:
@@ -95,13 +107,13 @@ def mark_dirty(state, start, end):
         state[_DIRTY_END] = end
 
 
-@numba.njit(cache=True)
+@compiled
 def sector_count(state):
     """Number of sectors (or pages) of the whole flash."""
     return state[_SECTORS]
 
 
-@numba.njit(cache=True)
+@compiled
 def sector_at(state, offset):
     """Number of the sector that holds `offset`, counted through all banks."""
     first, last = 0, state[_SECTORS] - 1
@@ -114,7 +126,7 @@ def sector_at(state, offset):
     return first
 
 
-@numba.njit(cache=True)
+@compiled
 def erase_sector(state, memory, sector):
     """Set a sector to ones."""
     start = 0 if sector == 0 else state[_SECTORS + sector]
@@ -124,7 +136,7 @@ def erase_sector(state, memory, sector):
     mark_dirty(state, start, end)
 
 
-@numba.njit(cache=True)
+@compiled
 def contents(memory, offset, size):
     """Little-endian value of `size` bytes."""
     value = 0
@@ -133,7 +145,7 @@ def contents(memory, offset, size):
     return value
 
 
-@numba.njit(cache=True)
+@compiled
 def cleared(state, old, offset, size, value):
     """What `old` becomes when `value` is stored over it: bits go from 1 to 0."""
     if offset <= state[_WORN_OUT] < offset + size:
@@ -142,20 +154,20 @@ def cleared(state, old, offset, size, value):
     return old & value
 
 
-@numba.njit(cache=True)
+@compiled
 def programmed(state, old, offset, size, value):
     """The same for a store that ends a program operation: it is counted."""
     state[_WRITES] += 1
     return cleared(state, old, offset, size, value)
 
 
-@numba.njit(cache=True)
+@compiled
 def memory_of(state):
     """The flash contents, as an array of bytes."""
     return numba.carray(pointer(state[_MEMORY]), (state[_SIZE],), numba.uint8)
 
 
-@numba.njit(cache=True)
+@compiled
 def store_operands(state, address, size, value):
     """Offset, size and value of a store, from what Unicorn gives; any alias will do.
 
@@ -167,13 +179,13 @@ def store_operands(state, address, size, value):
     return numba.int64(address) & (state[_SIZE] - 1), size, value & ((1 << (8 * size)) - 1)
 
 
-@numba.njit(cache=True)
+@compiled
 def is_repeated(state):
     """Whether a store belongs to an instruction that runs again because one of its was refused."""
     return state[_FORCED] != 0
 
 
-@numba.njit(cache=True)
+@compiled
 def settle_store(state, offset, size, value, result):
     """Answer to Unicorn for a store of `value` that makes the contents `result`.
 
@@ -233,6 +245,25 @@ class FlashInterface(ABC):
     @abstractmethod
     def wait_states(self) -> int:
         """Flash wait states that are set."""
+
+    @property
+    def prefetch_on(self) -> bool:
+        """Whether the flash interface reads ahead of the core."""
+        return False
+
+    @property
+    def instruction_cache_on(self) -> bool:
+        """Whether the flash interface's own cache of code is on, if it has one."""
+        return False
+
+    @property
+    def data_cache_on(self) -> bool:
+        """Whether the flash interface's own cache of data is on, if it has one."""
+        return False
+
+    def stop_by(self, limit_address: int) -> None:
+        """When the access settings change, write 0 to this host address (a 64-bit word)."""
+        self.state[_LIMIT] = limit_address
 
     @property
     def boot_address(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numba
 
+from mcuq_lab.nucleosim.engine.compiled import callback, compiled
 from mcuq_lab.nucleosim.peripherals.flash import (
     BUSY,
     FAMILY,
@@ -20,6 +21,7 @@ from mcuq_lab.nucleosim.peripherals.flash import (
     contents,
     erase_sector,
     memory_of,
+    note_access_settings,
     programmed,
     refuses,
     sector_at,
@@ -28,6 +30,10 @@ from mcuq_lab.nucleosim.peripherals.flash import (
     store_operands,
     take_key,
 )
+
+_ACR_PRFTEN = 1 << 8
+_ACR_ICEN = 1 << 9
+_ACR_DCEN = 1 << 10
 
 # Registers, by offset
 ACR = 0x00
@@ -78,12 +84,12 @@ _OPTCR_WRITABLE = _OPTCR_NWRP | 0xEC
 _OPTCR_DB1M = 1 << 30
 
 
-@numba.njit(cache=True)
+@compiled
 def _has_2_banks(state):
     return sector_count(state) > _BANK_SECTORS
 
 
-@numba.njit(cache=True)
+@compiled
 def _is_protected(state, sector):
     """Whether a sector is write-protected (nWRP bit clear)."""
     if sector < _BANK_SECTORS:
@@ -91,7 +97,7 @@ def _is_protected(state, sector):
     return (state[_OPTCR1] >> (16 + sector - _BANK_SECTORS)) & 1 == 0
 
 
-@numba.njit(cache=True)
+@compiled
 def _selected_sector(state):
     """Sector that CR.SNB selects; -1 if there is none."""
     if not _has_2_banks(state):
@@ -104,7 +110,7 @@ def _selected_sector(state):
     return in_bank if number < _SNB_BANK_2 else in_bank + _BANK_SECTORS
 
 
-@numba.njit(cache=True)
+@compiled
 def _start(state, memory):
     """CR.STRT was written: erase what CR selects."""
     cr = state[_CR]
@@ -129,7 +135,7 @@ def _start(state, memory):
         state[_SR] |= _SR_EOP
 
 
-@numba.njit(cache=True)
+@compiled
 def read_register(state, offset):
     """Value of the register at `offset`; the key registers read as 0."""
     if offset == ACR:
@@ -145,11 +151,12 @@ def read_register(state, offset):
     return 0
 
 
-@numba.njit(cache=True)
+@compiled
 def write_register(state, memory, offset, value):
     """Write the register at `offset`."""
     if offset == ACR:
         state[_ACR] = value & 0x1F0F
+        note_access_settings(state)
     elif offset == KEYR:
         state[_KEYS] = take_key(state[_KEYS], value, _KEY1, _KEY2)
         if state[_KEYS] == UNLOCKED:
@@ -173,7 +180,7 @@ def write_register(state, memory, offset, value):
         state[_OPTCR1] = value & _OPTCR_NWRP
 
 
-@numba.njit(cache=True)
+@compiled
 def _write_cr(state, memory, value):
     writable = _CR_WRITABLE_2_BANKS if _has_2_banks(state) else _CR_WRITABLE
     state[_CR] = value & (writable & ~_CR_STRT)
@@ -184,7 +191,7 @@ def _write_cr(state, memory, value):
         _start(state, memory)
 
 
-@numba.njit(cache=True)
+@compiled
 def program(state, memory, offset, size, value):
     """What `size` bytes of flash become by a store, if the controller allows one.
 
@@ -208,19 +215,19 @@ def program(state, memory, offset, size, value):
     return programmed(state, old, offset, size, value)
 
 
-@numba.cfunc(ON_READ, cache=True)
+@callback(ON_READ)
 def _on_read(_engine, offset, size, user_data):
     state = numba.carray(user_data, (STATE_WORDS,))
     return numba.uint64(read_register(state, numba.int64(offset)))
 
 
-@numba.cfunc(ON_WRITE, cache=True)
+@callback(ON_WRITE)
 def _on_write(_engine, offset, size, value, user_data):
     state = numba.carray(user_data, (STATE_WORDS,))
     write_register(state, memory_of(state), numba.int64(offset), numba.int64(value))
 
 
-@numba.cfunc(ON_PROGRAM, cache=True)
+@callback(ON_PROGRAM)
 def _on_program(_engine, _access, address, size, value, user_data):
     state = numba.carray(user_data, (STATE_WORDS,))
     offset, size, value = store_operands(state, address, size, value)
@@ -251,3 +258,18 @@ class FlashControllerF4(FlashInterface):
     def wait_states(self) -> int:
         """ACR.LATENCY."""
         return int(self.state[_ACR]) & 0xF
+
+    @property
+    def prefetch_on(self) -> bool:
+        """ACR.PRFTEN."""
+        return bool(self.state[_ACR] & _ACR_PRFTEN)
+
+    @property
+    def instruction_cache_on(self) -> bool:
+        """ACR.ICEN."""
+        return bool(self.state[_ACR] & _ACR_ICEN)
+
+    @property
+    def data_cache_on(self) -> bool:
+        """ACR.DCEN."""
+        return bool(self.state[_ACR] & _ACR_DCEN)

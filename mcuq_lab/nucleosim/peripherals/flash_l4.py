@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numba
 
+from mcuq_lab.nucleosim.engine.compiled import callback, compiled
 from mcuq_lab.nucleosim.peripherals.flash import (
     BUSY,
     FAMILY,
@@ -25,6 +26,7 @@ from mcuq_lab.nucleosim.peripherals.flash import (
     is_repeated,
     mark_dirty,
     memory_of,
+    note_access_settings,
     programmed,
     refuses,
     sector_at,
@@ -72,6 +74,7 @@ _POWER_KEY1, _POWER_KEY2 = 0x04152637, 0xFAFBFCFD
 
 _ACR_RESET = 0x600  # caches are on
 _ACR_WRITABLE = 0x7F07
+_ACR_PRFTEN = 1 << 8
 _ACR_ICEN = 1 << 9
 _ACR_DCEN = 1 << 10
 _ACR_ICRST = 1 << 11
@@ -112,7 +115,7 @@ _OPTIONS_RESET = (
 )
 
 
-@numba.njit(cache=True)
+@compiled
 def _is_protected(state, page):
     """Whether a page lies in a programmed write-protection area, ends included."""
     for area in range(3, _OPTION_REGISTERS):
@@ -122,7 +125,7 @@ def _is_protected(state, page):
     return False
 
 
-@numba.njit(cache=True)
+@compiled
 def _fail(state, memory, flags):
     """End an operation with error flags; a word that was waiting is forgotten."""
     state[_SR] |= flags
@@ -134,7 +137,7 @@ def _fail(state, memory, flags):
     state[_ROW] = -1
 
 
-@numba.njit(cache=True)
+@compiled
 def forget_first_word(state, memory):
     """A first word whose second does not follow was never programmed."""
     first = state[_FIRST]
@@ -145,13 +148,13 @@ def forget_first_word(state, memory):
         state[_FIRST] = -1
 
 
-@numba.njit(cache=True)
+@compiled
 def _succeed(state):
     if state[_CR] & _CR_EOPIE:
         state[_SR] |= _SR_EOP
 
 
-@numba.njit(cache=True)
+@compiled
 def _start(state, memory):
     """CR.STRT was written: erase what CR selects."""
     cr = state[_CR]
@@ -176,7 +179,7 @@ def _start(state, memory):
         _succeed(state)
 
 
-@numba.njit(cache=True)
+@compiled
 def read_register(state, offset):
     """Value of the register at `offset`; the key registers read as 0."""
     if offset == ACR:
@@ -190,7 +193,7 @@ def read_register(state, offset):
     return 0
 
 
-@numba.njit(cache=True)
+@compiled
 def write_register(state, memory, offset, value):
     """Write the register at `offset`."""
     if offset == ACR:
@@ -215,7 +218,7 @@ def write_register(state, memory, offset, value):
         state[_OPTIONS + (offset - OPTR) // 4] = value
 
 
-@numba.njit(cache=True)
+@compiled
 def _write_acr(state, value):
     """A cache can be reset only while it is off; RUN_PD is behind a lock of its own."""
     keep = 0
@@ -226,9 +229,10 @@ def _write_acr(state, value):
     if state[_POWER_KEYS] != UNLOCKED:
         keep |= _ACR_RUN_PD
     state[_ACR] = (state[_ACR] & keep) | (value & _ACR_WRITABLE & ~keep)
+    note_access_settings(state)
 
 
-@numba.njit(cache=True)
+@compiled
 def _write_cr(state, memory, value):
     option_lock = state[_CR] & _CR_OPTLOCK
     state[_CR] = (value & _CR_WRITABLE) | option_lock
@@ -250,7 +254,7 @@ def _write_cr(state, memory, value):
         _succeed(state)
 
 
-@numba.njit(cache=True)
+@compiled
 def program(state, memory, offset, size, value):
     """What `size` bytes of flash become by a store, if the controller allows one.
 
@@ -283,7 +287,7 @@ def program(state, memory, offset, size, value):
     return contents(memory, offset, size)
 
 
-@numba.njit(cache=True)
+@compiled
 def _take_first_word(state, memory, offset, value):
     if state[_FIRST] < 0:
         state[_FIRST] = offset
@@ -292,7 +296,7 @@ def _take_first_word(state, memory, offset, value):
     return cleared(state, _ERASED, offset, 4, value)
 
 
-@numba.njit(cache=True)
+@compiled
 def _take_second_word(state, memory, offset, value):
     """A double word must be erased before, unless it is to become all zeros."""
     old = contents(memory, offset, 4)
@@ -308,7 +312,7 @@ def _take_second_word(state, memory, offset, value):
     return programmed(state, _ERASED, offset, 4, value)
 
 
-@numba.njit(cache=True)
+@compiled
 def _program_row(state, memory, offset, value):
     """Fast programming: a row's words in order, from its first to its last."""
     old = contents(memory, offset, 4)
@@ -326,19 +330,19 @@ def _program_row(state, memory, offset, value):
     return programmed(state, old, offset, 4, value)
 
 
-@numba.cfunc(ON_READ, cache=True)
+@callback(ON_READ)
 def _on_read(_engine, offset, size, user_data):
     state = numba.carray(user_data, (STATE_WORDS,))
     return numba.uint64(read_register(state, numba.int64(offset)))
 
 
-@numba.cfunc(ON_WRITE, cache=True)
+@callback(ON_WRITE)
 def _on_write(_engine, offset, size, value, user_data):
     state = numba.carray(user_data, (STATE_WORDS,))
     write_register(state, memory_of(state), numba.int64(offset), numba.int64(value))
 
 
-@numba.cfunc(ON_PROGRAM, cache=True)
+@callback(ON_PROGRAM)
 def _on_program(_engine, _access, address, size, value, user_data):
     state = numba.carray(user_data, (STATE_WORDS,))
     offset, size, value = store_operands(state, address, size, value)
@@ -373,3 +377,18 @@ class FlashControllerL4(FlashInterface):
     def wait_states(self) -> int:
         """ACR.LATENCY."""
         return int(self.state[_ACR]) & 7
+
+    @property
+    def prefetch_on(self) -> bool:
+        """ACR.PRFTEN."""
+        return bool(self.state[_ACR] & _ACR_PRFTEN)
+
+    @property
+    def instruction_cache_on(self) -> bool:
+        """ACR.ICEN."""
+        return bool(self.state[_ACR] & _ACR_ICEN)
+
+    @property
+    def data_cache_on(self) -> bool:
+        """ACR.DCEN."""
+        return bool(self.state[_ACR] & _ACR_DCEN)

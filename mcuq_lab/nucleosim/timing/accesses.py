@@ -94,3 +94,14 @@ def bases(
         it_left = max(instruction.it_length, it_left - 1, 0)
     ranked = sorted(decided, key=lambda register: (-decided[register], register))
     return tuple(ranked[:MOST_BASES])
+
+
+def literals(address: int, code: bytes) -> tuple[int, ...]:
+    """Addresses of the constants that code at `address` loads relative to the program counter."""
+    return tuple(
+        (address + offset + 4 & ~3) + instruction.access.offset
+        for offset, _, instruction in instructions(code)
+        if instruction.access is not None
+        and instruction.access.base == PC
+        and instruction.access.offset is not None
+    )

@@ -1,0 +1,64 @@
+"""How long a chip's memories let the core wait, at the wait states and with the caches set now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcuq_lab.nucleosim.timing.waits import NO_WAITS, Cache, CodeWaits, DataWaits, Waits
+
+
+@dataclass(frozen=True)
+class WaitRules:
+    """What a chip has between its core and its flash.
+
+    Attributes:
+        line_bytes: width of a flash read.
+        instruction_cache, data_cache: a flash accelerator's, or the core's own.
+        bus_cycles: of a read that misses, beyond the wait states: the way through an AXI bus.
+            0 where the core sits at the flash: then nothing waits without wait states.
+        cycles_per_wait_state: core cycles; more than one where the bus is slower than the core.
+        uncached_line_bytes: what the core fetches at once while the cache is off, where that is
+            less than a line.
+    """
+
+    line_bytes: int
+    instruction_cache: Cache
+    data_cache: Cache
+    bus_cycles: int = 0
+    cycles_per_wait_state: int = 1
+    uncached_line_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class WaitSettings:
+    """What firmware or debugger have set: in the flash interface, or in the core's CCR."""
+
+    wait_states: int
+    prefetch: bool
+    instruction_cache: bool
+    data_cache: bool
+
+
+def waits_of(rules: WaitRules, settings: WaitSettings, flash_start: int, flash_bytes: int) -> Waits:
+    """The waits of code and data in a flash."""
+    miss_cycles = settings.wait_states * rules.cycles_per_wait_state + rules.bus_cycles
+    if miss_cycles == 0:
+        return NO_WAITS
+    end = flash_start + flash_bytes
+    line_bytes = rules.line_bytes
+    if not settings.instruction_cache:
+        line_bytes = rules.uncached_line_bytes or line_bytes
+    code = CodeWaits(
+        start=flash_start,
+        end=end,
+        line_bytes=line_bytes,
+        miss_cycles=miss_cycles,
+        # The line that follows is read while the core is busy with the one before.
+        prefetch_cycles=miss_cycles + 1 if settings.prefetch else None,
+        cache=rules.instruction_cache if settings.instruction_cache else None,
+    )
+    return Waits(
+        code=code,
+        data=(DataWaits(flash_start, end, miss_cycles),),
+        data_cache=rules.data_cache if settings.data_cache else None,
+    )
