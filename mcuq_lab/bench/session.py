@@ -103,12 +103,7 @@ class BoardSession:
         """Name, version and stated uncertainty of a simulated board's timing model, else ""."""
         # A capability of the probe; real ones, which measure time, lack it.
         model = getattr(self._session.probe, "timing_model", None)
-        if model is None:
-            return ""
-        text = f"{model.name} {model.version}: {model.uncertainty}"
-        if self.clock.flash_wait_states:
-            text += "; FLASH WAIT STATES ARE NOT MODELLED: cycles as with none"
-        return text
+        return "" if model is None else f"{model.name} {model.version}: {model.uncertainty}"
 
     def bench(self, firmware: Firmware) -> Bench:
         """Where and how a measurement of `firmware` in this session is made."""
