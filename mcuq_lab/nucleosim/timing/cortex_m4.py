@@ -14,6 +14,13 @@ from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, Memory, MemoryTim
 
 STATE_LIMIT = 4096
 
+DIVIDE_SETUP_CYCLES = 1
+DIVIDE_BITS_PER_CYCLE = 4
+"""Of the quotient. With DIVIDE_LEAST_CYCLES they make 3 where the divisor has more bits, else 5 and
+one more for each four bits by which the dividend is longer, at most 12: compendium.i-0.nl
+(division timing, measured on an STM32L4) and the range of ARM 100166. A zero, which ends a division
+in 2, counts as 3."""
+
 
 class CortexM4:
     """Cycle model of the Cortex-M4 with FPv4-SP; see `TimingModel` for what the members mean."""
@@ -92,7 +99,10 @@ class CortexM4:
         dynamic: list[DynamicCost] = []
         for offset, encoding, instruction in instructions(code):
             if instruction.divide is not None:
-                dynamic.append(DynamicCost(address + offset, *instruction.divide))
+                at = address + offset
+                dynamic.append(
+                    DynamicCost(at, *instruction.divide, DIVIDE_SETUP_CYCLES, DIVIDE_BITS_PER_CYCLE)
+                )
             access = instruction.access
             where = None if access is None else whereabouts.of(access)
             last = Issue(instruction, address + offset, where, code_memory)

@@ -7,6 +7,7 @@ so a block may be cut anywhere. Sources of the rules, by the tags used below:
 TRM     ARM 100166_0001, Cortex-M4 TRM, tables of processor and FPU instructions and their notes
 PAIRS   Load/store timings (ARM DDI 0439B; DDI 0337I section 3.3.2; TI SWCU185 repeats it)
 JNK0LE  github.com/jnk0le/random, pipeline cycle test/doc/cortex_m3m4.md, measured on STM32F407
+DIVISION compendium.i-0.nl, division timing, measured on STM32L4
 X25519  github.com/Emill/X25519-Cortex-M4, cycles of each routine in x25519-cortex-m4-gcc.s
 """
 
@@ -29,7 +30,8 @@ REFILL_LATE_CYCLES = 3
 call and return of known cost leave for it, see X25519."""
 FP_DIVIDE_CYCLES = 14
 FP_ACCUMULATE_CYCLES = 3
-DIVIDE_LEAST_CYCLES = 2
+DIVIDE_LEAST_CYCLES = 3
+"""Where the divisor is longer than the dividend (DIVISION)."""
 
 
 class Tail(IntEnum):

@@ -127,7 +127,7 @@ def test_every_cycle_has_one_cause(code: bytes, halfwords: int, places: tuple[Pl
 @pytest.mark.parametrize(
     ("asm", "code", "cause", "cycles"),
     [
-        ("udiv r0, r1, r2", "b1fbf2f0", Cause.EXECUTE, 1),
+        ("udiv r0, r1, r2", "b1fbf2f0", Cause.EXECUTE, 2),
         ("vdiv.f32 s0, s1, s2; vmul.f32 s3, s0, s1", "80ee810a60ee201a", Cause.EXECUTE, 14),
         ("ldr r0, [r1]; adds r1, r2, r3", "0868d118", Cause.LOAD_USE, 1),
         ("ldr r1, [r1]; ldr r1, [r1]", "09680968", Cause.LOAD_USE, 2),
@@ -243,9 +243,23 @@ def test_division_is_listed_with_its_registers_and_address(model: TimingModel) -
     cost = model.block_cost(0x0800_0002, NOP + UDIV + SDIV, model.initial_state)
     listed = [(d.address, d.signed, d.dividend_register, d.divisor_register) for d in cost.dynamic]
     assert listed == [(0x0800_0004, False, 1, 2), (0x0800_0008, True, 5, 6)]
-    assert cost.cycles_fallthrough == 1 + 2 + 2
+    assert cost.cycles_fallthrough == 1 + 3 + 3
     elsewhere = model.block_cost(0x0800_1002, NOP + UDIV + SDIV, model.initial_state)
     assert elsewhere.dynamic[0].address == 0x0800_1004
+
+
+@pytest.mark.parametrize(
+    ("dividend", "divisor", "cycles"),
+    [(7, 9, 3), (9, 8, 5), (8 << 3, 8, 5), (8 << 4, 8, 6), (8 << 8, 8, 7), (0xFFFF_FFFF, 1, 12)],
+)
+def test_division_by_the_bits_of_its_operands(
+    model: TimingModel, dividend: int, divisor: int, cycles: int
+) -> None:
+    """Measured on an STM32L4 (compendium.i-0.nl): 3, or by the difference in bits, up to 12."""
+    cost = model.block_cost(0, UDIV, model.initial_state)
+    (at,) = cost.dynamic
+    extra = extra_divide_cycles(dividend, divisor, False, at.setup_cycles, at.bits_per_cycle)
+    assert cost.cycles_fallthrough + extra == cycles
 
 
 WORDS = st.integers(0, 0xFFFF_FFFF)
