@@ -2,6 +2,8 @@
 
 import pytest
 
+from mcuq_lab.nucleosim.timing.benchmark import benchmark_rows
+from mcuq_lab.nucleosim.timing.cortex_m7 import CortexM7
 from mcuq_lab.nucleosim.timing.rankings import Ranking, load_rankings
 
 
@@ -16,3 +18,12 @@ def test_butterflies_gain_about_what_the_transform_gained() -> None:
     (butterflies,) = (r for r in load_rankings() if "butterflies" in r.rule)
     faster, slower = butterflies.modelled
     assert 1.6 < slower / faster < 2.1
+
+
+def test_stated_uncertainty_is_that_of_the_tables() -> None:
+    rows = benchmark_rows(["cortex-m7"])
+    met = sum(row.modelled_cycles == row.expected_cycles for row in rows)
+    rankings = load_rankings()
+    ranked = sum(faster < slower for faster, slower in (r.modelled for r in rankings))
+    assert f"{met} of {len(rows)} published sequences" in CortexM7.uncertainty
+    assert f"{ranked} of {len(rankings)} pairs" in CortexM7.uncertainty
