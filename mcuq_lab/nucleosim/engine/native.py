@@ -5,10 +5,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mcuq_lab.nucleosim.engine.cache_stamp import watch_sources
-
-watch_sources()  # before the first function of this package is compiled
-
 _WORD = ir.IntType(64)
 
 

@@ -1,5 +1,6 @@
-"""Compiled code is compiled anew when any file changes that it draws from."""
+"""Compiled code is kept, and compiled anew when any file changes that it draws from."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,27 +8,32 @@ from pathlib import Path
 
 import pytest
 
-from mcuq_lab.nucleosim.engine import cache_stamp
+from mcuq_lab import nucleosim
+from mcuq_lab.nucleosim.engine import compiled
 
 COMPILED = """
-import numba
+from package.engine.compiled import compiled
 from package.peripherals.constants import ANSWER
 
-@numba.njit(cache=True)
+@compiled
 def answer():
     return ANSWER
 """
 USED = """
-from package.engine.cache_stamp import watch_sources
-watch_sources()
-from package.peripherals.compiled import answer
+from package.peripherals.function import answer
 print(answer(), sum(answer.stats.cache_hits.values()))
 """
 
 
 def answer_and_hits(directory: Path) -> list[int]:
-    command = [sys.executable, "-c", USED]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", USED],
+        cwd=directory,
+        env={**os.environ, "XDG_CACHE_HOME": str(directory / "cache")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return [int(text) for text in done.stdout.split()]
 
 
@@ -36,11 +42,17 @@ def test_a_change_in_another_file_is_seen(tmp_path):
     engine, peripherals = tmp_path / "package" / "engine", tmp_path / "package" / "peripherals"
     for folder in (engine, peripherals):
         folder.mkdir(parents=True)
-    shutil.copy(cache_stamp.__file__, engine)
-    (peripherals / "compiled.py").write_text(COMPILED)
+    shutil.copy(compiled.__file__, engine)
+    (peripherals / "function.py").write_text(COMPILED)
     constants = peripherals / "constants.py"
     constants.write_text("ANSWER = 42\n")
     assert answer_and_hits(tmp_path) == [42, 0]
     assert answer_and_hits(tmp_path) == [42, 1]
     constants.write_text("ANSWER = 43  # of another size, so that Python's own cache sees it\n")
     assert answer_and_hits(tmp_path) == [43, 0]
+
+
+def test_nothing_is_kept_by_the_file_alone():
+    sources = Path(nucleosim.__file__).parent.rglob("*.py")
+    keep = {path.name for path in sources if "cache=True" in path.read_text(encoding="utf-8")}
+    assert keep == {"compiled.py"}
