@@ -4,6 +4,8 @@ import struct
 
 import numpy as np
 import pytest
+from pyocd.core import exceptions
+from pyocd.flash.loader import FlashLoader
 
 from mcuq_lab.nucleosim.chip import load_chip
 from mcuq_lab.nucleosim.engine.memory import HostMemory
@@ -12,7 +14,9 @@ from mcuq_lab.nucleosim.peripherals.flash_f4 import FlashControllerF4
 
 START = 0x08000000
 KEYS = (0x45670123, 0xCDEF89AB)
-LOCK, STRT, PG, SER, MER, WORD = 1 << 31, 1 << 16, 1 << 0, 1 << 1, 1 << 2, 2 << 8
+FLASH = 0x40023C00
+LOCK, STRT, PG, SER, MER, MER1 = 1 << 31, 1 << 16, 1 << 0, 1 << 1, 1 << 2, 1 << 15
+WORD = 2 << 8
 PGSERR, PGPERR, WRPERR, BSY = 1 << 7, 1 << 6, 1 << 4, 1 << 16
 
 
@@ -123,6 +127,93 @@ def test_stuck_controller_stays_busy_until_reset(controller):
     assert read(controller, flash_f4.SR) == 0
     write(controller, flash_f4.CR, MER | STRT)
     assert controller.memory.bytes.all()
+
+
+@pytest.fixture
+def two_banks():
+    flash = load_chip("nucleo-f429zi").flash
+    controller = FlashControllerF4(flash, HostMemory(flash.start, flash.size_bytes))
+    for key in (0x08192A3B, 0x4C5D6E7F):
+        write(controller, flash_f4.OPTKEYR, key)
+    unlock(controller)
+    return controller
+
+
+def erased_range(controller):
+    erased = np.flatnonzero(controller.memory.bytes == 0xFF)
+    assert len(erased) == (erased[-1] + 1 - erased[0] if len(erased) else 0)
+    return (int(erased[0]), int(erased[-1]) + 1) if len(erased) else None
+
+
+@pytest.mark.parametrize(
+    ("number", "start", "end"),
+    [
+        (11, 0x0E0000, 0x100000),
+        (16, 0x100000, 0x104000),
+        (20, 0x110000, 0x120000),
+        (27, 0x1E0000, 0x200000),
+    ],
+)
+def test_sectors_of_bank_2_start_at_16(two_banks, number, start, end):
+    write(two_banks, flash_f4.CR, SER | number << 3 | STRT)
+    assert read(two_banks, flash_f4.SR) == 0
+    assert erased_range(two_banks) == (start, end)
+
+
+@pytest.mark.parametrize("number", [12, 15, 28, 31])
+def test_numbers_without_a_sector(two_banks, number):
+    write(two_banks, flash_f4.CR, SER | number << 3 | STRT)
+    assert read(two_banks, flash_f4.SR) == WRPERR
+    assert erased_range(two_banks) is None
+
+
+@pytest.mark.parametrize(
+    ("banks", "start", "end"),
+    [(MER, 0, 0x100000), (MER1, 0x100000, 0x200000), (MER | MER1, 0, 0x200000)],
+)
+def test_mass_erase_by_bank(two_banks, banks, start, end):
+    write(two_banks, flash_f4.CR, banks | STRT)
+    assert erased_range(two_banks) == (start, end)
+
+
+def test_each_bank_has_its_own_write_protection(two_banks):
+    write(two_banks, flash_f4.OPTCR1, 0x0FFF0000 & ~(1 << 16 + 1))  # the second sector of bank 2
+    write(two_banks, flash_f4.CR, SER | 17 << 3 | STRT)
+    assert read(two_banks, flash_f4.SR) == WRPERR
+    write(two_banks, flash_f4.SR, WRPERR)
+    write(two_banks, flash_f4.CR, MER | MER1 | STRT)
+    assert read(two_banks, flash_f4.SR) == WRPERR
+    write(two_banks, flash_f4.SR, WRPERR)
+    assert erased_range(two_banks) is None
+    for number in (1, 16, 18):
+        write(two_banks, flash_f4.CR, SER | number << 3 | STRT)
+        assert read(two_banks, flash_f4.SR) == 0
+    write(two_banks, flash_f4.CR, PG | WORD)
+    two_banks.program(START + 0x104000, bytes(4))
+    assert read(two_banks, flash_f4.SR) == WRPERR
+
+
+def test_one_bank_has_no_registers_of_the_second(controller):
+    unlock(controller)
+    assert read(controller, flash_f4.OPTCR1) == 0
+    write(controller, flash_f4.CR, MER1)
+    assert read(controller, flash_f4.CR) == 0
+
+
+@pytest.mark.parametrize(
+    ("register", "sector", "address"), [("OPTCR", 2, 0x08008000), ("OPTCR1", 13, 0x08104000)]
+)
+def test_pyocd_says_what_is_write_protected(new_bench, register, sector, address):
+    bench = new_bench(board="nucleo-f429zi")
+    for key in (0x08192A3B, 0x4C5D6E7F):
+        bench.target.write32(FLASH + flash_f4.OPTKEYR, key)
+    at = FLASH + getattr(flash_f4, register)
+    bench.target.write32(at, bench.target.read32(at) & ~(1 << 16 + sector % 12))
+    with pytest.raises(exceptions.FlashFailure) as error:
+        FlashLoader.program_binary_data(bench.session, address, b"protected")
+    assert error.value.address == address
+    FlashLoader.program_binary_data(bench.session, address + 0x4000, b"open")
+    assert bytes(bench.target.read_memory_block8(address + 0x4000, 4)) == b"open"
 
 
 def test_stores_by_firmware_follow_the_same_rules(bench, build_image):
