@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from mcuq_lab.nucleosim.chip import Chip
 from mcuq_lab.nucleosim.cortexm import ppb
 from mcuq_lab.nucleosim.cortexm.faults import HARD_FAULT, HFSR_VECTTBL, Fault
@@ -141,7 +139,7 @@ class SimulatedBoard:
         """
         self._machine.map.write(address, data)
         if address < ppb.START:
-            self._note_code(address, address + len(data))
+            self._machine.code_changed(address, address + len(data))
         self._note_flash()
         if self._processor.reset_requested:
             self.reset()
@@ -187,15 +185,6 @@ class SimulatedBoard:
     @property
     def _hclk_hz(self) -> int:
         return 0 if self._clocks is None else self._clocks.hclk_hz
-
-    def _note_code(self, start: int, end: int) -> None:
-        """Bytes [start, end) were written, and with them what they are at another address."""
-        self._machine.code_changed(start, end)
-        for ram in self.chip.rams:
-            for base, other in itertools.permutations(ram.starts, 2):
-                first, last = max(start, base), min(end, base + ram.size_bytes)
-                if first < last:
-                    self._machine.code_changed(first - base + other, last - base + other)
 
     def _note_flash(self) -> None:
         dirty = self._flash.take_dirty()
