@@ -77,6 +77,16 @@ def instruction_size(code: bytes) -> int:
     return 4 if len(code) > 1 and code[1] >= 0xE8 else 2
 
 
+def step_size(code: bytes) -> int:
+    """Bytes that a single step runs: one instruction, or an IT instruction with those it governs."""
+    size = instruction_size(code)
+    mask = code[0] & 0xF
+    if len(code) > 1 and code[1] == 0xBF and mask:
+        for _ in range(5 - (mask & -mask).bit_length()):
+            size += instruction_size(code[size : size + 2])
+    return size
+
+
 def instruction_count(code: bytes) -> int:
     """Number of instructions in a block."""
     count = offset = 0

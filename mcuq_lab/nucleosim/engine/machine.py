@@ -24,7 +24,7 @@ from mcuq_lab.nucleosim.engine.unicorn_api import (
 )
 from mcuq_lab.nucleosim.engine.waiting_memory import WaitingMemory
 from mcuq_lab.nucleosim.errors import NucleoSimError
-from mcuq_lab.nucleosim.thumb import instruction_count, instruction_size
+from mcuq_lab.nucleosim.thumb import instruction_count, instruction_size, step_size
 from mcuq_lab.nucleosim.timing import BlockCost, Memory, Place, TimingModel
 from mcuq_lab.nucleosim.timing.waits import Waits
 
@@ -312,18 +312,16 @@ class Machine:
 
     def _count_step(self, pc: int, code: bytes, places: tuple[Place, ...]) -> None:
         offset = self.registers.pc - pc
-        size = instruction_size(code)
+        size = step_size(code)
         context = self._context
-        if not size <= offset <= len(code):
-            # A branch, or a loop to itself.
-            cost = self._cost_of_step(pc, code[:size], places)
-            cycles, context[layout.STATE] = cost.cycles_taken, cost.exit_taken
-            ran = code[:size]
-        else:
-            is_it = code[1] == 0xBF and code[0] & 0xF != 0
-            ran = code[:offset] if is_it or offset == size else code[:size]
+        if 0 < offset <= size:
+            ran = code[:offset]  # less than all of an IT block if SVC or WFI stands in it
             cost = self._cost_of_step(pc, ran, places)
             cycles, context[layout.STATE] = cost.cycles_fallthrough, cost.exit_fallthrough
+        else:
+            ran = code[:size]
+            cost = self._cost_of_step(pc, ran, places)
+            cycles, context[layout.STATE] = cost.cycles_taken, cost.exit_taken
         context[layout.CYCLES] += cycles + self._waits.code_cycles(pc, len(ran), cycles)
         context[layout.INSTRUCTIONS] += instruction_count(ran)
 
