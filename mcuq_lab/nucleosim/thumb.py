@@ -78,10 +78,10 @@ def instruction_size(code: bytes) -> int:
 
 
 def step_size(code: bytes) -> int:
-    """Bytes that a single step runs: one instruction, or an IT instruction with those it governs."""
+    """Bytes that a single step runs: an instruction, or an IT instruction with all it governs."""
     size = instruction_size(code)
-    mask = code[0] & 0xF
-    if len(code) > 1 and code[1] == 0xBF and mask:
+    mask = code[0] & 0xF if code[1] == 0xBF else 0
+    if mask:
         for _ in range(5 - (mask & -mask).bit_length()):
             size += instruction_size(code[size : size + 2])
     return size

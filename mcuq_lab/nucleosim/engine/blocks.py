@@ -179,6 +179,18 @@ class BlockTable:
             self._predictor[entry] = cost.first_prediction
         return entry
 
+    def predict(self, end: int, cost: BlockCost, taken: bool) -> int:
+        """Let the predictor learn from the branch that ends at an address; cycles of a wrong guess.
+
+        The block hook does the same for blocks, this is for single steps.
+        """
+        if not cost.mispredict_cycles:
+            return 0
+        entry = self._predictor_entry(end, cost)
+        counter = int(self._predictor[entry])
+        self._predictor[entry] = min(counter + 1, 3) if taken else max(counter - 1, 0)
+        return cost.mispredict_cycles if taken != (counter >= 2) else 0
+
     def has_code_in(self, start: int, end: int) -> bool:
         """Whether a block may lie in a range of addresses [start, end)."""
         first, last = start // _PAGE_BYTES, (end - 1) // _PAGE_BYTES

@@ -44,6 +44,9 @@ _HOOK_STOPS = {
 _NO_CHECKS = EntryChecks((), all_known=True, kept=True)
 _CHECK_EACH_ACCESS = EntryChecks((), all_known=False, kept=False)
 
+# An IT instruction and four wide ones.
+_LONGEST_STEP_BYTES = 18
+
 _YIELD = b"\x10\xbf"
 
 # An address that no instruction has, so that only hooks end a run.
@@ -140,7 +143,7 @@ class Machine:
 
     def _step(self) -> Stop:
         pc = self.registers.pc
-        code = self._read_code(pc, 24)
+        code = self._code_of_step(pc)
         self._prepare_step(pc, code)
         places = self._places(code)
         self._context[layout.MUTED] = 1
@@ -300,10 +303,16 @@ class Machine:
             places.append(Place(register, value & self.timing.place_mask, memory))
         return tuple(places)
 
+    def _code_of_step(self, pc: int) -> bytes:
+        # The memory may end behind the instruction.
+        for size_bytes in (_LONGEST_STEP_BYTES, 4, 2):
+            if code := self._read_code(pc, size_bytes):
+                return code[: step_size(code)]
+        return b""
+
     def _prepare_step(self, pc: int, code: bytes) -> None:
-        first = code[: instruction_size(code)]
-        dynamic = self._cost_of_step(pc, first).dynamic
-        if self._guards.wants(pc, first, dynamic, _CHECK_EACH_ACCESS):
+        dynamic = self._cost_of_step(pc, code).dynamic
+        if self._guards.wants(pc, code, dynamic, _CHECK_EACH_ACCESS):
             self._guards.install_pending()
             self._uc.ctl_flush_tb()
 
@@ -311,18 +320,15 @@ class Machine:
         return self._blocks.cost(pc, code, int(self._context[layout.STATE]), places)
 
     def _count_step(self, pc: int, code: bytes, places: tuple[Place, ...]) -> None:
-        offset = self.registers.pc - pc
-        size = step_size(code)
         context = self._context
-        if 0 < offset <= size:
-            ran = code[:offset]  # less than all of an IT block if SVC or WFI stands in it
-            cost = self._cost_of_step(pc, ran, places)
-            cycles, context[layout.STATE] = cost.cycles_fallthrough, cost.exit_fallthrough
-        else:
-            ran = code[:size]
-            cost = self._cost_of_step(pc, ran, places)
-            cycles, context[layout.STATE] = cost.cycles_taken, cost.exit_taken
-        context[layout.CYCLES] += cycles + self._waits.code_cycles(pc, len(ran), cycles)
+        offset = self.registers.pc - pc
+        taken = not 0 < offset <= len(code)
+        ran = code if taken else code[:offset]  # SVC and WFI end an IT block too soon
+        cost = self._cost_of_step(pc, ran, places)
+        cycles = cost.cycles_taken if taken else cost.cycles_fallthrough
+        context[layout.STATE] = cost.exit_taken if taken else cost.exit_fallthrough
+        cycles += self._waits.code_cycles(pc, len(ran), cycles)
+        context[layout.CYCLES] += cycles + self._blocks.predict(pc + len(ran), cost, taken)
         context[layout.INSTRUCTIONS] += instruction_count(ran)
 
     # Calls from the engine

@@ -16,7 +16,7 @@ from tests.nucleosim.qemu.tables import forms
 from tests.nucleosim.qemu.template import Template
 
 GATE_SEED = 20
-GATE_CASES = 1500
+GATE_CASES = 1200
 """What the gate compares for each core."""
 
 
@@ -41,7 +41,7 @@ class Case:
     memory: tuple[int, ...]
 
     def words(self, window_address: int) -> list[int]:
-        """The record that the driver loads; the word of ENTRY_WORD is for the sequence's address."""
+        """The record that the driver loads; at ENTRY_WORD goes the address of the sequence."""
         registers = list(self.registers)
         registers[self.window] = window_address
         core = (*registers, window_address + STACK_OFFSET, 0, self.apsr)

@@ -92,7 +92,7 @@ def run_on_core(image: Image, advance: Advance = whole) -> CoreRun:
     cycles = instructions = 0
     for first in range(0, len(image.cases), _CASES_OF_A_MACHINE):
         last = min(first + _CASES_OF_A_MACHINE, len(image.cases))
-        machine = Machine(image.core, timing_model("cortex-m4"))
+        machine = Machine(image.core, timing_model(image.core))
         machine.map.add_ram(code)
         machine.map.add_ram(ram)
         machine.enable_fpu(True)

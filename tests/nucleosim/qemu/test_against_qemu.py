@@ -61,7 +61,7 @@ def test_a_wrong_instruction_is_found_and_shown_alone(tmp_path):
         cases = [case.replaced("smlad ", "smladx ") for case in image.cases]
         return run_on_qemu(build_image(image.core, cases, tmp_path))
 
-    image = build_image("cortex-m4", CaseGenerator("cortex-m4", 1).cases(200), tmp_path)
+    image = build_image("cortex-m4", CaseGenerator("cortex-m4", 1).cases(600), tmp_path)
     runs = (run_on_qemu, crossed)
     differing = differing_cases(*(run(image) for run in runs))
     assert differing

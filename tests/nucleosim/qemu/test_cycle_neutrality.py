@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
 def test_slices_and_steps(core, tmp_path):
-    image = build_image(core, CaseGenerator(core, 30).cases(200), tmp_path)
+    image = build_image(core, CaseGenerator(core, 30).cases(120), tmp_path)
     whole = run_on_core(image)
     assert run_on_core(image, sliced(random.Random(31))) == whole
     assert run_on_core(image, stepped) == whole

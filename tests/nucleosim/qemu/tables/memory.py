@@ -89,7 +89,7 @@ STACK = unconditional(
 
 LITERALS = unconditional(
     "ldr(|h|sh|b|sb).w <d>, <@pool>; b <@over>; .balign 4; <@pool>: .word <corner>; <@over>:",
-    "b <@over>; .balign 4; <@pool>: .word <corner>, <corner>; <@over>: ldr(|h|sh|b|sb).w <d>, <@pool>",
+    "b <@over>; .balign 4; <@pool>: .word <corner>; <@over>: ldr(|h|sh|b|sb).w <d>, <@pool>",
     "ldrd <d>, <d>, <@pool>; b <@over>; .balign 4; <@pool>: .word <corner>, <corner>; <@over>:",
 )
 
