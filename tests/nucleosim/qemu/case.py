@@ -62,6 +62,13 @@ class Case:
         return replace(self, units=self.units[:first] + self.units[first + count :])
 
 
+def case_of(*lines: str, r0: int = 0, s0: int = 0, apsr: int = 0, fpscr: int = 0) -> Case:
+    """A case by hand: r12 holds the address of its memory, all else is 0."""
+    zeros = (0,) * (WINDOW_BYTES // 4)
+    registers, floats = (r0, *zeros[:12]), (s0, *zeros[: FP_REGISTERS - 1])
+    return Case((lines,), 12, registers, apsr, floats, fpscr, zeros)
+
+
 class CaseGenerator:
     """Deals the forms of a core's tables to cases, each once before any comes twice."""
 

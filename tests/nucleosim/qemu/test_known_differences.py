@@ -11,7 +11,7 @@ import struct
 import pytest
 
 from tests.nucleosim.qemu import layout
-from tests.nucleosim.qemu.case import Case
+from tests.nucleosim.qemu.case import Case, case_of
 from tests.nucleosim.qemu.image import build_image
 from tests.nucleosim.qemu.machines import missing_tools, run_on_core, run_on_qemu
 
@@ -29,26 +29,21 @@ def results(tmp_path, core: str, case: Case, word: int) -> tuple[int, int]:
     return tuple(struct.unpack_from("<I", ram, at)[0] for ram in rams)
 
 
-def case(*lines: str, r0: int = 0, s0: int = 0, apsr: int = 0, fpscr: int = 0) -> Case:
-    zeros = (0,) * (layout.WINDOW_BYTES // 4)
-    return Case((lines,), 12, (r0, *zeros[:12]), apsr, (s0, *zeros[:31]), fpscr, zeros)
-
-
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
 def test_fixed_point_to_float_rounds_to_nearest_whatever_the_mode(core, tmp_path):
-    """ARMv7-M manual, VCVT (between floating-point and fixed-point): round_nearest is TRUE."""
-    convert = case("vcvt.f32.s32 s0, s0, #1", s0=0x01000001, fpscr=_ROUND_UP)
+    """ARMv7-M reference manual, VCVT (between floating-point and fixed-point): round_nearest."""
+    convert = case_of("vcvt.f32.s32 s0, s0, #1", s0=0x01000001, fpscr=_ROUND_UP)
     on_qemu, simulated = results(tmp_path, core, convert, layout.CORE_REGISTERS)
     assert on_qemu == 0x4B000000  # 0x01000001 / 2 has 25 bits: a tie, to even
     assert simulated == 0x4B000001
-    nearest = case("vcvt.f32.s32 s0, s0, #1", s0=0x01000001)
+    nearest = case_of("vcvt.f32.s32 s0, s0, #1", s0=0x01000001)
     assert results(tmp_path, core, nearest, layout.CORE_REGISTERS) == (0x4B000000, 0x4B000000)
 
 
 @pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
 def test_isb_does_not_end_an_it_block(core, tmp_path):
-    """ARMv7-M manual, A7.3.2: all instructions but those listed keep their place in the block."""
-    block = case("ite eq", "isbeq", "addne r0, #1", apsr=_ZERO_FLAG)
+    """ARMv7-M reference manual, ISB and IT: allowed in a block, and what follows stays in it."""
+    block = case_of("ite eq", "isbeq", "addne r0, #1", apsr=_ZERO_FLAG)
     on_qemu, simulated = results(tmp_path, core, block, 0)
     assert on_qemu == 0
     assert simulated == 1
