@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -44,6 +44,8 @@ class Program:
         nearness: how near our code is to the code that was measured.
         turns: for Counted.TURN, two numbers of turns; the task takes them as `turns`.
         code_name: its source, relative to this package, without suffix.
+        places: how many words further on in flash it is run, for the mean, where its count depends
+            on that and the published one does not say: a line of flash holds four words.
         baseline_name: code whose cycles are taken off: the same without what was measured.
     """
 
@@ -62,6 +64,7 @@ class Program:
     code_name: str
     turns: tuple[int, int] | None = None
     baseline_name: str | None = None
+    places: tuple[int, ...] = (0,)
 
 
 @cache
@@ -85,6 +88,7 @@ def _program(
     parameters: Mapping[str, int] | None = None,
     turns: list[int] | None = None,
     baseline: str | None = None,
+    places: Sequence[int] = (0,),
     **entry,
 ) -> Program:
     return Program(
@@ -94,5 +98,6 @@ def _program(
         parameters=parameters or {},
         turns=None if turns is None else (turns[0], turns[1]),
         baseline_name=baseline,
+        places=tuple(places),
         **entry,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from statistics import mean
 
 from mcuq_lab.nucleosim.board import SimulatedBoard
 from mcuq_lab.nucleosim.chip import load_chip
@@ -17,6 +18,7 @@ _DHCSR = 0xE000_EDF0
 _DEBUG_ENABLE = 0xA05F_0001
 _HALTED = 1 << 17
 _MOST_POLLS = 200
+_WIDE_NOP = bytes.fromhex("aff30080")  # a word and a cycle
 
 # What the harness counts besides the function: the first read with its NOP, BL, two NOPs.
 _HARNESS_CYCLES = {
@@ -75,24 +77,28 @@ def program_rows() -> tuple[ProgramRow, ...]:
 
 def modelled_cycles(program: Program, board: SimulatedBoard) -> float:
     """Cycles of a program on a board, counted as the published ones are."""
+    return mean(_cycles_at(place, program, board) for place in program.places)
+
+
+def _cycles_at(place: int, program: Program, board: SimulatedBoard) -> float:
     if program.turns is None:
         task = program.task(**program.parameters)
-        cycles = _run(program.code_name, task, board)
+        cycles = _run(program.code_name, task, board, place)
         if program.baseline_name is None:
             return cycles - _HARNESS_CYCLES[program.counted]
-        return cycles - _run(program.baseline_name, replace(task, outputs={}), board)
+        return cycles - _run(program.baseline_name, replace(task, outputs={}), board, place)
     few, many = (
-        _run(program.code_name, program.task(turns=turns, **program.parameters), board)
+        _run(program.code_name, program.task(turns=turns, **program.parameters), board, place)
         for turns in program.turns
     )
     return (many - few) / (program.turns[1] - program.turns[0])
 
 
-def _run(name: str, task: Task, board: SimulatedBoard) -> int:
-    """What the harness counts of a piece of code."""
+def _run(name: str, task: Task, board: SimulatedBoard, place: int) -> int:
+    """What the harness counts of a piece of code that lies `place` words further on."""
     flash = board.chip.flash
     image = bytearray(b"\xff" * flash.size_bytes)
-    code = assembled()["harness"] + assembled()[name]
+    code = assembled()["harness"] + _WIDE_NOP * place + assembled()[name]
     image[: len(code)] = code
     for address, data in task.inputs.items():
         if flash.start <= address < flash.start + flash.size_bytes:
@@ -117,4 +123,4 @@ def _run(name: str, task: Task, board: SimulatedBoard) -> int:
                 f"program {name!r}: at {address:#x} {found.hex()}, not {expected.hex()}. "
                 "Correct its assembly."
             )
-    return int.from_bytes(board.read(RESULT, 4), "little")
+    return int.from_bytes(board.read(RESULT, 4), "little") - place

@@ -10,6 +10,8 @@ INPUT = 0x2000_0100
 KEY = 0x2000_0400
 OUTPUT = 0x2000_0800
 TABLE = 0x2000_1000
+LONG_INPUT = 0x2000_2000
+LONG_OUTPUT = 0x2000_4000
 
 _WORD = 0xFFFF_FFFF
 _FIELD_25519 = 2**255 - 19
@@ -51,11 +53,11 @@ def quarter_round(state: list[int], a: int, b: int, c: int, d: int) -> None:
 
 def aes_encrypt() -> Task:
     """One block of AES-128 with expanded keys; arguments: keys, in, out, rounds, table in RAM."""
-    key, block = bytes(range(16)), bytes(range(0, 256, 17))
+    keys, block = aes_round_keys(bytes(range(16))), bytes(range(0, 256, 17))
     return Task(
         (KEY, INPUT, OUTPUT, 10),
-        {INPUT: block, KEY: aes_round_keys(key), TABLE: aes_table()},
-        {OUTPUT: _aes_encrypted(key, block)},
+        {INPUT: block, KEY: keys, TABLE: aes_table()},
+        {OUTPUT: aes_encrypted(keys, block)},
     )
 
 
@@ -66,6 +68,21 @@ def aes_key_schedule(table: int, first: int) -> Task:
         (OUTPUT, KEY, table),
         {KEY: key, table: aes_table()},
         {OUTPUT: aes_round_keys(key)[16 * first :]},
+    )
+
+
+def aes_counter(table: int, turns: int) -> Task:
+    """`turns` blocks in counter mode; arguments: counter, nonce and round keys; in, out, bytes."""
+    keys = aes_round_keys(bytes(range(16)))
+    nonce = bytes.fromhex("f0f1f2f3f4f5f6f7f8f9fafb")
+    text = bytes(7 * n & 0xFF for n in range(16 * turns))
+    masks = b"".join(
+        aes_encrypted(keys, counter.to_bytes(4, "little") + nonce) for counter in range(turns)
+    )
+    return Task(
+        (KEY, LONG_INPUT, LONG_OUTPUT, len(text)),
+        {KEY: bytes(4) + nonce + keys, LONG_INPUT: text, table: aes_table()},
+        {LONG_OUTPUT: bytes(a ^ b for a, b in zip(text, masks, strict=True))},
     )
 
 
@@ -107,8 +124,8 @@ def aes_round_keys(key: bytes) -> bytes:
     return b"".join(words)
 
 
-def _aes_encrypted(key: bytes, block: bytes) -> bytes:
-    keys = aes_round_keys(key)
+def aes_encrypted(keys: bytes, block: bytes) -> bytes:
+    """FIPS 197, 5.1, with all round keys."""
     state = bytes(a ^ b for a, b in zip(block, keys[:16], strict=True))
     for number in range(1, 11):
         state = bytes(_sbox()[state[(n + 4 * (n % 4)) % 16]] for n in range(16))
