@@ -9,9 +9,12 @@ from mcuq_lab.nucleosim.board import SimulatedBoard
 from mcuq_lab.nucleosim.chip import load_chip
 from mcuq_lab.nucleosim.errors import NucleoSimError
 from mcuq_lab.nucleosim.programs import ProgramRow, program_rows, tasks
+from mcuq_lab.nucleosim.programs.accuracy import accuracies
 from mcuq_lab.nucleosim.programs.assemble import assemble, sources
 from mcuq_lab.nucleosim.programs.program import Program, assembled, programs
 from mcuq_lab.nucleosim.programs.run import modelled_cycles
+from mcuq_lab.nucleosim.timing import benchmark_rows
+from mcuq_lab.nucleosim.timing.cortex_m4 import CortexM4
 
 needs_assembler = pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc"
@@ -61,6 +64,34 @@ def test_a_program_that_computes_something_else_is_no_row(board: SimulatedBoard)
 def test_a_program_takes_as_long_each_time(board: SimulatedBoard) -> None:
     program = programs()[1]
     assert modelled_cycles(program, board) == modelled_cycles(program, board)
+
+
+def test_accuracy_by_class_of_code() -> None:
+    def row(core: str, kind: str, published: float, modelled: float) -> ProgramRow:
+        return ProgramRow("", core, "", published, modelled, "", kind, "")
+
+    assembly, compiled, other = accuracies(
+        [
+            row("cortex-m4", "assembly", 100, 90),
+            row("cortex-m4", "compiled", 100, 101),
+            row("cortex-m4", "assembly", 200, 204),
+            row("cortex-m7", "assembly", 100, 100),
+        ]
+    )
+    assert (assembly.programs, compiled.programs, other.programs) == (2, 1, 1)
+    assert assembly.mean == pytest.approx(-0.04)
+    assert assembly.mean_absolute == pytest.approx(0.06)
+    assert assembly.largest == pytest.approx(-0.1)
+    assert str(assembly) == "2 programs, deviation 6.0 % in the mean and -10.0 % at most"
+    assert (other.core, other.largest) == ("cortex-m7", 0)
+
+
+def test_stated_uncertainty_is_that_of_the_tables(rows: dict[str, ProgramRow]) -> None:
+    sequences = benchmark_rows(["cortex-m4"])
+    met = sum(row.modelled_cycles == row.expected_cycles for row in sequences)
+    assert f"{met} of {len(sequences)} published sequences" in CortexM4.uncertainty
+    for accuracy in accuracies(row for row in rows.values() if row.core == "cortex-m4"):
+        assert str(accuracy) in CortexM4.uncertainty
 
 
 def test_aes_reference() -> None:

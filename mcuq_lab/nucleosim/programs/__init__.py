@@ -5,6 +5,7 @@ were written for this package, from the algorithms and from what is said of the 
 near they are to that code is said in each row. Outputs are checked at each run.
 """
 
+from mcuq_lab.nucleosim.programs.accuracy import Accuracy, accuracies
 from mcuq_lab.nucleosim.programs.run import ProgramRow, program_rows
 
-__all__ = ["ProgramRow", "program_rows"]
+__all__ = ["Accuracy", "ProgramRow", "accuracies", "program_rows"]
