@@ -70,3 +70,13 @@ def test_without_the_option_a_board_keeps_its_faults(new_bench, build_image):
 def test_a_mistake_in_the_option_is_an_error_of_pyocd(new_bench):
     with pytest.raises(exceptions.Error, match="unknown fault 'unplug'"):
         new_bench(nucleosim__faults="unplug=true")
+
+
+def test_pyocd_yaml_may_hold_a_mapping(new_bench, tmp_path):
+    (tmp_path / "pyocd.yaml").write_text(
+        "probes:\n"
+        "  sim:nucleo-f412zg:yaml:\n"
+        "    nucleosim.faults: {swd_fault_after: 1_000_000, unplugged: false}\n"
+    )
+    bench = new_bench(uid="sim:nucleo-f412zg:yaml", project_dir=str(tmp_path))
+    assert bench.board.faults == Faults(swd_fault_after=1_000_000)
