@@ -179,7 +179,7 @@ class SimulatedBoard:
     def _note_time(self) -> None:
         """After the core may have run: what it did, as seconds of a real board."""
         self._cycles_seen = self._machine.cycles
-        self._time.note_cycles(self._cycles_seen, self._hclk_hz)
+        self._time.note_core(self._cycles_seen, self._machine.instructions, self._hclk_hz)
         self._note_flash()
 
     @property
@@ -223,7 +223,11 @@ class SimulatedBoard:
         """Begin a new account of `session_seconds`; the probe does when a session opens."""
         self._cycles_seen = self._machine.cycles
         self._time = SessionTime(
-            self.chip.flash, self._cycles_seen, self._flash.erase_count, self._flash.write_count
+            self.chip.flash,
+            self._cycles_seen,
+            self._machine.instructions,
+            self._flash.erase_count,
+            self._flash.write_count,
         )
         self.swd.seconds = 0.0
 

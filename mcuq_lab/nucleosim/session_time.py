@@ -18,8 +18,9 @@ class SessionSeconds:
     Attributes:
         transfers_s: accesses over SWD and USB, as by an ST-LINK/V2-1 (`swd_times`).
         flash_s: erasing and programming (`flash_times`).
-        core_s: cycles that the core ran, each at the core clock that was set when the debugger
-            looked again.
+        core_s: cycles in which the core ran code, at the core clock that was set when the debugger
+            looked again. A core that sleeps, hangs or is locked up waits for the debugger, not the
+            debugger for it.
     """
 
     transfers_s: float
@@ -35,18 +36,21 @@ class SessionSeconds:
 class SessionTime:
     """The account of core and flash. It is told of totals, and keeps what they cost."""
 
-    def __init__(self, flash: Flash, cycles: int, erases: int, writes: int) -> None:
+    def __init__(
+        self, flash: Flash, cycles: int, instructions: int, erases: int, writes: int
+    ) -> None:
         """An account that begins at these totals."""
         self._flash = flash
         self._times = FLASH_TIMES.get(flash.controller)
-        self._cycles, self._erases, self._writes = cycles, erases, writes
+        self._cycles, self._instructions = cycles, instructions
+        self._erases, self._writes = erases, writes
         self.core_s = self.flash_s = 0.0
 
-    def note_cycles(self, cycles: int, hclk_hz: int) -> None:
-        """The core has counted up to `cycles`."""
-        if hclk_hz:
+    def note_core(self, cycles: int, instructions: int, hclk_hz: int) -> None:
+        """The core has counted up to so many cycles and instructions."""
+        if instructions != self._instructions and hclk_hz:
             self.core_s += (cycles - self._cycles) / hclk_hz
-        self._cycles = cycles
+        self._cycles, self._instructions = cycles, instructions
 
     def note_flash(self, erases: int, writes: int, changed: tuple[int, int]) -> None:
         """The flash has counted up to so many erases and program operations.

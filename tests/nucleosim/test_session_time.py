@@ -66,6 +66,15 @@ def test_core_time_is_cycles_at_the_clock_that_is_set(bench, build_image):
     assert bench.board.session_seconds.transfers_s > before.transfers_s
 
 
+def test_a_core_that_runs_no_code_costs_nothing(bench):
+    bench.target.reset()  # flash is blank: the core locks up
+    cycles = bench.board.cycles
+    for _ in range(3):
+        bench.target.get_state()
+    assert bench.board.cycles > cycles
+    assert bench.board.session_seconds.core_s == 0
+
+
 def test_flash_time_is_the_data_sheets(bench):
     data = bytes(range(1, 256)) * 256  # 65,280 bytes: no word of it is erased
     FlashLoader.program_binary_data(bench.session, FLASH, data)
@@ -96,7 +105,7 @@ def test_the_account_repeats_exactly(new_bench):
 
 def test_several_sectors_between_two_looks_count_their_mean():
     flash = load_chip("nucleo-f412zg").flash
-    account = SessionTime(flash, cycles=0, erases=10, writes=0)
+    account = SessionTime(flash, cycles=0, instructions=0, erases=10, writes=0)
     account.note_flash(12, 0, (0xC000, 0x20000))  # the last one of 16 KB and the one of 64 KB
     assert account.flash_s == pytest.approx(0.25 + 0.55)
     account.note_flash(24, 3, (0, flash.size_bytes))
