@@ -179,12 +179,8 @@ class SimulatedBoard:
     def _note_time(self) -> None:
         """After the core may have run: what it did, as seconds of a real board."""
         self._cycles_seen = self._machine.cycles
-        self._time.note_core(self._cycles_seen, self._machine.instructions, self._hclk_hz)
+        self._time.note_core(self._cycles_seen, self._machine.instructions, self.hclk_hz)
         self._note_flash()
-
-    @property
-    def _hclk_hz(self) -> int:
-        return 0 if self._clocks is None else self._clocks.hclk_hz
 
     def _note_flash(self) -> None:
         dirty = self._flash.take_dirty()
@@ -254,6 +250,16 @@ class SimulatedBoard:
     def data_cache_on(self) -> bool:
         """Whether CCR.DC is set; always false on a core without caches."""
         return bool(self._scs.ccr & CCR_DC)
+
+    @property
+    def hclk_hz(self) -> int:
+        """Frequency of the core as it is set; 0 where clocks are not modelled."""
+        return 0 if self._clocks is None else self._clocks.hclk_hz
+
+    @property
+    def flash_wait_states(self) -> int:
+        """Flash wait states as they are set."""
+        return self._flash.wait_states
 
     @property
     def cycles(self) -> int:
