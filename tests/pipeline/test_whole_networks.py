@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mcuq_lab.bench import open_board
-from mcuq_lab.board import load_board
+from mcuq_lab.board import board_ids, load_board
 from mcuq_lab.engines import ENGINES
 from mcuq_lab.errors import FitError
 from mcuq_lab.models import ZOO, find_dataset, find_network
@@ -57,6 +57,23 @@ def test_the_line_read_aloud(images):
     assert measurement.bit_exact
     assert measurement.cycles > 0
     assert len(measurement.layers) == len(measurement.run.layer_cycles)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("board_id", board_ids())
+def test_every_board_at_every_clock(images, board_id):
+    graph = find_network("squeezenet_tiny", "digits").graph
+    network = quantize(graph, policy_of("w4a4", len(graph.layers)), calibrate(graph, images))
+    inputs = quantize_input(images[:2], network.input)
+    board = load_board(board_id)
+    cycles = {}
+    for clock in board.clocks:
+        with open_board(board, simulated=True, clock=clock.name) as session:
+            measurement = measure_network(network, ENGINES["liteengine"], session, inputs)
+        assert measurement.bit_exact
+        assert measurement.bench.sysclk_hz == clock.sysclk_hz
+        cycles[clock.name] = measurement.cycles
+    assert cycles["max"] > cycles["reset"]  # wait states cost cycles
 
 
 def test_a_network_that_does_not_fit_says_by_how_many_bytes(images):
