@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcuq_lab.nucleosim import flash_store
+from mcuq_lab.nucleosim.chip import board_ids, load_chip
 
 SOURCE = """
 volatile uint32_t answer;
@@ -34,9 +35,11 @@ def pyocd(*arguments: str, timeout_s: float = 120) -> str:
     return result.stdout + result.stderr
 
 
-def test_list_shows_the_board():
+def test_list_shows_the_boards():
     listed = pyocd("list")
-    assert "sim:nucleo-f412zg" in listed
+    for board in board_ids():
+        assert f"sim:{board}" in listed
+        assert load_chip(board).name.split("/")[0] in listed
     assert "stm32f412xg" in listed
 
 
