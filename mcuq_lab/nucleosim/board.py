@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from mcuq_lab.nucleosim.chip import Chip
 from mcuq_lab.nucleosim.cortexm import ppb
 from mcuq_lab.nucleosim.cortexm.faults import HARD_FAULT, HFSR_VECTTBL, Fault
@@ -11,6 +13,7 @@ from mcuq_lab.nucleosim.cortexm.scs import CCR_DC, CCR_IC, SystemControlSpace
 from mcuq_lab.nucleosim.cortexm.trace import Breakpoints, CycleCounter
 from mcuq_lab.nucleosim.engine.machine import Machine
 from mcuq_lab.nucleosim.engine.memory import HostMemory
+from mcuq_lab.nucleosim.engine.recording import Recording
 from mcuq_lab.nucleosim.errors import NucleoSimError
 from mcuq_lab.nucleosim.faults import Faults
 from mcuq_lab.nucleosim.memory_waits import WaitSettings, waits_of
@@ -270,6 +273,28 @@ class SimulatedBoard:
     def instructions(self) -> int:
         """Instructions executed since power-on."""
         return self._machine.instructions
+
+    def start_recording(self, entries: Collection[int] = ()) -> Recording:
+        """Record all that runs from now on; `entries` are addresses of functions.
+
+        Raises:
+            NucleoSimError: it is being recorded already.
+        """
+        if self._machine.recording is not None:
+            raise NucleoSimError(
+                f"{self.chip.name}: it is being profiled already. Stop that profile first."
+            )
+        recording = Recording(entries, self._machine.registers.pc, self._machine.cycles)
+        self._machine.record(recording)
+        return recording
+
+    def bring_recording_up_to_date(self) -> None:
+        """Let the recording have all that has been counted."""
+        self._machine.record(self._machine.recording)
+
+    def stop_recording(self) -> None:
+        """End the recording; it has all that ran until now."""
+        self._machine.record(None)
 
     @property
     def flash_erase_count(self) -> int:

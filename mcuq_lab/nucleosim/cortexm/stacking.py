@@ -61,6 +61,8 @@ def enter_handler(machine: Machine, exception: int, address: int) -> None:
     machine.registers.write(reg.XPSR, xpsr | 1 << 24 | exception)
     machine.registers.pc = address
     machine.forget_pipeline()
+    if machine.recording is not None:
+        machine.recording.calls.interrupt(address & ~1, machine.cycles)
 
 
 def pop_frame(machine: Machine, exc_return: int) -> None:
@@ -95,6 +97,8 @@ def pop_frame(machine: Machine, exc_return: int) -> None:
     registers.pc = words[6]
     machine.add_cycles(RETURN_CYCLES)
     machine.forget_pipeline()
+    if machine.recording is not None:
+        machine.recording.calls.resume(machine.cycles)
 
 
 __all__ = ["BusError", "enter_handler", "pop_frame", "push_frame"]

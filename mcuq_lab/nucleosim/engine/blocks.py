@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +11,7 @@ from mcuq_lab.nucleosim.engine import context as layout
 from mcuq_lab.nucleosim.engine.alignment import EntryChecks, entry_checks
 from mcuq_lab.nucleosim.engine.guards import register_id
 from mcuq_lab.nucleosim.engine.hooks import hash_slot
+from mcuq_lab.nucleosim.engine.recording import Block, BlockCount, Recording
 from mcuq_lab.nucleosim.thumb import instruction_count
 from mcuq_lab.nucleosim.timing import BlockCost, Place, TimingModel
 from mcuq_lab.nucleosim.timing.accesses import literals
@@ -26,30 +26,6 @@ def _checks(code: bytes) -> EntryChecks:
     return EntryChecks((), all_known=False, kept=False) if too_many else checks
 
 
-@dataclass(frozen=True)
-class Block:
-    """What a row speaks of: code at an address, entered in a pipeline state with these places."""
-
-    address: int
-    size_bytes: int
-    state: int
-    places: tuple[Place, ...]
-
-
-@dataclass(frozen=True)
-class BlockCount:
-    """How often a block ran since it was met, and the cycles that came on top of its cost."""
-
-    block: Block
-    code: bytes
-    count_fallthrough: int
-    count_taken: int
-    extra_divide_cycles: int
-    extra_branch_cycles: int
-    extra_code_cycles: int
-    extra_data_cycles: int
-
-
 class BlockTable:
     """Costs of blocks by (address, entry state, signature), in arrays at fixed addresses."""
 
@@ -58,14 +34,18 @@ class BlockTable:
         self._read_code = read_code
         self._rows = np.zeros(layout.MAX_ROWS * layout.ROW_WORDS, dtype=np.int64)
         self._hash = np.full(layout.HASH_SLOTS, layout.NO_ROW, dtype=np.int64)
+        self._ends = np.zeros(layout.MAX_ROWS, dtype=np.int64)
         self._count = 0
+        self.recording: Recording | None = None
+        """Told of the counts before the table is emptied; None: they are lost."""
         self._predictor = np.zeros(layout.PREDICTOR_ENTRIES, dtype=np.int64)
         self._predicted: set[int] = set()
         # Not shared between boards: state numbers have a meaning to one timing model only.
         self._memo: dict[tuple[int, bytes, int, tuple[Place, ...]], BlockCost] = {}
         self._bases: dict[bytes, tuple[int, ...]] = {}
         self._places: list[tuple[Place, ...]] = []
-        self._code: dict[int, bytes] = {}
+        self._codes: list[bytes] = []
+        self._known_code: set[tuple[int, bytes]] = set()
         self._pages: set[int] = set()
 
     @property
@@ -84,6 +64,11 @@ class BlockTable:
         return self._predictor.ctypes.data
 
     @property
+    def ends_address(self) -> int:
+        """Host address of what each row's block does to the stack of calls (while recording)."""
+        return self._ends.ctypes.data
+
+    @property
     def is_full(self) -> bool:
         """Whether no further row fits."""
         return self._count == layout.MAX_ROWS
@@ -91,10 +76,14 @@ class BlockTable:
     def clear(self) -> None:
         """Forget every row. Costs themselves are kept: they depend on code, not on where it ran."""
         if self._count:
+            if self.recording is not None:
+                for count in self.counts():
+                    self.recording.add(count)
             self._hash[:] = layout.NO_ROW
             self._count = 0
             self._places.clear()
-            self._code.clear()
+            self._codes.clear()
+            self._known_code.clear()
             self._pages.clear()
 
     def cost(
@@ -161,7 +150,10 @@ class BlockTable:
         if signature:
             self._enter(row, hash_slot(address, state, signature))
         self._places.append(places)
-        self._code[address] = code
+        self._codes.append(code)
+        self._known_code.add((address, code))
+        if self.recording is not None:
+            self._ends[row] = self.recording.calls.end_of(address, code)
         self._pages.update(range(address // _PAGE_BYTES, (address + size - 1) // _PAGE_BYTES + 1))
         return row
 
@@ -201,7 +193,7 @@ class BlockTable:
     def is_stale(self) -> bool:
         """Whether the code of a block is not in memory any more."""
         return any(
-            self._read_code(address, len(code)) != code for address, code in self._code.items()
+            self._read_code(address, len(code)) != code for address, code in self._known_code
         )
 
     def block_of(self, row: int) -> Block:
@@ -216,8 +208,7 @@ class BlockTable:
         for row in range(self._count):
             counted = self._rows[row * words + first : (row + 1) * words].tolist()
             if any(counted):
-                block = self.block_of(row)
-                yield BlockCount(block, self._code[block.address][: block.size_bytes], *counted)
+                yield BlockCount(self.block_of(row), self._codes[row], *counted)
 
 
 def signature_of(places: tuple[Place, ...]) -> int:

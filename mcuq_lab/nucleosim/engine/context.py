@@ -24,8 +24,10 @@ PLACE_MASK = 17  # which low bits of an address the timing model looks at
 PREDICTOR_ADDRESS = 18
 CODE_WAITS = 19  # address of the array that waits.py describes; 0 where code never waits
 LITERAL_WAITS = 20  # the same for data in the memory that code runs from
+CALLS = 21  # address of the tree that calls.py describes; 0 while nothing is recorded
+ENDS_ADDRESS = 22  # what the block of each row does to the stack of calls, while it is recorded
 
-SIZE = 21
+SIZE = 23
 
 NO_ROW = -1
 

@@ -10,16 +10,20 @@ import numba
 from numba import types
 from unicorn.arm_const import UC_ARM_REG_XPSR
 
+from mcuq_lab.nucleosim.engine.calls import END_PLAIN, follow
 from mcuq_lab.nucleosim.engine.compiled import callback, compiled
 from mcuq_lab.nucleosim.engine.context import (
+    CALLS,
     CODE_WAITS,
     CYCLES,
     DIVIDE_TRAPS,
     EMU_STOP,
+    ENDS_ADDRESS,
     HASH_ADDRESS,
     HASH_SLOTS,
     INSTRUCTIONS,
     LIMIT,
+    MAX_ROWS,
     MEMORIES_ADDRESS,
     MEMORY_PAGE_BITS,
     MUTED,
@@ -170,6 +174,17 @@ def _predict(context, rows, base, taken):
 
 
 @compiled
+def _follow_call(context, rows, row, target):
+    """The block of a row has been left for `target`: a call, a return, or just a jump."""
+    ends = numba.carray(pointer(context[ENDS_ADDRESS]), (MAX_ROWS,), numba.int64)
+    if ends[row] != END_PLAIN:
+        tree = numba.carray(pointer(context[CALLS]), (1 << 40,), numba.int64)
+        base = row * ROW_WORDS
+        end_address = rows[base + ROW_ADDRESS] + rows[base + ROW_SIZE]
+        follow(tree, ends[row], end_address, target, context[CYCLES])
+
+
+@compiled
 def _is_suspect(context, engine, rows, base):
     """Whether a register that a block checks on entry is not what it should be."""
     for index in range(ROW_CHECKS):
@@ -235,6 +250,8 @@ def block_hook(engine, address, size, user_data):
                 guess = rows[base + ROW_TAKEN]
         if rows[base + ROW_MISPREDICT] != 0:
             _predict(context, rows, base, not follows)
+        if context[CALLS] != 0 and not follows:
+            _follow_call(context, rows, previous, address)
     else:
         state = context[STATE]
 

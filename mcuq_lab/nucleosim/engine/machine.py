@@ -11,9 +11,11 @@ from unicorn import arm_const as arm
 from mcuq_lab.nucleosim.engine import context as layout
 from mcuq_lab.nucleosim.engine import hooks
 from mcuq_lab.nucleosim.engine.alignment import EntryChecks
-from mcuq_lab.nucleosim.engine.blocks import Block, BlockCount, BlockTable
+from mcuq_lab.nucleosim.engine.blocks import BlockTable
 from mcuq_lab.nucleosim.engine.guards import Guards
 from mcuq_lab.nucleosim.engine.memory_map import MemoryMap
+from mcuq_lab.nucleosim.engine.places import Places
+from mcuq_lab.nucleosim.engine.recording import Block, BlockCount, Recording
 from mcuq_lab.nucleosim.engine.registers import Registers
 from mcuq_lab.nucleosim.engine.stop import Stop, StopKind
 from mcuq_lab.nucleosim.engine.unicorn_api import (
@@ -25,7 +27,7 @@ from mcuq_lab.nucleosim.engine.unicorn_api import (
 from mcuq_lab.nucleosim.engine.waiting_memory import WaitingMemory
 from mcuq_lab.nucleosim.errors import NucleoSimError
 from mcuq_lab.nucleosim.thumb import instruction_count, instruction_size, step_size
-from mcuq_lab.nucleosim.timing import BlockCost, Memory, Place, TimingModel
+from mcuq_lab.nucleosim.timing import BlockCost, Place, TimingModel
 from mcuq_lab.nucleosim.timing.waits import Waits
 
 _CPU_MODELS = {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4, "cortex-m7": arm.UC_CPU_ARM_CORTEX_M7}
@@ -71,11 +73,12 @@ class Machine:
         self.map = MemoryMap(self._uc, self._waits.add)
         self.registers = Registers(self._uc)
         self._blocks = BlockTable(timing, self._read_code)
+        self.recording: Recording | None = None
         self._event: Stop | None = None
         self._failure: BaseException | None = None
         self._cycles_in_block = 0
         self._fpu_wanted = False
-        self._memories = _memory_pages(timing)
+        self._places = Places(timing, self.registers)
         self._guards = Guards(self._uc, self._context)
         self._resolve_callback = _RESOLVE(self._resolve)
         context = self._context
@@ -86,9 +89,10 @@ class Machine:
         context[layout.EMU_STOP] = EMU_STOP_ADDRESS
         context[layout.REG_READ] = REG_READ_ADDRESS
         context[layout.RESOLVE] = address_of(self._resolve_callback)
-        context[layout.MEMORIES_ADDRESS] = self._memories.ctypes.data
+        context[layout.MEMORIES_ADDRESS] = self._places.pages_address
         context[layout.PLACE_MASK] = timing.place_mask
         context[layout.PREDICTOR_ADDRESS] = self._blocks.predictor_address
+        context[layout.ENDS_ADDRESS] = self._blocks.ends_address
         add_native_hook(self._uc, unicorn.UC_HOOK_BLOCK, hooks.block_hook, context)
         self._uc.hook_add(unicorn.UC_HOOK_INTR, self._on_interrupt)
         self._uc.hook_add(unicorn.UC_HOOK_INSN_INVALID, self._on_invalid_instruction)
@@ -145,12 +149,17 @@ class Machine:
         pc = self.registers.pc
         code = self._code_of_step(pc)
         self._prepare_step(pc, code)
-        places = self._places(code)
+        places = self._places.of(self._blocks.bases(code))
+        before = self.cycles
         self._context[layout.MUTED] = 1
         stop = self._emulate(count=1)
         self._context[layout.MUTED] = 0
-        if stop.kind in (StopKind.LIMIT, StopKind.SVC, StopKind.WAIT):
-            self._count_step(pc, code, places)
+        on_top = self.cycles - before
+        left = stop.kind is StopKind.FETCH_FAULT and self.registers.pc != pc  # for where no code is
+        if left or stop.kind in (StopKind.LIMIT, StopKind.SVC, StopKind.WAIT):
+            self._count_step(pc, code, places, on_top)
+        elif self.recording is not None:
+            self.recording.outside(on_top)
         return stop
 
     def next_address(self) -> int:
@@ -161,6 +170,8 @@ class Machine:
     def add_cycles(self, cycles: int) -> None:
         """Let time pass that no instruction takes (an exception's entry or return)."""
         self._context[layout.CYCLES] += cycles
+        if self.recording is not None:
+            self.recording.outside(cycles)
 
     def forget_pipeline(self) -> None:
         """The next instruction starts with an empty pipeline (after a jump from outside)."""
@@ -192,9 +203,14 @@ class Machine:
             self._waits.set(waits)
             self._forget_translations()
 
-    def block_counts(self) -> tuple[BlockCount, ...]:
-        """How often each block ran since `forget_counts`, and with which costs."""
-        return tuple(self._blocks.counts())
+    def record(self, recording: Recording | None) -> None:
+        """Tell a recording of all that runs from now on; None ends it. Not while code runs.
+
+        The recording before has then all that has been counted, also if it is to go on.
+        """
+        self._blocks.clear()
+        self.recording = self._blocks.recording = recording
+        self._context[layout.CALLS] = 0 if recording is None else recording.calls.host_address
 
     def set_breakpoints(self, addresses: frozenset[int]) -> None:
         """Stop before the instruction at each of these addresses, and no others."""
@@ -281,27 +297,20 @@ class Machine:
         offset = self.registers.pc - block.address
         ran = offset if 0 <= offset <= block.size_bytes else block.size_bytes
         cost = self._cost_until(block, ran)
-        if ran == offset:
-            context[layout.CYCLES] += cost.cycles_fallthrough
-            context[layout.STATE] = cost.exit_fallthrough
-        else:
-            context[layout.CYCLES] += cost.cycles_taken
-            context[layout.STATE] = cost.exit_taken
-        context[layout.INSTRUCTIONS] += instruction_count(self._read_code(block.address, ran))
+        taken = ran != offset
+        context[layout.CYCLES] += cost.cycles_taken if taken else cost.cycles_fallthrough
+        context[layout.STATE] = cost.exit_taken if taken else cost.exit_fallthrough
+        code = self._read_code(block.address, ran)
+        context[layout.INSTRUCTIONS] += instruction_count(code)
+        if self.recording is not None and ran:
+            part = Block(block.address, ran, block.state, block.places)
+            count = BlockCount(part, code, int(not taken), int(taken))
+            self.recording.add_part(count, self.registers.pc, self.cycles)
 
     def _cost_until(self, block: Block, size_bytes: int) -> BlockCost:
         """Cost of the first bytes of a block."""
         code = self._read_code(block.address, size_bytes)
         return self._blocks.cost(block.address, code, block.state, block.places)
-
-    def _places(self, code: bytes) -> tuple[Place, ...]:
-        """Where the base registers of a block point now."""
-        places = []
-        for register in self._blocks.bases(code):
-            value = self.registers.read(register)
-            memory = Memory(self._memories[value >> layout.MEMORY_PAGE_BITS])
-            places.append(Place(register, value & self.timing.place_mask, memory))
-        return tuple(places)
 
     def _code_of_step(self, pc: int) -> bytes:
         # The memory may end behind the instruction.
@@ -319,17 +328,26 @@ class Machine:
     def _cost_of_step(self, pc: int, code: bytes, places: tuple[Place, ...] = ()) -> BlockCost:
         return self._blocks.cost(pc, code, int(self._context[layout.STATE]), places)
 
-    def _count_step(self, pc: int, code: bytes, places: tuple[Place, ...]) -> None:
+    def _count_step(self, pc: int, code: bytes, places: tuple[Place, ...], on_top: int) -> None:
+        """Count an instruction that has run; `on_top` are cycles that hooks have counted."""
         context = self._context
+        state = int(context[layout.STATE])
         offset = self.registers.pc - pc
         taken = not 0 < offset <= len(code)
         ran = code if taken else code[:offset]  # SVC and WFI end an IT block too soon
         cost = self._cost_of_step(pc, ran, places)
         cycles = cost.cycles_taken if taken else cost.cycles_fallthrough
         context[layout.STATE] = cost.exit_taken if taken else cost.exit_fallthrough
-        cycles += self._waits.code_cycles(pc, len(ran), cycles)
-        context[layout.CYCLES] += cycles + self._blocks.predict(pc + len(ran), cost, taken)
+        waits = self._waits.code_cycles(pc, len(ran), cycles)
+        branch = self._blocks.predict(pc + len(ran), cost, taken)
+        context[layout.CYCLES] += cycles + waits + branch
         context[layout.INSTRUCTIONS] += instruction_count(ran)
+        if self.recording is not None:
+            step = Block(pc, len(ran), state, places)
+            divide, data = (on_top, 0) if cost.dynamic else (0, on_top)
+            ways = int(not taken), int(taken)
+            count = BlockCount(step, ran, *ways, divide, branch, waits, data)
+            self.recording.add_part(count, self.registers.pc, self.cycles)
 
     # Calls from the engine
 
@@ -344,7 +362,7 @@ class Machine:
                 self._event = Stop(StopKind.FETCH_FAULT, address)  # the registers of a device
                 return layout.NO_ROW
             checks = self._blocks.checks(code)
-            places = self._places(code)
+            places = self._places.of(self._blocks.bases(code))
             dynamic = self._blocks.cost(address, code, state, places).dynamic
             if self._guards.wants(address, code, dynamic, checks):
                 self._context[layout.STOP] = layout.STOP_RESOLVE
@@ -375,13 +393,3 @@ class Machine:
         }
         self._event = Stop(kinds[access], address)
         return False
-
-
-def _memory_pages(timing: TimingModel) -> np.ndarray:
-    """The kind of memory of each page of the address space, a byte each."""
-    pages = np.full(1 << 32 - layout.MEMORY_PAGE_BITS, Memory.DEVICE, dtype=np.uint8)
-    size = layout.MEMORY_PAGE_BYTES
-    pages[: 0x4000_0000 // size] = Memory.SRAM
-    for region in timing.memory.regions:
-        pages[region.start // size : region.end // size] = region.memory
-    return pages
