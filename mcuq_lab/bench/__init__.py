@@ -12,7 +12,7 @@ from mcuq_lab.bench.firmware import Firmware, build
 from mcuq_lab.bench.flash import FlashReport, erase_count
 from mcuq_lab.bench.host import build_for_host, run_on_host
 from mcuq_lab.bench.memory_map import MemoryMap, memory_map
-from mcuq_lab.bench.probe import ProbeInfo, find_probes
+from mcuq_lab.bench.probe import ProbeInfo, find_probes, is_of
 from mcuq_lab.bench.session import BoardSession, RunReport, open_board
 from mcuq_lab.bench.toolchain import BuildFlags, Toolchain, find_host_compiler, find_toolchain
 
@@ -32,6 +32,7 @@ __all__ = [
     "find_host_compiler",
     "find_probes",
     "find_toolchain",
+    "is_of",
     "memory_map",
     "open_board",
     "run_on_host",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import filelock
 import platformdirs
+from pyocd.board.board_ids import BOARD_ID_TO_INFO
 from pyocd.core import exceptions
 from pyocd.core.helpers import ConnectHelper
 from pyocd.core.session import Session
@@ -55,6 +56,16 @@ def is_simulated(uid: str) -> bool:
     return uid.lower().startswith(SIMULATED_PREFIX)
 
 
+def is_of(probe: ProbeInfo, board: Board) -> bool:
+    """Whether a probe is soldered to a board of this kind.
+
+    By its board id pyOCD takes some boards' chip for a target that comes as a CMSIS pack.
+    """
+    by_id = BOARD_ID_TO_INFO.get(board.board_id)
+    targets = {board.pyocd_target, by_id.target if by_id is not None else None}
+    return probe.pyocd_target in targets
+
+
 def find_probes() -> tuple[ProbeInfo, ...]:
     """All probes that answer, real ones first; raises BoardError when USB cannot be searched."""
     with probe_errors("search for probes"):
@@ -94,7 +105,7 @@ def choose_uid(
         matching = [probe for probe in real if probe.uid.lower() == wanted]
         matching = matching or [probe for probe in real if wanted in probe.uid.lower()]
     else:
-        matching = [probe for probe in real if probe.pyocd_target in ("", board.pyocd_target)]
+        matching = [probe for probe in real if not probe.pyocd_target or is_of(probe, board)]
     if len(matching) == 1:
         return matching[0].uid
     if matching:

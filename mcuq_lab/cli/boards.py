@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcuq_lab.bench import ProbeInfo, find_probes, memory_map
+from mcuq_lab.bench import ProbeInfo, find_probes, is_of, memory_map
 from mcuq_lab.board import Board, board_ids, load_board
 from mcuq_lab.cli.options import Json
 from mcuq_lab.cli.output import command, emit, new_app, stdout_is_stderr
@@ -44,5 +44,5 @@ def _rows(board: Board, real: list[ProbeInfo]) -> list[dict]:
         "sysclk_hz": board.clock().sysclk_hz,
     }
     uids = [(True, board.simulated_uid)]
-    uids += [(False, p.uid) for p in real if p.pyocd_target == board.pyocd_target]
+    uids += [(False, p.uid) for p in real if is_of(p, board)]
     return [described | {"simulated": sim, "probe_uid": uid} for sim, uid in uids]

@@ -98,8 +98,9 @@ class SimulatedProbe(DebugProbe):
 
     @property
     def associated_board_info(self) -> BoardInfo | None:
-        """pyOCD's entry for the board."""
-        return BOARD_ID_TO_INFO.get(self._chip.board_id)
+        """pyOCD's entry for the board, with the target that needs no CMSIS pack."""
+        info = BOARD_ID_TO_INFO.get(self._chip.board_id)
+        return None if info is None else info._replace(target=self._chip.pyocd_target)
 
     @property
     def timing_model(self) -> TimingModel | None:

@@ -8,7 +8,7 @@ import pytest
 from mcuq_lab.bench import flash, probe
 from mcuq_lab.bench.probe import ProbeInfo, choose_uid, find_probes
 from mcuq_lab.bench.session import open_board
-from mcuq_lab.board import load_board
+from mcuq_lab.board import board_ids, load_board
 from mcuq_lab.errors import BoardError, ConfigError
 
 BOARD = load_board("nucleo_f412zg")
@@ -22,6 +22,13 @@ def test_a_real_probe_comes_first():
     assert choose_uid(BOARD, None, None, [SIMULATED, MINE]) == MINE.uid
     assert choose_uid(BOARD, None, False, [SIMULATED, MINE, OTHER_KIND]) == MINE.uid
     assert choose_uid(BOARD, None, None, [UNKNOWN]) == UNKNOWN.uid
+
+
+def test_a_real_probe_is_known_by_its_board_id():
+    # pyOCD's entry for board id 0770 names a target that comes as a CMSIS pack.
+    probe = dataclasses.replace(OTHER_KIND, pyocd_target="stm32l432kcux")
+    assert choose_uid(load_board("nucleo_l432kc"), None, False, [MINE, probe]) == probe.uid
+    assert choose_uid(BOARD, None, False, [MINE, probe]) == MINE.uid
 
 
 def test_without_a_real_one_the_simulated_one_is_taken():
@@ -56,6 +63,13 @@ def test_contradictions_are_refused():
         choose_uid(BOARD, "sim:nucleo-f412zg:1", False, [])
     with pytest.raises(ConfigError, match="no simulated one"):
         choose_uid(BOARD, MINE.uid, True, [MINE])
+
+
+@pytest.mark.parametrize("board_id", board_ids())
+def test_every_simulated_board_is_found_with_its_target(board_id):
+    board = load_board(board_id)
+    found = {info.uid: info for info in find_probes()}
+    assert found[board.simulated_uid].pyocd_target == board.pyocd_target
 
 
 def test_the_simulated_board_is_found_as_any_probe():
