@@ -47,6 +47,6 @@ FLASH_TIMES: Mapping[str, FlashTimes] = {
     "h7": FlashTimes(
         program_s=100e-6,
         erase_s={0x20000: 1.0},
-        source="STM32H743 data sheet, flash memory programming, x64, 256 bits at a time",
+        source="STM32H743 data sheet (DS12110 rev 11, table 43), x64, 256 bits at a time",
     ),
 }
