@@ -19,6 +19,7 @@ from mcuq_lab.cli import options
 from mcuq_lab.cli.output import command, emit, new_app, stdout_is_stderr
 from mcuq_lab.engines import ENGINES, engine_named
 from mcuq_lab.results import provenance, write_atomically
+from mcuq_lab.simulator_benchmark import bench_simulator
 
 app = new_app(no_args_is_help=True, help="Benchmarks: single layers, whole models.")
 
@@ -84,13 +85,45 @@ def models(
     emit(found, as_json, (*columns, "bit_exact"))
 
 
+@app.command()
+@command
+def simulator(output: Output = None, as_json: options.Json = False) -> None:
+    """Speed of the simulated boards, and their cycles beside published counts."""
+    with stdout_is_stderr():
+        found = bench_simulator()
+        m4, flash, m7 = (
+            found.slowest("nucleo_f412zg"),
+            found.slowest("nucleo_f412zg", "max"),
+            found.slowest("nucleo_f767zi"),
+        )
+        document = {
+            "m4_mips": m4.mips,
+            "m7_mips": m7.mips,
+            "m4_flash_mips": flash.mips,
+            "untimed_mips": m4.untimed_mips,
+            "session_open_s": found.session_open_s,
+            "flash_200kb_s": found.flash_200kb_s,
+            "speeds": [asdict(row) for row in found.speeds],
+            "rules": [asdict(row) for row in found.rules],
+            "programs": [asdict(row) for row in found.programs],
+        }
+        if output is not None:
+            _write_document(output, document)
+    if as_json:
+        emit(document, as_json)
+        return
+    emit(document["speeds"], False, ("board", "clock", "engine", "policy", "mips", "untimed_mips"))
+    columns = ("program", "core", "board", "published_cycles", "modelled_cycles", "source")
+    emit(document["programs"], False, columns)
+    columns = ("core", "rule", "asm", "expected_cycles", "modelled_cycles")
+    emit(document["rules"], False, columns)
+
+
 def _write(path: Path | None, rows: list[dict], session: BoardSession) -> None:
     """Rows with what a reader needs to judge and to repeat them."""
     if path is None:
         return
     document = {
-        "command": shlex.join(["mcuq", *sys.argv[1:]]),
-        **provenance(),
         "compiler": find_toolchain().name,
         "flags": BuildFlags().text(session.board),
         "sysclk_hz": session.clock.sysclk_hz,
@@ -98,4 +131,9 @@ def _write(path: Path | None, rows: list[dict], session: BoardSession) -> None:
         "timing_model": session.timing_model,
         "rows": rows,
     }
+    _write_document(path, document)
+
+
+def _write_document(path: Path, document: dict) -> None:
+    document = {"command": shlex.join(["mcuq", *sys.argv[1:]]), **provenance(), **document}
     write_atomically(path, (json.dumps(document, indent=1) + "\n").encode())

@@ -265,6 +265,11 @@ class SimulatedBoard:
         return self._flash.wait_states
 
     @property
+    def machine(self) -> Machine:
+        """The instruction engine, for tools that look below the debug port."""
+        return self._machine
+
+    @property
     def cycles(self) -> int:
         """Core cycles since power-on, resets included. CYCCNT is what firmware sees of them."""
         return self._machine.cycles

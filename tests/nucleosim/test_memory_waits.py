@@ -27,7 +27,7 @@ LINE_BYTES = 16
 )
 def test_cache_replaces_the_line_used_longest_ago(lines, geometry) -> None:
     count, ways = geometry
-    cache = cache_words(Cache(count, LINE_BYTES, ways))
+    cache = cache_words(Cache(count, LINE_BYTES, ways), 0, 64 * LINE_BYTES)
     sets = [OrderedDict() for _ in range(count // ways)]
     for line in lines:
         held = sets[line % len(sets)]

@@ -30,7 +30,7 @@ from mcuq_lab.nucleosim.thumb import instruction_count, instruction_size, step_s
 from mcuq_lab.nucleosim.timing import BlockCost, Place, TimingModel
 from mcuq_lab.nucleosim.timing.waits import Waits
 
-_CPU_MODELS = {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4, "cortex-m7": arm.UC_CPU_ARM_CORTEX_M7}
+CPU_MODELS = {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4, "cortex-m7": arm.UC_CPU_ARM_CORTEX_M7}
 
 # Exception numbers of the CPU emulator, as UC_HOOK_INTR gives them.
 _INTERRUPTS = {2: StopKind.SVC, 3: StopKind.FETCH_FAULT, 7: StopKind.BKPT}
@@ -62,11 +62,11 @@ class Machine:
 
     def __init__(self, core: str, timing: TimingModel) -> None:
         """An engine for `core` ("cortex-m4") with an empty memory map."""
-        if core not in _CPU_MODELS:
-            raise NucleoSimError(f"no engine for core {core!r}; known: {', '.join(_CPU_MODELS)}.")
+        if core not in CPU_MODELS:
+            raise NucleoSimError(f"no engine for core {core!r}; known: {', '.join(CPU_MODELS)}.")
         # UC_MODE_MCLASS would turn any CPU model into a Cortex-M33.
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB)
-        self._uc.ctl_set_cpu_model(_CPU_MODELS[core])
+        self._uc.ctl_set_cpu_model(CPU_MODELS[core])
         self.timing = timing
         self._context = np.zeros(layout.SIZE, dtype=np.int64)
         self._waits = WaitingMemory(self._uc, self._context)

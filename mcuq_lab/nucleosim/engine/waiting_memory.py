@@ -75,15 +75,19 @@ class WaitingMemory:
         self._functions.clear()
         self._code_array = None
         self._context[CODE_WAITS] = self._context[LITERAL_WAITS] = 0
-        cache = waits.data_cache
-        self._data_cache = None if cache is None else native.cache_words(cache)
+        self._data_cache = None
+        if waits.data_cache is not None:
+            start, end = waits.data[0].start, waits.data[-1].end
+            self._data_cache = native.cache_words(waits.data_cache, start, end)
         if waits.code is not None:
             self._set_code(waits.code)
         for index in sorted(affected):
             self._map(self._mappings[index])
 
     def _set_code(self, code: CodeWaits) -> None:
-        cache = None if code.cache is None else native.cache_words(code.cache)
+        cache = None
+        if code.cache is not None:
+            cache = native.cache_words(code.cache, code.start, code.end)
         self._code_array = native.code_words(code, cache)
         self._arrays += [self._code_array] if cache is None else [self._code_array, cache]
         self._context[CODE_WAITS] = self._code_array.ctypes.data

@@ -28,15 +28,16 @@ from mcuq_lab.nucleosim.engine.context import (
 from mcuq_lab.nucleosim.engine.native import pointer
 from mcuq_lab.nucleosim.timing.waits import Cache, CodeWaits
 
-# A cache: set mask, ways, number of entries, time; where lines were found last; tags; times of use.
+# A cache: geometry, then for each set its newest and oldest entry, then for each entry the line
+# that it holds and its neighbours by age, then for each line of the memory the entry that holds it,
+# or 0.
 _SET_MASK = 0
-_WAYS = 1
+_FIRST_LINE = 1
 _ENTRIES = 2
-_TIME = 3
-_HINTS = 4
-_HINT_MASK = 1023
-_TAGS = _HINTS + _HINT_MASK + 1
+_LINES_AT = 3  # where the part begins that is indexed by line
+_NEWEST = 4  # the first set's; newest and oldest of a set lie together
 _NO_LINE = -1
+_NONE = 0
 
 # Waits of code
 _START = 0
@@ -61,27 +62,34 @@ _DATA_WORDS = 7
 
 @compiled
 def hold(cache, line):
-    """Whether a cache holds a line; from now on it does."""
-    cache[_TIME] += 1
+    """Whether a cache holds a line; from now on it does, and the set's oldest line is gone."""
     entries = cache[_ENTRIES]
-    hint = _HINTS + (line & _HINT_MASK)
-    at = cache[hint]
-    if cache[at] == line:
-        cache[at + entries] = cache[_TIME]
+    newest = _NEWEST + 2 * (line & cache[_SET_MASK])
+    slot = cache[_LINES_AT] + line - cache[_FIRST_LINE]
+    entry = cache[slot]
+    held = entry != _NONE
+    if held and entry == cache[newest]:
         return True
-    first = _TAGS + (line & cache[_SET_MASK]) * cache[_WAYS]
-    oldest = first
-    for at in range(first, first + cache[_WAYS]):
-        if cache[at] == line:
-            cache[hint] = at
-            cache[at + entries] = cache[_TIME]
-            return True
-        if cache[at + entries] < cache[oldest + entries]:
-            oldest = at
-    cache[oldest] = line
-    cache[oldest + entries] = cache[_TIME]
-    cache[hint] = oldest
-    return False
+    if not held:
+        entry = cache[newest + 1]
+        if cache[entry] != _NO_LINE:
+            cache[cache[_LINES_AT] + cache[entry] - cache[_FIRST_LINE]] = _NONE
+        cache[entry] = line
+        cache[slot] = entry
+    # To the front of the list from newest to oldest.
+    newer, older = cache[entry + entries], cache[entry + 2 * entries]
+    if newer != _NONE:
+        cache[newer + 2 * entries] = older
+        if older != _NONE:
+            cache[older + entries] = newer
+        else:
+            cache[newest + 1] = newer
+        first = cache[newest]
+        cache[first + entries] = entry
+        cache[entry + entries] = _NONE
+        cache[entry + 2 * entries] = first
+        cache[newest] = entry
+    return held
 
 
 @compiled
@@ -126,12 +134,15 @@ def _charge(waits, offset, miss):
 
 
 @compiled
-def _load_literals(context, rows, base):
-    """Charge a block for the constants that it loads: the page of code is no device."""
+def _load_literals(context, rows, base, start, end):
+    """Charge a block for the constants that it loads: the page of code is no device.
+
+    Only those in [start, end): code that runs from RAM has its constants there.
+    """
     waits = numba.carray(pointer(context[LITERAL_WAITS]), (_DATA_WORDS,), numba.int64)
     for index in range(ROW_LITERALS):
         literal = rows[base + ROW_FIRST_LITERAL + index]
-        if literal == NO_LITERAL:
+        if literal == NO_LITERAL or literal < start or literal >= end:
             return
         _charge(waits, literal - waits[_FIRST], waits[_READ_MISS])
 
@@ -145,7 +156,7 @@ def enter_block(context, rows, base):
     context[CYCLES] += stall
     rows[base + ROW_EXTRA_CODE] += stall
     if context[LITERAL_WAITS] != 0:
-        _load_literals(context, rows, base)
+        _load_literals(context, rows, base, waits[_START], waits[_END])
 
 
 @callback(types.uint64(types.int64, types.uint64, types.uint32, types.CPointer(types.int64)))
@@ -180,16 +191,20 @@ def on_write(_engine, offset, size, value, user_data):
         numba.carray(pointer(at), (1,), numba.uint8)[0] = value
 
 
-def cache_words(cache: Cache) -> np.ndarray:
-    """An empty cache."""
-    words = np.full(_TAGS + 2 * cache.lines, _NO_LINE, dtype=np.int64)
-    words[[_SET_MASK, _WAYS, _ENTRIES, _TIME]] = (
-        cache.lines // cache.ways - 1,
-        cache.ways,
-        cache.lines,
-        0,
-    )
-    words[_HINTS:_TAGS] = _TAGS
+def cache_words(cache: Cache, start: int, end: int) -> np.ndarray:
+    """An empty cache for a memory at [start, end)."""
+    sets = cache.lines // cache.ways
+    tags = _NEWEST + 2 * sets
+    lines_at = tags + 3 * cache.lines
+    words = np.zeros(lines_at + (end - start) // cache.line_bytes, dtype=np.int64)
+    words[:_NEWEST] = (sets - 1, start // cache.line_bytes, cache.lines, lines_at)
+    words[tags : tags + cache.lines] = _NO_LINE
+    for index in range(sets):
+        first = tags + index * cache.ways
+        entries = np.arange(first, first + cache.ways)
+        words[_NEWEST + 2 * index : _NEWEST + 2 * index + 2] = first, entries[-1]
+        words[entries[1:] + cache.lines] = entries[:-1]
+        words[entries[:-1] + 2 * cache.lines] = entries[1:]
     return words
 
 

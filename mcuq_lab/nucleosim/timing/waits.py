@@ -56,7 +56,7 @@ class DataWaits:
 
 @dataclass(frozen=True)
 class Waits:
-    """The memories of a chip, at the clock and with the caches that are set."""
+    """The memories of a chip, at the clock and with the caches that are set; data by address."""
 
     code: CodeWaits | None = None
     data: tuple[DataWaits, ...] = ()
