@@ -8,20 +8,21 @@ from pyocd.core.target import Target
 from pyocd.flash.loader import FlashLoader
 
 from mcuq_lab.nucleosim.board import SimulatedBoard
-from mcuq_lab.nucleosim.chip import load_chip
+from mcuq_lab.nucleosim.chip import board_ids, load_chip
 from mcuq_lab.nucleosim.debug_port import DebugPort, StickyError
 
 CSW_WORDS_INCREMENT = 0x23000052
 CSW, TAR, DRW = 0x0, 0x4, 0xC
 
 
-def test_session_and_flash(new_bench, build_image):
-    bench = new_bench(nucleosim__raw_dap=True)
+@pytest.mark.parametrize("board", board_ids())
+def test_session_and_flash(new_bench, build_image, board):
+    bench = new_bench(board=board, nucleosim__raw_dap=True)
     assert bench.target.selected_core.ap._accelerated_memory_interface is None
     data = os.urandom(10_000)
     FlashLoader.program_binary_data(bench.session, 0x08000000, data)
     assert bytes(bench.target.read_memory_block8(0x08000000, len(data))) == data
-    image = build_image("volatile uint32_t out; int main(void) { out = 99; return 0; }")
+    image = build_image("volatile uint32_t out; int main(void) { out = 99; return 0; }", board)
     bench.flash(image)
     assert bench.run() is Target.State.HALTED
     assert bench.read("out") == [99]
