@@ -77,13 +77,16 @@ def instruction_size(code: bytes) -> int:
     return 4 if len(code) > 1 and code[1] >= 0xE8 else 2
 
 
-def step_size(code: bytes) -> int:
-    """Bytes that a single step runs: an instruction, or an IT instruction with all it governs."""
-    size = instruction_size(code)
-    mask = code[0] & 0xF if code[1] == 0xBF else 0
-    if mask:
-        for _ in range(5 - (mask & -mask).bit_length()):
-            size += instruction_size(code[size : size + 2])
+def step_size(code: bytes, it_state: int = 0) -> int:
+    """Bytes that a single step runs: an instruction, or an IT instruction with all it governs.
+
+    `it_state` is the processor's ITSTATE: within an IT block a step runs what is left of it.
+    """
+    is_it = code[1] == 0xBF and code[0] & 0xF != 0
+    size = instruction_size(code) if is_it or it_state & 0xF == 0 else 0
+    mask = code[0] & 0xF if is_it else it_state & 0xF
+    for _ in range(5 - (mask & -mask).bit_length() if mask else 0):
+        size += instruction_size(code[size : size + 2])
     return size
 
 

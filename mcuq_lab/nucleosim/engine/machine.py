@@ -316,7 +316,7 @@ class Machine:
         # The memory may end behind the instruction.
         for size_bytes in (_LONGEST_STEP_BYTES, 4, 2):
             if code := self._read_code(pc, size_bytes):
-                return code[: step_size(code)]
+                return code[: step_size(code, self.registers.it_state)]
         return b""
 
     def _prepare_step(self, pc: int, code: bytes) -> None:

@@ -74,6 +74,12 @@ class Registers:
         write_register(self._uc, arm.UC_ARM_REG_PC, value | 1)
 
     @property
+    def it_state(self) -> int:
+        """ITSTATE, the rest of an IT block: its low four bits are 0 outside of one."""
+        xpsr = self.read(XPSR)
+        return xpsr >> 8 & 0xFC | xpsr >> 25 & 3
+
+    @property
     def exception(self) -> int:
         """Number of the exception that is being handled; 0 in thread mode (IPSR)."""
         return self.read(XPSR) & 0x1FF

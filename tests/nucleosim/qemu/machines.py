@@ -12,6 +12,7 @@ from mcuq_lab.nucleosim.engine.machine import Machine
 from mcuq_lab.nucleosim.engine.memory import HostMemory
 from mcuq_lab.nucleosim.engine.stop import Stop, StopKind
 from mcuq_lab.nucleosim.timing import timing_model
+from mcuq_lab.nucleosim.timing.waits import NO_WAITS, Waits
 from tests.nucleosim.qemu import layout
 from tests.nucleosim.qemu.image import Image
 
@@ -84,7 +85,7 @@ def sliced(source: random.Random) -> Advance:
     return lambda machine: machine.run(machine.cycles + source.randrange(1, 12))
 
 
-def run_on_core(image: Image, advance: Advance = whole) -> CoreRun:
+def run_on_core(image: Image, advance: Advance = whole, waits: Waits = NO_WAITS) -> CoreRun:
     """The same RAM as `run_on_qemu`, from the simulated core."""
     code, ram = HostMemory(0, layout.CODE_BYTES), HostMemory(layout.RAM, layout.RAM_BYTES)
     for address, data in image.segments:
@@ -95,6 +96,7 @@ def run_on_core(image: Image, advance: Advance = whole) -> CoreRun:
         machine = Machine(image.core, timing_model(image.core))
         machine.map.add_ram(code)
         machine.map.add_ram(ram)
+        machine.set_waits(waits)
         machine.enable_fpu(True)
         machine.registers.write(0, layout.record_address(first))
         machine.registers.write(1, layout.record_address(last))
