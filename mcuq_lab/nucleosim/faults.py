@@ -39,7 +39,8 @@ class Faults:
         flash_stuck_busy: BSY stays set and no erase or program operation ends: pyOCD's flash
             algorithm waits for it until pyOCD's own time limit.
         flash_error_after: so many erase and program operations succeed, then each one ends with an
-            error flag and changes nothing, as under write protection.
+            error flag and changes nothing, as under write protection. pyOCD's algorithm for the
+            STM32H743 does not look at the flag: there, only a comparison finds out.
         hang_at_cycle: the core stops making progress; time passes, and it never halts by itself.
             The debugger can still halt it; a reset ends the hang.
         hard_fault_at_cycle: the core takes a HardFault (as from a bus error on a vector fetch).

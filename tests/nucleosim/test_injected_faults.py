@@ -1,5 +1,7 @@
 """Each fault of `Faults`, as a user of pyOCD meets it."""
 
+import contextlib
+
 import pytest
 from pyocd.core import exceptions
 from pyocd.core.target import Target
@@ -12,7 +14,17 @@ from mcuq_lab.nucleosim.chip import board_ids
 from mcuq_lab.nucleosim.swd_link import WAIT_RETRIES
 
 FLASH = 0x08000000
-IMAGE = bytes(range(256)) * 4
+IMAGE = bytes(range(256)) * 8
+
+# pyOCD's algorithm for the H743 waits for BSY and looks at no error flag.
+SILENT = {"nucleo-h743zi"}
+
+
+def reported(board, error):
+    """pyOCD raises `error`, unless the board's flash algorithm does not notice."""
+    return contextlib.nullcontext() if board in SILENT else pytest.raises(error)
+
+
 LONG = """
 volatile uint32_t done, kept;
 int main(void) {
@@ -199,7 +211,7 @@ def test_a_flash_controller_that_stays_busy_ends_by_pyocds_time_limit(new_bench,
 def test_erasing_fails_with_the_controllers_error(new_bench, board):
     bench = new_bench(uid=f"sim:{board}:erase")
     bench.board.inject(Faults(flash_error_after=0))
-    with pytest.raises(exceptions.FlashEraseFailure):
+    with reported(board, exceptions.FlashEraseFailure):
         FlashLoader.program_binary_data(bench.session, FLASH, IMAGE)
     assert bench.board.flash_erase_count == 0
     bench.board.inject(Faults())
@@ -211,13 +223,13 @@ def test_erasing_fails_with_the_controllers_error(new_bench, board):
 def test_programming_fails_with_the_controllers_error(new_bench, board):
     bench = new_bench(uid=f"sim:{board}:program")
     bench.board.inject(Faults(flash_error_after=33))
-    with pytest.raises(exceptions.FlashProgramFailure):
+    with reported(board, exceptions.FlashProgramFailure):
         FlashLoader.program_binary_data(bench.session, FLASH, IMAGE)
-    assert bench.board.flash_erase_count == 1
+    # What was not an erase was the store of a word, or of what the family programs at a time.
+    stores = 33 - bench.board.flash_erase_count
     stored = bench.board.flash_image()[: len(IMAGE)]
-    # 32 stores of a word, or of as much as the algorithm stores at a time.
     good_bytes = next(at for at in range(len(IMAGE)) if stored[at] != IMAGE[at])
-    assert good_bytes in (32 * 4, 32 * 8)
+    assert good_bytes in (stores * 4, stores * 8, stores * 32)
     assert set(stored[good_bytes:]) == {0xFF}
 
 
