@@ -12,27 +12,40 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 TABLE = SOURCES / "assembled.toml"
+_TO_BINARY = "arm-none-eabi-objcopy -O binary -j .text -j .rodata".split()
 _ARCHITECTURES = {"cortex_m7": ["-mcpu=cortex-m7", "-mfpu=fpv5-d16"]}
 _ARCHITECTURE = ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"]
+COMPILER_VERSION = "12.2"
+"""Of what is in C; another one makes other code."""
+
+# What is published of compiled code was compiled for speed, without the FPU.
+_COMPILE = ["-O2", "-mfloat-abi=soft", "-ffreestanding", "-fno-toplevel-reorder"]
+_CODE_START = 0x0800_0200
+"""Where the harness calls it; only code of C depends on it."""
+_DATA_START = 0x2000_0100
 _LINE_BYTES = 32
 
 
 def sources() -> Iterator[tuple[str, Path]]:
     """Name and path of each source."""
-    for path in sorted(SOURCES.glob("**/*.S")):
+    for path in sorted([*SOURCES.glob("**/*.S"), *SOURCES.glob("**/*.c")]):
         yield path.relative_to(SOURCES).with_suffix("").as_posix(), path
 
 
 def assemble(source: Path) -> bytes:
-    """Machine code of one source, which must not depend on where it lies."""
-    architecture = _ARCHITECTURES.get(source.parent.name, _ARCHITECTURE)
+    """Machine code and constants of one source; its first function is the one to call."""
+    options = _ARCHITECTURES.get(source.parent.name, _ARCHITECTURE)
+    if source.suffix == ".c":
+        options = [options[0], "-mthumb", *_COMPILE]
+    start = 0x0800_0000 if source.parent == SOURCES else _CODE_START
+    places = [f"-Ttext={start:#x}", f"-Tbss={_DATA_START:#x}", "-e0"]
     with tempfile.TemporaryDirectory() as directory:
         object_file, binary = Path(directory, "code.o"), Path(directory, "code.bin")
         elf = Path(directory, "code.elf")
         for command in (
-            ["arm-none-eabi-gcc", "-c", *architecture, str(source), "-o", str(object_file)],
-            ["arm-none-eabi-ld", "-Ttext=0x08000000", "-e0", str(object_file), "-o", str(elf)],
-            ["arm-none-eabi-objcopy", "-O", "binary", "-j", ".text", str(elf), str(binary)],
+            ["arm-none-eabi-gcc", "-c", *options, str(source), "-o", str(object_file)],
+            ["arm-none-eabi-ld", *places, str(object_file), "-o", str(elf)],
+            [*_TO_BINARY, str(elf), str(binary)],
         ):
             subprocess.run(command, check=True)
         return binary.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -84,6 +85,26 @@ def aes_counter(table: int, turns: int) -> Task:
         {KEY: bytes(4) + nonce + keys, LONG_INPUT: text, table: aes_table()},
         {LONG_OUTPUT: bytes(a ^ b for a, b in zip(text, masks, strict=True))},
     )
+
+
+def crc32(turns: int) -> Task:
+    """The CRC-32 of 1024 bytes, `turns` times; arguments: result, turns."""
+    state, text = 0, bytearray()
+    for _ in range(1024):
+        state = (state * 1103515245 + 12345) & 0x7FFF_FFFF
+        text.append(state >> 16 & 0xFF)
+    return Task((OUTPUT, turns), {}, {OUTPUT: zlib.crc32(text).to_bytes(4, "little")})
+
+
+def primes(turns: int) -> Task:
+    """How many primes there are below the square of the 42nd; arguments: result, turns."""
+    limit = 181 * 181
+    sieve = bytearray([1]) * limit
+    sieve[:2] = bytes(2)
+    for n in range(2, 181):
+        if sieve[n]:
+            sieve[n * n :: n] = bytes(len(range(n * n, limit, n)))
+    return Task((OUTPUT, turns), {}, {OUTPUT: sum(sieve).to_bytes(4, "little")})
 
 
 @cache
