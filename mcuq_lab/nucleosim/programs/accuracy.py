@@ -25,8 +25,8 @@ class Accuracy:
     def __str__(self) -> str:
         programs = "program" if self.programs == 1 else "programs"
         return (
-            f"{self.programs} {programs}, deviation {100 * self.mean_absolute:.1f} % in the mean and "
-            f"{100 * self.largest:+.1f} % at most"
+            f"{self.programs} {programs}, deviation {100 * self.mean_absolute:.1f} % in the mean "
+            f"and {100 * self.largest:+.1f} % at most"
         )
 
 

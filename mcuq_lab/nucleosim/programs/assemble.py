@@ -12,7 +12,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 TABLE = SOURCES / "assembled.toml"
-_TO_BINARY = "arm-none-eabi-objcopy -O binary -j .text -j .rodata".split()
+_TO_BINARY = ["arm-none-eabi-objcopy", "-O", "binary", "-j", ".text", "-j", ".rodata"]
 _ARCHITECTURES = {"cortex_m7": ["-mcpu=cortex-m7", "-mfpu=fpv5-d16"]}
 _ARCHITECTURE = ["-mcpu=cortex-m4", "-mfpu=fpv4-sp-d16"]
 COMPILER_VERSION = "12.2"
