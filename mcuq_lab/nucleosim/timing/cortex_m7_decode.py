@@ -84,11 +84,14 @@ def decode_operation(encoding: bytes) -> Operation:
     if instruction.kind is Kind.BRANCH_TABLE:
         # LLVM: alone, two cycles to issue.
         reads = _address_reads(decoded, instruction)
-        return Operation(instruction, Unit.ALL, reads, cycles=2, branch=True)
+        return Operation(instruction, Unit.ALL, reads, cycles=2)
     if name.startswith(("v", "fcons", "fmstat")):
         return decode_fp(decoded, name, instruction)
     if instruction.access is not None:
         return _memory(decoded, name, instruction)
+    if name == "pld":
+        # JNK0LE: waits for its address like a load.
+        return Operation(instruction, Unit.LOAD, _memory_operand(decoded))
     if instruction.writes_pc:
         return _branch(decoded, name, instruction)
     if instruction.kind is Kind.BARRIER_FETCH or name in _SPECIAL:
@@ -124,13 +127,23 @@ def _results(decoded: capstone.CsInsn, producer: Producer) -> tuple[tuple[int, P
 def _address_reads(
     decoded: capstone.CsInsn, instruction: Instruction
 ) -> tuple[tuple[int, Need], ...]:
-    reads = ()
-    if instruction.access.base != PC:
-        reads = ((instruction.access.base, Need.ADDRESS),)
-    for operand in decoded.operands:
-        if operand.type == arm.ARM_OP_MEM and operand.mem.index in _CORE:
-            reads += ((_CORE[operand.mem.index], Need.INDEX),)
+    """Base and index of an access; LDM, PUSH and their kin have no memory operand."""
+    reads = _memory_operand(decoded)
+    if not reads and instruction.access.base != PC:
+        return ((instruction.access.base, Need.ADDRESS),)
     return reads
+
+
+def _memory_operand(decoded: capstone.CsInsn) -> tuple[tuple[int, Need], ...]:
+    for operand in decoded.operands:
+        if operand.type == arm.ARM_OP_MEM:
+            named = ((operand.mem.base, Need.ADDRESS), (operand.mem.index, Need.INDEX))
+            return tuple(
+                (_CORE[register], need)
+                for register, need in named
+                if register in _CORE and _CORE[register] != PC
+            )
+    return ()
 
 
 def _memory(decoded: capstone.CsInsn, name: str, instruction: Instruction) -> Operation:
@@ -156,7 +169,6 @@ def _memory(decoded: capstone.CsInsn, name: str, instruction: Instruction) -> Op
             back + loaded,
             older_slot_only=exclusive,
             cycles=cycles,
-            branch=instruction.writes_pc,
         )
     if name.startswith("strex"):  # LLVM: alone
         reads += ((registers[1], Need.STORED),)
@@ -167,7 +179,7 @@ def _memory(decoded: capstone.CsInsn, name: str, instruction: Instruction) -> Op
 
 def _branch(decoded: capstone.CsInsn, name: str, instruction: Instruction) -> Operation:
     writes = ((LR, Producer.LATE_ALU),) if name in ("bl", "blx") else ()
-    return Operation(instruction, Unit.BRANCH, (), writes, branch=True)
+    return Operation(instruction, Unit.BRANCH, (), writes)
 
 
 def _product(decoded: capstone.CsInsn, name: str, instruction: Instruction) -> Operation | None:

@@ -44,6 +44,7 @@ find room, the sixth waits (JNK0LE)."""
 BARRIER_CYCLES = 8
 """ISB: as long as a branch predicted wrongly; no source."""
 
+_LONG_AGO = -99
 _LOADED = frozenset((Producer.WORD, Producer.PART, Producer.FP_WORD))
 _STORES = frozenset((Unit.STORE, Unit.FP_STORE))
 _FOR_ADDRESS = frozenset((Need.ADDRESS, Need.INDEX))
@@ -105,7 +106,7 @@ class Walk:
         return State(self._fetch, self._slot, tuple(sorted(pending)), self.it_left, self._backlog)
 
     def flags_are_old(self) -> bool:
-        """Whether a branch that issues now knows its flags early."""
+        """Whether a branch that has just issued knows its flags early."""
         return self._wait(FLAGS, Need.RESOLUTION) <= self._now
 
     def issue(self, operation: Operation, site: Site, taken: bool = False) -> None:
@@ -154,13 +155,13 @@ class Walk:
     def _wait(self, register: int, need: Need) -> int:
         """The first cycle in which `register` can be read for `need`."""
         if register not in self._results:
-            return -99
+            return _LONG_AGO
         producer, issued = self._results[register]
         return issued + LATENCY_CYCLES[producer].get(need, 0)
 
     def _ready(self, operation: Operation) -> tuple[int, Cause]:
         """The first cycle in which all operands are there, and what the last one is waited for."""
-        last, cause = -99, Cause.EXECUTE
+        last, cause = _LONG_AGO, Cause.EXECUTE
         if operation.unit in _STORES and self._backlog > STORE_BACKLOG_CYCLES:
             last, cause = self._now + self._backlog - STORE_BACKLOG_CYCLES, Cause.MEMORY
         for register, need in self._reads(operation):

@@ -71,4 +71,3 @@ class Operation:
     older_slot_only: bool = False
     cycles: int = 1
     """That it holds the issue stage."""
-    branch: bool = False
