@@ -58,13 +58,13 @@ class SimulatorBenchmark:
 
 
 # Board and clock of each speed; at the maximum clock flash waits and its caches are modelled.
-_SETTINGS = (
+SETTINGS = (
     ("nucleo_f412zg", "reset"),
     ("nucleo_f412zg", "max"),
     ("nucleo_f767zi", "reset"),
     ("nucleo_f767zi", "max"),
 )
-_ENGINES = (("liteengine", "w4a4"), ("liteengine", "w8a8"), ("cmsis_nn", "w8a8"))
+ENGINES = (("liteengine", "w4a4"), ("liteengine", "w8a8"), ("cmsis_nn", "w8a8"))
 
 
 def bench_simulator() -> SimulatorBenchmark:
@@ -84,8 +84,8 @@ def bench_simulator() -> SimulatorBenchmark:
 
 def bench_speed() -> Iterator[SpeedRow]:
     """A row for each kernel, board and clock, as they are measured."""
-    for board, clock in _SETTINGS:
-        for engine, policy in _ENGINES:
+    for board, clock in SETTINGS:
+        for engine, policy in ENGINES:
             speed = _kernel_speed(board, clock, engine, policy)
             yield SpeedRow(
                 kernel=KERNEL,

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcuq_lab.nucleosim.chip import load_chip
-from mcuq_lab.nucleosim.engine.waits import cache_words, hold
+from mcuq_lab.nucleosim.engine.waits import CacheWords, hold
 from mcuq_lab.nucleosim.memory_waits import WaitSettings, waits_of
 from mcuq_lab.nucleosim.timing.waits import NO_WAITS, Cache
 
@@ -27,11 +27,11 @@ LINE_BYTES = 16
 )
 def test_cache_replaces_the_line_used_longest_ago(lines, geometry) -> None:
     count, ways = geometry
-    cache = cache_words(Cache(count, LINE_BYTES, ways), 0, 64 * LINE_BYTES)
+    cache = CacheWords(Cache(count, LINE_BYTES, ways), [(0, 64 * LINE_BYTES)])
     sets = [OrderedDict() for _ in range(count // ways)]
     for line in lines:
         held = sets[line % len(sets)]
-        assert hold(cache, line) is (line in held)
+        assert hold(cache.words, line, cache.first_slot(0) + line) is (line in held)
         held[line] = True
         held.move_to_end(line)
         if len(held) > ways:

@@ -26,8 +26,9 @@ CODE_WAITS = 19  # address of the array that waits.py describes; 0 where code ne
 LITERAL_WAITS = 20  # the same for data in the memory that code runs from
 CALLS = 21  # address of the tree that calls.py describes; 0 while nothing is recorded
 ENDS_ADDRESS = 22  # what the block of each row does to the stack of calls, while it is recorded
+RAM_WAITS = 23  # the array that waits.py describes, for RAM behind the data cache; 0 without
 
-SIZE = 23
+SIZE = 24
 
 NO_ROW = -1
 
@@ -60,7 +61,11 @@ ROW_FIRST_CHECK = 15  # each: register id << 2 | constant, whose sum must be a m
 ROW_CHECKS = 2
 ROW_BASES = 17  # number of base registers, then their ids
 ROW_FIRST_BASE = 18
-ROW_FIRST_LITERAL = ROW_FIRST_BASE + MOST_BASES  # addresses of constants; NO_LITERAL behind them
+# For each base: first and last byte that the block reaches from it, and whether it loads there.
+ROW_FIRST_REACH = ROW_FIRST_BASE + MOST_BASES
+ROW_FIRST_LITERAL = (
+    ROW_FIRST_REACH + 3 * MOST_BASES
+)  # addresses of constants; NO_LITERAL behind them
 ROW_LITERALS = 3
 # Counted by the hooks: how often the block ended in each of its ways, and cycles beyond its cost.
 ROW_COUNT_NEXT = ROW_FIRST_LITERAL + ROW_LITERALS

@@ -286,7 +286,7 @@ def block_hook(engine, address, size, user_data):
         return
     context[ROW] = row
     if context[CODE_WAITS] != 0:
-        enter_block(context, rows, row * ROW_WORDS)
+        enter_block(context, engine, rows, row * ROW_WORDS)
 
 
 @callback(_BLOCK_HOOK)

@@ -16,7 +16,7 @@ import numpy as np
 import unicorn
 
 from mcuq_lab.nucleosim.engine import waits as native
-from mcuq_lab.nucleosim.engine.context import CODE_WAITS, LITERAL_WAITS
+from mcuq_lab.nucleosim.engine.context import CODE_WAITS, LITERAL_WAITS, RAM_WAITS
 from mcuq_lab.nucleosim.engine.memory import HostMemory
 from mcuq_lab.nucleosim.engine.unicorn_api import NativeFunction, map_native_device
 from mcuq_lab.nucleosim.timing.waits import NO_WAITS, CodeWaits, DataWaits, Waits
@@ -60,7 +60,8 @@ class WaitingMemory:
         self._arrays: list[np.ndarray] = []
         self._functions: list[NativeFunction] = []
         self._code_array: np.ndarray | None = None
-        self._data_cache: np.ndarray | None = None
+        self._code_cache: native.CacheWords | None = None
+        self._data_cache: native.CacheWords | None = None
         self.current = NO_WAITS
 
     def add(self, mapping: Mapping) -> None:
@@ -74,22 +75,26 @@ class WaitingMemory:
         self._arrays.clear()
         self._functions.clear()
         self._code_array = None
-        self._context[CODE_WAITS] = self._context[LITERAL_WAITS] = 0
+        self._context[[CODE_WAITS, LITERAL_WAITS, RAM_WAITS]] = 0
         self._data_cache = None
         if waits.data_cache is not None:
-            start, end = waits.data[0].start, waits.data[-1].end
-            self._data_cache = native.cache_words(waits.data_cache, start, end)
+            served = (*waits.data, *(() if waits.cached_ram is None else (waits.cached_ram,)))
+            ranges = ((region.start, region.end) for region in served)
+            self._data_cache = native.CacheWords(waits.data_cache, ranges)
+            if waits.cached_ram is not None:
+                words = self._data_words(waits.cached_ram, waits.cached_ram.start, 0)
+                self._context[RAM_WAITS] = words.ctypes.data
         if waits.code is not None:
             self._set_code(waits.code)
         for index in sorted(affected):
             self._map(self._mappings[index])
 
     def _set_code(self, code: CodeWaits) -> None:
-        cache = None
-        if code.cache is not None:
-            cache = native.cache_words(code.cache, code.start, code.end)
-        self._code_array = native.code_words(code, cache)
-        self._arrays += [self._code_array] if cache is None else [self._code_array, cache]
+        if code.cache is None:
+            self._code_cache = None
+        else:
+            self._code_cache = native.CacheWords(code.cache, [(code.start, code.end)])
+        self._code_array = native.code_words(code, self._code_cache)
         self._context[CODE_WAITS] = self._code_array.ctypes.data
         region = next((r for r in self.current.data if r.start == code.start), None)
         if region is not None:
@@ -158,17 +163,7 @@ class WaitingMemory:
         map_native_device(self._uc, start, end - start, native.on_read, on_write, array)
 
     def _data_words(self, region: DataWaits, start: int, host: int) -> np.ndarray:
-        cache = self.current.data_cache
-        self._arrays.append(
-            native.data_words(
-                self._context,
-                self._data_cache,
-                1 if cache is None else cache.line_bytes,
-                (region.read_miss_cycles, region.write_miss_cycles),
-                start,
-                host,
-            )
-        )
+        self._arrays.append(native.data_words(self._context, self._data_cache, region, start, host))
         return self._arrays[-1]
 
     def _callback(self, write: Callable[[int, int, int], None], first: int) -> NativeFunction:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from mcuq_lab.nucleosim.timing.addresses import WORD, Origins
 from mcuq_lab.nucleosim.timing.cost import MOST_BASES, Place
 from mcuq_lab.nucleosim.timing.decode import instructions
-from mcuq_lab.nucleosim.timing.instruction import Access, Instruction
+from mcuq_lab.nucleosim.timing.instruction import Access, Instruction, Kind
 from mcuq_lab.nucleosim.timing.memory import Memory
 
 SP = 13
 PC = 15
+
+_LOADS = frozenset((Kind.LOAD, Kind.LOAD_MULTIPLE, Kind.FP_LOAD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +107,36 @@ def literals(address: int, code: bytes) -> tuple[int, ...]:
         and instruction.access.base == PC
         and instruction.access.offset is not None
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Bytes that a block touches around where a register points, from `start` up to `end`."""
+
+    start: int
+    end: int
+    loads: bool
+    """Whether it loads any of them."""
+
+
+def reaches(code: bytes, registers: Iterable[int]) -> tuple[Reach, ...]:
+    """What a block touches through each of some registers on entry, as far as that can be told.
+
+    A base that moves within the block counts as if it stayed: it moves by a few words, and the
+    next time that the block runs starts from there.
+    """
+    found: dict[int, Reach] = {register: Reach(0, 0, False) for register in registers}
+    origins = Origins()
+    for _, encoding, instruction in instructions(code):
+        access = instruction.access
+        origin = None if access is None or access.offset is None else origins.of(access.base)
+        if origin is not None and origin.register in found:
+            before = found[origin.register]
+            end = access.offset + access.size_bytes * access.count
+            found[origin.register] = Reach(
+                access.offset if before.end == before.start else min(before.start, access.offset),
+                end if before.end == before.start else max(before.end, end),
+                before.loads or instruction.kind in _LOADS,
+            )
+        origins.follow(encoding, conditional=False)
+    return tuple(found.values())

@@ -56,10 +56,18 @@ class DataWaits:
 
 @dataclass(frozen=True)
 class Waits:
-    """The memories of a chip, at the clock and with the caches that are set; data by address."""
+    """The memories of a chip, at the clock and with the caches that are set.
+
+    Attributes:
+        code, data: each access is seen.
+        cached_ram: read and written too often for that: seen are the lines that a block reaches
+            from its base registers.
+        data_cache: serves both; None if there is none or it is off.
+    """
 
     code: CodeWaits | None = None
     data: tuple[DataWaits, ...] = ()
+    cached_ram: DataWaits | None = None
     data_cache: Cache | None = None
 
 
