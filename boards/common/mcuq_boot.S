@@ -13,6 +13,37 @@
     .equ DWT_CYCCNT, 0xE0001004
     .equ DWT_LAR,    0xE0001FB0 /* software lock of the Cortex-M7's DWT; no-op on M4 */
 
+#ifdef MCUQ_CACHES
+    .equ CCSIDR,     0xE000ED80 /* Cortex-M7 TRM (ARM DDI 0489) 3.3; CSSELR is the next word */
+    .equ CCR,        0xE000ED14 /* IC is bit 17, DC is bit 16                        */
+    .equ ICIALLU,    0xE000EF50 /* invalidates the instruction cache                 */
+    .equ DCISW,      0xE000EF60 /* invalidates a line of the data cache              */
+    .equ DCCISW,     0xE000EF74 /* writes it back before                             */
+    .equ LINE_SHIFT, 5          /* lines of 32 bytes                                 */
+
+/* Writes to `register`, DCISW or DCCISW, for each line of the data cache. Uses r0-r4 and r12. */
+    .macro each_data_line register
+    ldr r0, =CCSIDR
+    movs r1, #0
+    str r1, [r0, #4]            /* CSSELR: the data cache */
+    dsb
+    ldr r1, [r0]
+    ubfx r2, r1, #13, #15       /* its last set */
+    ubfx r3, r1, #3, #10        /* its last way */
+    clz r4, r3                  /* ways are counted from bit 31 down */
+    ldr r0, =\register
+1:  mov r1, r3
+2:  lsl r12, r1, r4
+    orr r12, r12, r2, lsl #LINE_SHIFT
+    str r12, [r0]
+    subs r1, r1, #1
+    bpl 2b
+    subs r2, r2, #1
+    bpl 1b
+    dsb
+    .endm
+#endif
+
 /* ---- vectors: every exception but reset is a fault here, since none is ever enabled ---- */
     .section .mcuq_vectors, "a"
     .global mcuq_vectors
@@ -42,6 +73,22 @@ mcuq_reset:
     str r1, [r0]
     dsb
     isb
+
+#ifdef MCUQ_CACHES
+    /* What the caches hold after a reset is unknown. */
+    ldr r0, =ICIALLU
+    movs r1, #0
+    dsb
+    isb
+    str r1, [r0]
+    each_data_line DCISW
+    ldr r0, =CCR
+    ldr r1, [r0]
+    orr r1, r1, #(3 << 16)
+    str r1, [r0]
+    dsb
+    isb
+#endif
 
     ldr r0, =DEMCR
     ldr r1, [r0]
@@ -77,6 +124,9 @@ mcuq_reset:
 
 serve:
     bl mcuq_serve
+#ifdef MCUQ_CACHES
+    bl show_memory_to_host
+#endif
     .global mcuq_stopped
     .type mcuq_stopped, %function
     .thumb_func
@@ -84,6 +134,20 @@ mcuq_stopped:
     bkpt #0                     /* the host reads, writes, and resumes at the next instruction */
     b serve
     .size mcuq_reset, . - mcuq_reset
+
+#ifdef MCUQ_CACHES
+/* ---- what the host reads and writes is memory, not the data cache: leave nothing in it ----
+ *
+ * A debugger's accesses bypass it unless they are marked cacheable, which pyOCD's are not
+ * (pyocd.io/docs/memory_attributes). */
+    .type show_memory_to_host, %function
+    .thumb_func
+show_memory_to_host:
+    dsb
+    each_data_line DCCISW
+    bx lr
+    .size show_memory_to_host, . - show_memory_to_host
+#endif
 
 /* ---- uint32_t mcuq_timed_call(function, a, b) ---- */
     .balign 16
@@ -153,6 +217,9 @@ mcuq_fault_entry:
     ldr r1, =mcuq_stack_top
     mov sp, r1
     bl mcuq_record_fault
+#ifdef MCUQ_CACHES
+    bl show_memory_to_host
+#endif
     .global mcuq_faulted
     .type mcuq_faulted, %function
     .thumb_func

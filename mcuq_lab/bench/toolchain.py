@@ -14,6 +14,7 @@ from mcuq_lab.errors import BuildError
 
 ARM_GCC = "arm-none-eabi-gcc"
 OLDEST_GCC = 10
+_CORES_WITH_CACHES = ("cortex-m7",)
 
 _HOW_TO_INSTALL = {
     ARM_GCC: (
@@ -94,8 +95,12 @@ class BuildFlags:
 
 
 def machine_arguments(board: Board) -> tuple[str, ...]:
-    """What selects the board's core and FPU, for compiling and for linking."""
-    return (f"-mcpu={board.core}", "-mthumb", f"-mfpu={board.fpu}", "-mfloat-abi=hard")
+    """What selects the board's core and FPU, for compiling and for linking.
+
+    MCUQ_CACHES makes the start-up code switch the caches on.
+    """
+    core = (f"-mcpu={board.core}", "-mthumb", f"-mfpu={board.fpu}", "-mfloat-abi=hard")
+    return (*core, "-DMCUQ_CACHES") if board.core in _CORES_WITH_CACHES else core
 
 
 def find_toolchain(path: Path | str | None = None) -> Toolchain:

@@ -84,6 +84,7 @@ class SimulatedBoard:
             prefetch=flash.prefetch_on,
             instruction_cache=flash.instruction_cache_on or self.instruction_cache_on,
             data_cache=flash.data_cache_on or self.data_cache_on,
+            cycles_per_bus_cycle=1 if self._clocks is None else self._clocks.cycles_per_bus_cycle,
         )
         if settings != self._wait_settings:
             self._wait_settings = settings
@@ -91,7 +92,7 @@ class SimulatedBoard:
             self._machine.set_waits(
                 waits_of(self.chip.waits, settings, where.start, where.size_bytes)
             )
-        return self._clocks is None or self._clocks.works(self._flash.wait_states)
+        return self._clocks is None or self._clocks.works(self.flash_wait_states)
 
     def _make_flash(self):
         flash = self.chip.flash

@@ -16,7 +16,6 @@ class WaitRules:
         instruction_cache, data_cache: a flash accelerator's, or the core's own.
         bus_cycles: of a read that misses, beyond the wait states: the way through an AXI bus.
             0 where the core sits at the flash: then nothing waits without wait states.
-        cycles_per_wait_state: core cycles; more than one where the bus is slower than the core.
         uncached_line_bytes: what the core fetches at once while the cache is off, where that is
             less than a line.
     """
@@ -25,23 +24,27 @@ class WaitRules:
     instruction_cache: Cache
     data_cache: Cache
     bus_cycles: int = 0
-    cycles_per_wait_state: int = 1
     uncached_line_bytes: int | None = None
 
 
 @dataclass(frozen=True)
 class WaitSettings:
-    """What firmware or debugger have set: in the flash interface, or in the core's CCR."""
+    """What firmware or debugger have set: in the flash interface, or in the core's CCR.
+
+    `cycles_per_bus_cycle` is the core's clock over that of the bus to the flash.
+    """
 
     wait_states: int
     prefetch: bool
     instruction_cache: bool
     data_cache: bool
+    cycles_per_bus_cycle: int = 1
 
 
 def waits_of(rules: WaitRules, settings: WaitSettings, flash_start: int, flash_bytes: int) -> Waits:
     """The waits of code and data in a flash."""
-    miss_cycles = settings.wait_states * rules.cycles_per_wait_state + rules.bus_cycles
+    bus_cycles = settings.wait_states + rules.bus_cycles
+    miss_cycles = bus_cycles * settings.cycles_per_bus_cycle
     if miss_cycles == 0:
         return NO_WAITS
     end = flash_start + flash_bytes

@@ -94,6 +94,11 @@ def test_core_runs_at_the_fast_clock(uid_of, board_id):
         ("nucleo_f412zg", "FLASH_ACR"),
         ("nucleo_f429zi", "FLASH_ACR"),
         ("nucleo_l432kc", "FLASH_ACR"),
+        ("nucleo_f767zi", "FLASH_ACR"),
+        ("nucleo_h743zi", "PWR_D3CR.VOS"),
+        ("nucleo_h743zi", "RCC_APB4ENR"),
+        ("nucleo_h743zi", "SYSCFG_PWRCR"),
+        ("nucleo_h743zi", "RCC_D1CFGR"),
     ],
 )
 def test_core_hangs_without_voltage_or_wait_states(uid_of, board_id, step):
@@ -111,6 +116,15 @@ def test_core_hangs_without_voltage_or_wait_states(uid_of, board_id, step):
         ("nucleo_f429zi", "PLLON", "SWS"),
         ("nucleo_l432kc", "RCC_PLLCFGR", "PLLRDY"),
         ("nucleo_l432kc", "PLLON", "SWS"),
+        ("nucleo_f767zi", "PWREN", "ODRDY"),
+        ("nucleo_f767zi", "PWR_CR1.ODEN", "ODRDY"),
+        ("nucleo_f767zi", "PWR_CR1.ODSWEN", "ODSWRDY"),
+        ("nucleo_f767zi", "PLLON", "SWS"),
+        ("nucleo_h743zi", "PWR_CR3", "VOSRDY"),
+        ("nucleo_h743zi", "RCC_PLLCKSELR", "PLL1RDY"),
+        ("nucleo_h743zi", "RCC_PLLCFGR", "PLL1RDY"),
+        ("nucleo_h743zi", "RCC_PLL1DIVR", "PLL1RDY"),
+        ("nucleo_h743zi", "PLL1ON", "SWS"),
     ],
 )
 def test_what_lacks_a_step_never_gets_ready(uid_of, board_id, step, not_ready, monkeypatch):

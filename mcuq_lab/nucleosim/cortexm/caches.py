@@ -1,4 +1,4 @@
-"""Registers of the Cortex-M7's caches and tightly coupled memories (ARM DDI 0489, 3.3 and 3.4).
+"""Registers of the Cortex-M7's caches and tightly coupled memories (ARM DDI 0489, 3).
 
 The caches hold no data of their own here: memory is always what was written last, as software sees
 it that keeps its caches clean. Which cache is on decides what accesses cost, so that is kept.

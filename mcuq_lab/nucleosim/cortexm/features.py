@@ -1,6 +1,6 @@
 """What one core has and another has not: identification registers, breakpoint unit, DWT lock.
 
-Sources: ARM 100166 (Cortex-M4 TRM) 4.1, 7.2; ARM DDI 0489 (Cortex-M7 TRM) 3.3, 3.4, 9.3, 10.3;
+Sources: ARM 100166 (Cortex-M4 TRM) 4.1, 7.2; ARM DDI 0489 (Cortex-M7 TRM) 3.2, 7 and 9;
 ARM DDI 0403 (ARMv7-M reference manual).
 """
 

@@ -1,9 +1,9 @@
 """ROM tables: what a debugger finds at which address, and the registers that say what it is.
 
-Layouts: ARM 100166 2.3.1 (Cortex-M4); ARM DDI 0489 2.3 (Cortex-M7: processor ROM table at
-0xE00FE000, PPB ROM table at 0xE00FF000); ST RM0410 40.18 and RM0433 60.5. The chip's own table,
-with the vendor's code, comes first: on the STM32F7 it points to the processor's, on the STM32H7 it
-takes its place.
+Layouts: ARM 100166 (Cortex-M4); ARM DDI 0489 9.1 (Cortex-M7: processor ROM table at 0xE00FE000,
+PPB ROM table at 0xE00FF000); ST RM0410 and RM0433, debug chapters. The chip's own table, with the
+vendor's code, comes first: on the STM32F7 it points to the processor's, on the STM32H7 it takes its
+place.
 """
 
 from __future__ import annotations

@@ -6,13 +6,20 @@ from collections.abc import Callable, Mapping
 
 from mcuq_lab.nucleosim.chip import Chip, RegisterBlock
 from mcuq_lab.nucleosim.errors import NucleoSimError
-from mcuq_lab.nucleosim.peripherals import clocks_f4, clocks_l4
+from mcuq_lab.nucleosim.peripherals import clocks_f4, clocks_h7, clocks_l4, power_h7
 from mcuq_lab.nucleosim.peripherals.clocks import ClockControl
 from mcuq_lab.nucleosim.peripherals.flash_f4 import FlashControllerF4
+from mcuq_lab.nucleosim.peripherals.flash_f7 import FlashControllerF7
+from mcuq_lab.nucleosim.peripherals.flash_h7 import FlashControllerH7
 from mcuq_lab.nucleosim.peripherals.flash_l4 import FlashControllerL4
 from mcuq_lab.nucleosim.peripherals.storage import Storage
 
-FLASH_CONTROLLERS = {"f4": FlashControllerF4, "l4": FlashControllerL4}
+FLASH_CONTROLLERS = {
+    "f4": FlashControllerF4,
+    "f7": FlashControllerF7,
+    "h7": FlashControllerH7,
+    "l4": FlashControllerL4,
+}
 
 _Siblings = Mapping[str, Storage]
 
@@ -21,6 +28,9 @@ _MODELS: dict[str, Callable[[Chip, RegisterBlock, _Siblings], Storage]] = {
     "rcc_f4": lambda chip, block, siblings: clocks_f4.ClockControlF4(block, chip.clock, siblings),
     "pwr_f4": lambda chip, block, siblings: clocks_f4.PowerControlF4(block, chip.clock, siblings),
     "rcc_l4": lambda chip, block, siblings: clocks_l4.ClockControlL4(block, chip.clock, siblings),
+    "rcc_h7": lambda chip, block, siblings: clocks_h7.ClockControlH7(block, chip.clock, siblings),
+    "pwr_h7": lambda chip, block, siblings: power_h7.PowerControlH7(block, siblings),
+    "syscfg_h7": lambda chip, block, siblings: power_h7.SystemConfigurationH7(block, siblings),
     "pwr_l4": lambda chip, block, siblings: clocks_l4.PowerControlL4(block, siblings),
 }
 

@@ -60,6 +60,11 @@ class ClockControl(Storage):
     def hclk_hz(self) -> int:
         """Frequency of the core as it is set."""
 
+    @property
+    def cycles_per_bus_cycle(self) -> int:
+        """The core's clock over that of the bus to the flash."""
+        return 1
+
     @abstractmethod
     def works(self, wait_states: int) -> bool:
         """Whether voltage and flash wait states allow the clocks that are set."""

@@ -155,9 +155,15 @@ def cleared(state, old, offset, size, value):
 
 
 @compiled
+def count_program(state):
+    """A program operation has come to its end."""
+    state[_WRITES] += 1
+
+
+@compiled
 def programmed(state, old, offset, size, value):
     """The same for a store that ends a program operation: it is counted."""
-    state[_WRITES] += 1
+    count_program(state)
     return cleared(state, old, offset, size, value)
 
 
@@ -176,7 +182,8 @@ def store_operands(state, address, size, value):
     for word in range(_UNDONE, _SECTORS):
         state[_BEFORE_STORE + word - _UNDONE] = state[word]
     size = numba.int64(size)
-    return numba.int64(address) & (state[_SIZE] - 1), size, value & ((1 << (8 * size)) - 1)
+    mask = (1 << (8 * size)) - 1 if size < 8 else -1
+    return numba.int64(address) & (state[_SIZE] - 1), size, value & mask
 
 
 @compiled
@@ -307,7 +314,9 @@ class FlashInterface(ABC):
             self._set(*self.state[at : at + 3].tolist())
 
     def _set(self, offset: int, size: int, value: int) -> None:
-        self.memory.write(self.memory.start + offset, value.to_bytes(size, "little"))
+        # Eight bytes whose top bit is set are a negative word of the state.
+        data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+        self.memory.write(self.memory.start + offset, data)
 
     def take_dirty(self) -> tuple[int, int] | None:
         """Offsets [start, end) of the contents that changed since the last call."""
