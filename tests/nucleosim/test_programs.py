@@ -14,8 +14,9 @@ from mcuq_lab.nucleosim.programs.accuracy import accuracies
 from mcuq_lab.nucleosim.programs.assemble import COMPILER_VERSION, assemble, sources
 from mcuq_lab.nucleosim.programs.program import Program, assembled, programs
 from mcuq_lab.nucleosim.programs.run import modelled_cycles
-from mcuq_lab.nucleosim.timing import benchmark_rows
+from mcuq_lab.nucleosim.timing import TimingModel, benchmark_rows
 from mcuq_lab.nucleosim.timing.cortex_m4 import CortexM4
+from mcuq_lab.nucleosim.timing.cortex_m7 import CortexM7
 
 needs_assembler = pytest.mark.skipif(
     shutil.which("arm-none-eabi-gcc") is None, reason="needs arm-none-eabi-gcc"
@@ -93,12 +94,15 @@ def test_accuracy_by_class_of_code() -> None:
     assert str(compiled) == "1 program, deviation 1.0 % in the mean and +1.0 % at most"
 
 
-def test_stated_uncertainty_is_that_of_the_tables(rows: dict[str, ProgramRow]) -> None:
-    sequences = benchmark_rows(["cortex-m4"])
+@pytest.mark.parametrize("model", [CortexM4, CortexM7], ids=lambda model: model.name)
+def test_stated_uncertainty_is_that_of_the_tables(
+    model: type[TimingModel], rows: dict[str, ProgramRow]
+) -> None:
+    sequences = benchmark_rows([model.name])
     met = sum(row.modelled_cycles == row.expected_cycles for row in sequences)
-    assert f"{met} of {len(sequences)} published sequences" in CortexM4.uncertainty
-    for accuracy in accuracies(row for row in rows.values() if row.core == "cortex-m4"):
-        assert str(accuracy) in CortexM4.uncertainty
+    assert f"{met} of {len(sequences)} published sequences" in model.uncertainty
+    for accuracy in accuracies(row for row in rows.values() if row.core == model.name):
+        assert str(accuracy) in model.uncertainty
 
 
 def test_aes_reference() -> None:

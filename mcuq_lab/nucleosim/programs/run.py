@@ -15,6 +15,8 @@ PARAMETERS = 0x2000_0000
 RESULT = PARAMETERS + 16
 
 _DHCSR = 0xE000_EDF0
+_CCR = 0xE000_ED14
+_CACHES_ON = 0x0003_0200  # DC, IC, STKALIGN
 _DEBUG_ENABLE = 0xA05F_0001
 _HALTED = 1 << 17
 _MOST_POLLS = 200
@@ -110,6 +112,8 @@ def _run(name: str, task: Task, board: SimulatedBoard, place: int) -> int:
     arguments = (*task.arguments, 0, 0, 0, 0)[:4]
     board.write(PARAMETERS, b"".join(word.to_bytes(4, "little") for word in arguments))
     board.reset_by_pin()
+    if board.chip.core.icache_bytes:
+        board.write(_CCR, _CACHES_ON.to_bytes(4, "little"))
     board.write(_DHCSR, _DEBUG_ENABLE.to_bytes(4, "little"))
     for _ in range(_MOST_POLLS):
         if int.from_bytes(board.read(_DHCSR, 4), "little") & _HALTED:

@@ -11,6 +11,7 @@ INPUT = 0x2000_0100
 KEY = 0x2000_0400
 OUTPUT = 0x2000_0800
 TABLE = 0x2000_1000
+SAMPLES = 0x2000_2000
 LONG_INPUT = 0x2000_2000
 LONG_OUTPUT = 0x2000_4000
 
@@ -52,6 +53,20 @@ def quarter_round(state: list[int], a: int, b: int, c: int, d: int) -> None:
         state[xored] = (mixed << shift | mixed >> (32 - shift)) & _WORD
 
 
+def fir() -> Task:
+    """1000 samples through a filter of 128 taps, summed; arguments: samples, taps, out."""
+    samples, taps = (
+        [(n * 0x9E37 + seed) % 0x8000 - 0x4000 for n in range(count)]
+        for count, seed in ((1000, 1), (128, 7))
+    )
+    total = sum(samples[n - i] * taps[i] for n in range(1000) for i in range(min(n + 1, 128)))
+    return Task(
+        (SAMPLES, INPUT, OUTPUT),
+        {SAMPLES: _words(samples), INPUT: _words(taps)},
+        {OUTPUT: _words([total >> 20])},
+    )
+
+
 def aes_encrypt() -> Task:
     """One block of AES-128 with expanded keys; arguments: keys, in, out, rounds, table in RAM."""
     keys, block = aes_round_keys(bytes(range(16))), bytes(range(0, 256, 17))
@@ -60,6 +75,12 @@ def aes_encrypt() -> Task:
         {INPUT: block, KEY: keys, TABLE: aes_table()},
         {OUTPUT: aes_encrypted(keys, block)},
     )
+
+
+def aes_blocks(turns: int) -> Task:
+    """The same block `turns` times; arguments: keys, in, out, times, table in RAM."""
+    one = aes_encrypt()
+    return Task((KEY, INPUT, OUTPUT, turns), one.inputs, one.outputs)
 
 
 def aes_key_schedule(table: int, first: int) -> Task:
@@ -192,4 +213,4 @@ def _field_task(a: int, b: int, expected: int) -> Task:
 
 
 def _words(values: list[int]) -> bytes:
-    return struct.pack(f"<{len(values)}I", *values)
+    return struct.pack(f"<{len(values)}I", *(value & _WORD for value in values))

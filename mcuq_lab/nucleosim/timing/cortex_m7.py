@@ -42,7 +42,7 @@ class CortexM7:
         "Code and data in TCM, or hits in the caches; what misses cost comes on top and is "
         "not part of this model. 256 of 260 published sequences are met to the cycle, and 14 "
         "of 14 pairs of schedules are ranked as measured. Hand-written assembly: 4 programs, "
-        "deviation 0.9 % in the mean and +3.6 % at most. Compiled code: 1 programs, deviation "
+        "deviation 0.9 % in the mean and +3.6 % at most. Compiled code: 1 program, deviation "
         "0.4 % in the mean and +0.4 % at most; from so few, expect 5 % on scheduled assembly "
         "and 10 % on compiled code. Arm publishes no counts, so that rules that nobody has "
         "measured may be missing. Divisions, and double precision whose time depends on the "
