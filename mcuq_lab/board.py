@@ -69,6 +69,8 @@ class Board:
         flash_region, ram_region: names of pyOCD memory regions that hold code, and data with
             arena and stack.
         simulated_uid: unique id of the simulated board's probe.
+        flash_whole_image: write every page of an image, not only those that differ: for a flash
+            algorithm that erases more than it is told.
     """
 
     id: str
@@ -83,6 +85,7 @@ class Board:
     simulated_uid: str
     clocks: tuple[Clock, ...]
     extra_regions: tuple[ExtraRegion, ...]
+    flash_whole_image: bool = False
 
     def clock(self, name: str = "reset") -> Clock:
         """The clock option called `name`; raises ConfigError if the board has none."""
@@ -132,6 +135,7 @@ class _BoardModel(_Model):
     simulated_uid: str
     clock: dict[str, _ClockModel]
     extra_regions: tuple[_RegionModel, ...] = ()
+    flash_whole_image: bool = False
 
 
 def board_ids(boards_dir: Path = BOARDS_DIR) -> tuple[str, ...]:

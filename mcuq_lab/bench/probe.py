@@ -161,7 +161,7 @@ def _options(board: Board) -> dict[str, object]:
         # Whole sectors, and only those that differ: never the whole chip, nor what lies behind
         # the image. Pages of equal CRC count as equal; the firmware checks all of it afterwards.
         "chip_erase": "sector",
-        "smart_flash": True,
+        "smart_flash": not board.flash_whole_image,
         "fast_program": True,
         "keep_unwritten": False,
     }

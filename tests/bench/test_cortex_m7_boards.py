@@ -1,9 +1,13 @@
 """Boards with a Cortex-M7: the start-up code switches the caches on, and leaves nothing in them."""
 
+import numpy as np
 import pytest
 
 from mcuq_lab import nucleosim
 from mcuq_lab.bench.firmware import build
+from mcuq_lab.bench.flash import program
+from mcuq_lab.bench.image import Segment
+from mcuq_lab.bench.probe import open_session
 from mcuq_lab.bench.session import open_board
 from mcuq_lab.bench.toolchain import BuildFlags
 from mcuq_lab.board import board_ids, load_board
@@ -34,6 +38,19 @@ def test_caches_are_on_while_the_network_runs(board, tiny):
         simulated = nucleosim.simulated_board(uid)
         assert simulated.instruction_cache_on
         assert simulated.data_cache_on
+    nucleosim.discard_board(uid)
+
+
+def test_a_change_in_the_first_sector_leaves_the_others_right(board):
+    """pyOCD's algorithm for the H743 erases the next sector too: see tests/nucleosim."""
+    uid = f"{board.simulated_uid}:sectors"
+    data = np.random.default_rng(0).integers(0, 256, 0x24000, np.uint8)
+    with open_session(board, uid) as session:
+        for _ in range(2):
+            program(session, [Segment(0x08000000, data.tobytes())])
+            held = session.target.read_memory_block8(0x08000000, len(data))
+            np.testing.assert_array_equal(held, data)
+            data[5] ^= 0xFF
     nucleosim.discard_board(uid)
 
 

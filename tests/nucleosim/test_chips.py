@@ -6,11 +6,12 @@ import pytest
 
 from mcuq_lab.nucleosim.chip import board_ids, load_chip
 
-# In the chapter "Device electronic signature" of RM0402, RM0090 and RM0394.
+# In the chapter "Device electronic signature" of RM0402, RM0090, RM0394 and RM0410.
 FLASH_SIZE_REGISTERS = {
     "nucleo-f412zg": 0x1FFF7A22,
     "nucleo-f429zi": 0x1FFF7A22,
     "nucleo-l432kc": 0x1FFF75E0,
+    "nucleo-f767zi": 0x1FF0F442,
 }
 
 
