@@ -1,9 +1,10 @@
 """The Cortex-M7's prefetch queue: aligned double words that run ahead of issue.
 
-The prefetch unit fetches 64 bits a cycle into a queue of four double words and follows the branches
-that it predicts without a gap (ST, training slides on the STM32F7's core). What shows is what the queue cannot
-hide: code whose instructions are all 32 bits wide uses a double word a cycle, so nothing is ever in
-store, and the half that a branch or its target leaves unused is missing.
+The prefetch unit fetches 64 bits a cycle into a queue of four double words and follows the
+branches that it predicts without a gap (ST, training slides on the STM32F7's core). What shows is
+what the queue cannot hide: code whose instructions are all 32 bits wide uses a double word a
+cycle, so nothing is ever in store, and the half that a branch or its target leaves unused is
+missing.
 """
 
 from typing import NamedTuple
