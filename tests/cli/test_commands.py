@@ -48,6 +48,9 @@ def test_boards():
     assert board["sram_bytes"] == 256 * 1024
     assert board["sysclk_hz"] == 16_000_000
     assert (board["name"], board["core"]) == ("NUCLEO-F412ZG", "cortex-m4")
+    cores = {board["id"]: (board["core"], board["sram_bytes"]) for board in found}
+    assert cores["nucleo_f767zi"] == ("cortex-m7", 512 * 1024)
+    assert cores["nucleo_h743zi"] == ("cortex-m7", 512 * 1024)
 
 
 @pytest.mark.slow

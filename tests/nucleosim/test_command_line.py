@@ -20,7 +20,8 @@ int main(void) {
 }
 """
 pytestmark = pytest.mark.slow  # each command starts a Python of its own
-UID = "sim:nucleo-f412zg:cli"
+DEFAULT_BOARD = "nucleo-f412zg"
+UID = f"sim:{DEFAULT_BOARD}:cli"
 
 
 def pyocd(*arguments: str, timeout_s: float = 120) -> str:
@@ -51,12 +52,17 @@ def test_blank_board_is_in_lockup():
 
 
 @pytest.fixture
-def flashed(tmp_path, build_image):
+def flashed(request, tmp_path, build_image):
     """An image, flashed by one process into the file that the next one reads."""
+    board = getattr(request, "param", DEFAULT_BOARD)
     options = ["-O", "nucleosim.persist=true", "-O", f"nucleosim.flash_dir={tmp_path}"]
-    image = build_image(SOURCE)
-    pyocd("flash", "-t", "stm32f412xg", "--uid", UID, *options, str(image.path))
+    image = build_image(SOURCE, board)
+    pyocd("flash", *target_and_uid(board), *options, str(image.path))
     return image, options, tmp_path
+
+
+def target_and_uid(board: str) -> list[str]:
+    return ["-t", load_chip(board).pyocd_target, "--uid", f"sim:{board}:cli"]
 
 
 def test_flash_persists_if_asked_to(flashed):
@@ -77,13 +83,18 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def test_gdb_debugs_the_board(flashed):
+@pytest.mark.parametrize(
+    ("flashed", "board"),
+    [(board, board) for board in (DEFAULT_BOARD, "nucleo-f767zi", "nucleo-h743zi")],
+    indirect=["flashed"],
+)
+def test_gdb_debugs_the_board(flashed, board):
     gdb = shutil.which("gdb-multiarch") or shutil.which("arm-none-eabi-gdb")
     if gdb is None:
         pytest.skip("no gdb for Arm on PATH: install gdb-multiarch")
     image, options, _ = flashed
     port = free_port()
-    command = [sys.executable, "-m", "pyocd", "gdbserver", "-t", "stm32f412xg", "--uid", UID]
+    command = [sys.executable, "-m", "pyocd", "gdbserver", *target_and_uid(board)]
     command += [*options, "--port", str(port), "--telnet-port", str(free_port())]
     server = subprocess.Popen(
         command,
