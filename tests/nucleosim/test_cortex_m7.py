@@ -132,6 +132,24 @@ def test_hardware_breakpoints_in_ram(bench, start):
     assert target.read_core_register("r0") == 1
 
 
+def test_a_reset_empties_the_branch_predictor(bench, image):
+    bench.flash(
+        image("""
+        volatile uint32_t odd;
+        int main(void) {
+          for (uint32_t i = 0; i < 30; i++) if (i % 3 == 1) odd++;
+          return 0;
+        }""")
+    )
+    cycles = []
+    for _ in range(3):
+        bench.target.reset_and_halt()
+        before = bench.board.cycles
+        assert bench.run() is Target.State.HALTED
+        cycles.append(bench.board.cycles - before)
+    assert cycles == [cycles[0]] * 3
+
+
 def test_eight_hardware_breakpoints(bench):
     target = bench.target
     target.write_memory_block8(0x20000100, struct.pack("<H", 0x1C40) * 9)

@@ -97,6 +97,7 @@ class Processor:
         registers.write(reg.MSP, self._vector(0))
         registers.pc = self._vector(1)
         self.machine.forget_pipeline()
+        self.machine.forget_branches()
         if self.machine.recording is not None:
             self.machine.recording.calls.restart(self.machine.cycles)
         if self.debug_enabled and self.demcr & faults.VC_CORERESET:

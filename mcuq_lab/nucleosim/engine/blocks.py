@@ -175,6 +175,11 @@ class BlockTable:
             self._predictor[entry] = cost.first_prediction
         return entry
 
+    def forget_branches(self) -> None:
+        """A reset empties the branch predictor; rows learn again where its entries start."""
+        self.clear()
+        self._predicted.clear()
+
     def predict(self, end: int, cost: BlockCost, taken: bool) -> int:
         """Let the predictor learn from the branch that ends at an address; cycles of a wrong guess.
 

@@ -177,6 +177,11 @@ class Machine:
         """The next instruction starts with an empty pipeline (after a jump from outside)."""
         self._context[layout.STATE] = self.timing.initial_state
 
+    def forget_branches(self) -> None:
+        """The branch predictor is empty, as after a reset."""
+        self._blocks.forget_branches()
+        self._forget_translations()
+
     def stop_soon(self) -> None:
         """End `run` at the next block: for a device that changed the processor's state."""
         self._context[layout.LIMIT] = 0
