@@ -76,7 +76,7 @@ def measure_network(
         sources = engine.generate(network)
     with _timed(seconds, "build"):
         firmware = build(sources, session.board, toolchain, flags)
-    run = session.run(firmware, _stored(inputs, network, sources))
+    run = session.run(firmware, stored_inputs(inputs, network, sources))
     seconds |= {"flash": session.last.flash_s, "run": session.last.run_s}
     with _timed(seconds, "reference"):
         expected = engine.reference(network, inputs)
@@ -98,7 +98,7 @@ def measure_network(
     )
 
 
-def _stored(inputs: np.ndarray, network: QuantGraph, sources: Sources) -> np.ndarray:
+def stored_inputs(inputs: np.ndarray, network: QuantGraph, sources: Sources) -> np.ndarray:
     """Inputs as they lie in the board's memory, uint8 (N, input bytes)."""
     return pack_batch(inputs, network.input) ^ _sign(sources)
 

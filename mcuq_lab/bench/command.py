@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pyocd.core.soc_target import SoCTarget
 
 from mcuq_lab.bench import mailbox
@@ -11,8 +13,17 @@ from mcuq_lab.bench.firmware import Firmware
 from mcuq_lab.bench.mailbox import Reply, Request, Status
 from mcuq_lab.errors import BoardError
 
+Run = Callable[[SoCTarget, float], Halt]
+"""How the core is let run until it halts, at most so many seconds."""
 
-def send(target: SoCTarget, firmware: Firmware, request: Request, timeout_s: float) -> Reply:
+
+def send(
+    target: SoCTarget,
+    firmware: Firmware,
+    request: Request,
+    timeout_s: float,
+    run: Run = run_until_halt,
+) -> Reply:
     """Sends `request` to a core that is halted, at its reset vector or behind a request.
 
     Raises:
@@ -24,7 +35,7 @@ def send(target: SoCTarget, firmware: Firmware, request: Request, timeout_s: flo
     if target.read_core_register("pc") == stopped:
         target.write_core_register("pc", stopped + 2)
     target.write_memory_block8(address, request.pack())
-    halt = run_until_halt(target, timeout_s)
+    halt = run(target, timeout_s)
     reply = mailbox.unpack_reply(bytes(target.read_memory_block8(address, mailbox.SIZE_BYTES)))
     _check(halt, reply, firmware, timeout_s)
     return reply

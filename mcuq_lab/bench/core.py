@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pyocd.core.soc_target import SoCTarget
+from pyocd.core.target import Target
 
 from mcuq_lab.board import Clock, RegisterWrite
 from mcuq_lab.errors import BoardError
@@ -77,6 +79,29 @@ def run_until_halt(target: SoCTarget, timeout_s: float) -> Halt:
             pc = int(target.read_core_register("pc"))
             return Halt(halted=halted and not lockup, lockup=lockup, reset=reset, pc=pc)
         time.sleep(min(passed_s * _WAIT_SHARE, _WAIT_MOST_S))
+
+
+def run_call(
+    target: SoCTarget, timeout_s: float, address: int, watch: AbstractContextManager
+) -> Halt:
+    """As `run_until_halt`; `watch` is open while the function at an address runs, the first time.
+
+    Takes one hardware breakpoint.
+    """
+    halt = _run_to(target, timeout_s, address)
+    if halt.pc != address:
+        return halt
+    back = int(target.read_core_register("lr")) & ~1
+    with watch:
+        halt = _run_to(target, timeout_s, back)
+    return halt if halt.pc != back else run_until_halt(target, timeout_s)
+
+
+def _run_to(target: SoCTarget, timeout_s: float, address: int) -> Halt:
+    target.set_breakpoint(address, Target.BreakpointType.HW)
+    halt = run_until_halt(target, timeout_s)
+    target.remove_breakpoint(address)
+    return halt
 
 
 def _apply(target: SoCTarget, clock: Clock, write: RegisterWrite) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from pyocd.core.soc_target import SoCTarget
 
-from mcuq_lab.bench.command import send
+from mcuq_lab.bench.command import Run, send
+from mcuq_lab.bench.core import run_call, run_until_halt
 from mcuq_lab.bench.firmware import Firmware
 from mcuq_lab.bench.mailbox import PAINTS, Command, Reply, Request
 from mcuq_lab.errors import BoardError, NumericsError
@@ -72,6 +75,32 @@ def infer(
     return output, replies[0].overhead_cycles
 
 
+def infer_watched(
+    target: SoCTarget,
+    firmware: Firmware,
+    inputs: np.ndarray,
+    timeout_s: float,
+    address: int,
+    watch: AbstractContextManager,
+) -> None:
+    """Runs the network on one input, with `watch` open while the function at an address runs.
+
+    Args:
+        target: halted at the reset vector of `firmware`.
+        firmware: the image in flash.
+        inputs: uint8 of shape (1, input bytes).
+        timeout_s: wall time after which the inference counts as hanging.
+        address: of `mcuq_invoke`, or of an entry of `mcuq_layers`.
+        watch: entered when the function is called first, left when it returns.
+
+    Raises:
+        BoardError: as `send`.
+    """
+    whole = address == firmware.address("mcuq_invoke") & ~1
+    run = partial(run_call, address=address, watch=watch)
+    _run(target, firmware, Command.RUN if whole else Command.PROFILE, inputs, timeout_s, run)
+
+
 def _free_bytes(firmware: Firmware) -> int:
     return firmware.memory.ram.end - firmware.address("mcuq_free_start")
 
@@ -83,7 +112,12 @@ def _room(firmware: Firmware) -> int:
 
 
 def _run(
-    target: SoCTarget, firmware: Firmware, command: Command, inputs: np.ndarray, timeout_s: float
+    target: SoCTarget,
+    firmware: Firmware,
+    command: Command,
+    inputs: np.ndarray,
+    timeout_s: float,
+    run: Run = run_until_halt,
 ) -> _Portion:
     model = firmware.model
     counts = model.layer_count if command is Command.PROFILE else len(inputs)
@@ -105,7 +139,7 @@ def _run(
         image[model.input_offset : model.input_offset + model.input_bytes] = inputs.tobytes()
         target.write_memory_block8(arena, bytes(image))
         request = Request(command, 1, 0, 0, cycles_at)
-    reply = send(target, firmware, request, timeout_s * len(inputs))
+    reply = send(target, firmware, request, timeout_s * len(inputs), run)
     outputs = bytes(target.read_memory_block8(outputs_at, output_bytes))
     cycles = bytes(target.read_memory_block8(cycles_at, count_bytes))
     return _Portion(

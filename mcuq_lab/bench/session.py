@@ -16,7 +16,7 @@ from mcuq_lab.bench.command import send
 from mcuq_lab.bench.core import reset_and_halt
 from mcuq_lab.bench.firmware import Firmware
 from mcuq_lab.bench.flash import NOTHING_FLASHED, FlashReport, add_to_erase_count, program
-from mcuq_lab.bench.inference import infer
+from mcuq_lab.bench.inference import infer, infer_watched
 from mcuq_lab.bench.mailbox import Command, Request, image_checksum
 from mcuq_lab.bench.probe import choose_uid, find_probes, is_simulated, open_session, probe_errors
 from mcuq_lab.board import Board, Clock
@@ -181,6 +181,33 @@ class BoardSession:
             output, overhead = infer(self._target, firmware, inputs, profile, inference_timeout_s)
         self.last = RunReport(flash, flashed - started, time.perf_counter() - flashed, overhead)
         return output
+
+    def watch(
+        self,
+        firmware: Firmware,
+        inputs: np.ndarray,
+        address: int,
+        watch: contextlib.AbstractContextManager,
+        *,
+        inference_timeout_s: float = 30.0,
+    ) -> None:
+        """Flashes if needed and runs the network once, with `watch` open while a function runs.
+
+        Args:
+            firmware: built for this board.
+            inputs: uint8 of shape (1, input bytes).
+            address: of the function: `mcuq_invoke`, or an entry of `mcuq_layers`.
+            watch: such as a profiler; open from the call to the return.
+            inference_timeout_s: as for `run`.
+
+        Raises:
+            NumericsError, BoardError: as `run`.
+        """
+        _check_inputs(inputs, firmware.model.input_bytes)
+        self.flash(firmware)
+        with probe_errors(f"run on the {self.board.name}"):
+            reset_and_halt(self._target, self.clock)
+            infer_watched(self._target, firmware, inputs[:1], inference_timeout_s, address, watch)
 
     @property
     def _target(self) -> SoCTarget:

@@ -9,7 +9,18 @@ import click
 import typer
 from typer.core import TyperGroup
 
-COMMANDS = ("boards", "measure", "bench", "search", "report", "figures", "export", "demo", "doctor")
+COMMANDS = (
+    "boards",
+    "measure",
+    "profile",
+    "bench",
+    "search",
+    "report",
+    "figures",
+    "export",
+    "demo",
+    "doctor",
+)
 
 
 class LazyGroup(TyperGroup):

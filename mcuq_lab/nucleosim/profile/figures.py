@@ -20,11 +20,15 @@ from mcuq_lab.nucleosim.profile.style import (
     SMALL_PRINT,
     legend_of_causes,
     styled,
+    title_above,
 )
 from mcuq_lab.nucleosim.profile.tables import CAUSE_COLUMNS, OUTSIDE
 
 _THINNEST = 1 / 500
 """Share of the width below which a function or block is not drawn by itself."""
+_LABELS_SHARE = 0.3
+"""Of the width that the names of functions may take."""
+_BAR_HEIGHT = 0.75
 _BLOCKS_HEIGHT = 1.6
 """Of the row of blocks, where that of a function is 1."""
 
@@ -66,11 +70,13 @@ def flame_figure(
             own = blocks[blocks["function"] == span.function]
             _draw_blocks(axes, span, own, span.cycles / max(1, own["cycles"].sum()), total)
     axes.set_xlim(0, total)
+    factor, unit = _unit(total)
+    axes.xaxis.set_major_formatter(lambda cycles, _: f"{cycles / factor:g}")
     axes.set_ylim(deepest + 1 + _BLOCKS_HEIGHT, 0)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.set_xlabel("cycles")
-    axes.set_title(title)
+    axes.set_xlabel(unit)
+    title_above(figure, title)
     shown = blocks[blocks["function"].isin({span.function for span in spans})]
     legend_of_causes(figure, [name for name in CAUSE_COLUMNS if shown[name].any()], False)
     return figure
@@ -85,23 +91,28 @@ def causes_figure(
     The rest are one bar. `functions` is `Profile.functions()`, `title` is `Profile.title`.
     """
     frame = _with_rest(functions, most)
-    labels = [_shortened(name, 30) for name in frame["function"]]
+    letters = int(width_in * _LABELS_SHARE / INCHES_PER_LETTER)
+    labels = [_without_middle(name, letters) for name in frame["function"]]
     height_in = 1.2 + 0.2 * len(frame)
     figure = Figure(figsize=(width_in, height_in), layout="constrained")
     axes = figure.subplots()
     y = range(len(frame))
+    factor, unit = _unit(frame["cycles"].max())
     left = pd.Series(0, index=frame.index)
     present = [column for column in CAUSE_COLUMNS if frame[column].any()]
     for column in present:
-        axes.barh(y, frame[column] / 1e3, left=left / 1e3, color=LOOKS[column][0], height=0.75)
+        axes.barh(
+            y, frame[column] / factor, left=left / factor, color=LOOKS[column][0], height=0.75
+        )
         left += frame[column]
     outside = frame["cycles"] - left
     if outside.any():
-        axes.barh(y, outside / 1e3, left=left / 1e3, color=OUTSIDE_COLOUR, height=0.75)
+        look = {"color": OUTSIDE_COLOUR, "height": _BAR_HEIGHT}
+        axes.barh(y, outside / factor, left=left / factor, **look)
     for index, row in enumerate(frame.itertuples()):
         axes.annotate(
             f"{row.share:.1%}",
-            (row.cycles / 1e3, index),
+            (row.cycles / factor, index),
             xytext=(3, 0),
             textcoords="offset points",
             va="center",
@@ -110,8 +121,8 @@ def causes_figure(
     axes.set_yticks(y, labels)
     axes.invert_yaxis()
     axes.margins(x=0.1, y=0.02)
-    axes.set_xlabel("thousand cycles, callees not included")
-    axes.set_title(title)
+    axes.set_xlabel(f"{unit}, callees not included")
+    title_above(figure, title)
     legend_of_causes(figure, present, bool(outside.any()))
     return figure
 
@@ -190,6 +201,19 @@ def _write(axes: Axes, span: _Span, total: int, width_in: float) -> None:
 
 def _shortened(name: str, letters: int) -> str:
     return name if len(name) <= letters else name[: max(0, letters - 1)] + "…"
+
+
+def _without_middle(name: str, letters: int) -> str:
+    """Generated names often differ at their ends."""
+    half = letters // 2
+    return name if len(name) <= letters else f"{name[:half]}…{name[-half:]}"
+
+
+def _unit(cycles: float) -> tuple[float, str]:
+    """What to divide cycles by so that they are readable, and what to call them then."""
+    if cycles < 1e4:
+        return 1.0, "cycles"
+    return (1e3, "thousand cycles") if cycles < 1e6 else (1e6, "million cycles")
 
 
 def _with_rest(functions: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -17,11 +17,11 @@ from mcuq_lab.nucleosim.profile.symbols import Symbols
 
 
 @contextmanager
-def profiled(board: SimulatedBoard, elf: Path | str | None = None) -> Iterator[Profile]:
+def profiled(board: SimulatedBoard, elf: Path | str | bytes | None = None) -> Iterator[Profile]:
     """Profile what a board does in the `with` block, however it is run: whole, sliced, stepped.
 
-    `elf` gives functions and source lines their names, and tells jumps into functions from others.
-    The counts of the machine do not change.
+    `elf`, a file's name or what is in it, gives functions and source lines their names, and tells
+    jumps into functions from others. The counts of the machine do not change.
 
     Raises:
         NucleoSimError: the board is being profiled already, or the file is no ELF file.
@@ -59,6 +59,7 @@ class Profile:
         self._symbols = symbols
         self._last_cycle = board.cycles
         self._spending: Spending | None = None
+        self._table: pd.DataFrame | None = None
 
     def finish(self) -> None:
         """Take in what has been counted last; the profile does not change after it."""
@@ -70,7 +71,7 @@ class Profile:
             self._board.bring_recording_up_to_date()
             self.clock_hz = self._board.hclk_hz
             self._last_cycle = self._board.cycles
-            self._spending = None
+            self._spending = self._table = None
 
     def _spent(self) -> Spending:
         self._refresh()
@@ -131,12 +132,15 @@ class Profile:
         """
         if function is None or self._symbols is None:
             table = self._instructions()
-            return table if function is None else table[table["function"] == function]
+            return table.copy() if function is None else table[table["function"] == function]
         pieces = self._symbols.code_of(self._symbols.function_named(function))
         return tables.listing(pieces, self._spent(), self._line_of)
 
     def _instructions(self) -> pd.DataFrame:
-        return tables.instruction_table(self._spent(), self._function_of, self._line_of)
+        spending = self._spent()
+        if self._table is None:
+            self._table = tables.instruction_table(spending, self._function_of, self._line_of)
+        return self._table
 
     def _function_of(self, address: int) -> str:
         found = None if self._symbols is None else self._symbols.function_at(address)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from textwrap import wrap
 from typing import ParamSpec
 
 import matplotlib.pyplot as plt
@@ -27,7 +28,8 @@ LOOKS = {
 """Colour and label of each column of cycles by cause."""
 
 OUTSIDE_COLOUR, OUTSIDE_LABEL = "#000000", "no instruction"
-FRAME_COLOUR, EDGE_COLOUR, SMALL_PRINT = "#F2F2F2", "#777777", 6
+FRAME_COLOUR, EDGE_COLOUR = "#F2F2F2", "#777777"
+SMALL_PRINT, TITLE_SIZE = 6, 8
 INCHES_PER_LETTER = 0.6 * SMALL_PRINT / 72
 """Of small print, somewhat more than the mean."""
 
@@ -64,10 +66,16 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return in_style
 
 
+def title_above(figure: Figure, title: str) -> None:
+    """A title over the whole figure, in as many lines as it needs."""
+    letters = int(figure.get_figwidth() / (INCHES_PER_LETTER * TITLE_SIZE / SMALL_PRINT))
+    figure.suptitle("\n".join(wrap(title, letters)), fontsize=TITLE_SIZE)
+
+
 def legend_of_causes(figure: Figure, columns: list[str], with_outside: bool) -> None:
-    """One legend above the axes, in as many columns as fit, of the causes that there are."""
+    """One legend below the axes, in as many columns as fit, of the causes that there are."""
     handles = [Patch(color=LOOKS[column][0], label=LOOKS[column][1]) for column in columns]
     if with_outside:
         handles.append(Patch(color=OUTSIDE_COLOUR, label=OUTSIDE_LABEL))
     fit = max(1, int(figure.get_figwidth() / 1.6))
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(fit, max(1, len(handles))))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(fit, max(1, len(handles))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from elftools.elf.sections import SymbolTableSection
 
 from mcuq_lab.nucleosim.errors import NucleoSimError
 
-_CODE = "$t"
+# Mapping symbols of the ELF for the Arm architecture: what follows is Thumb code, or constants.
+_CODE, _DATA = "$t", "$d"
 _EXECUTABLE = 0x4  # SHF_EXECINSTR
 
 
@@ -29,20 +31,21 @@ class Function:
 
 
 class Symbols:
-    """Functions and lines of one ELF file; read when they are first asked for.
+    """Functions and lines of one ELF file; worked out when they are first asked for."""
 
-    Raises:
-        NucleoSimError: there is no such file, or it is no ELF file.
-    """
+    def __init__(self, elf: Path | str | bytes) -> None:
+        """`elf` is the file's name, or what is in it.
 
-    def __init__(self, elf: Path | str) -> None:
-        self.path = Path(elf)
+        Raises:
+            NucleoSimError: there is no such file, or it is no ELF file.
+        """
+        self._name = "the ELF file" if isinstance(elf, bytes) else str(elf)
         try:
-            with self.path.open("rb") as file:
-                ELFFile(file)
+            contents = elf if isinstance(elf, bytes) else Path(elf).read_bytes()
+            self._elf = ELFFile(io.BytesIO(contents))
         except (OSError, ELFError) as error:
             raise NucleoSimError(
-                f"{self.path}: {error}. Name the ELF file that is in the board's flash."
+                f"{self._name}: {error}. Name the ELF file that is in the board's flash."
             ) from error
 
     @cached_property
@@ -50,23 +53,18 @@ class Symbols:
         """In order of address. One without a size (assembly) reaches to the next symbol; several
         static ones of a name have their address beside it."""
         found: dict[int, tuple[str, int]] = {}
-        ends: set[int] = set()
-        with self.path.open("rb") as file:
-            elf = ELFFile(file)
-            code = [
-                (index, section["sh_addr"] + section["sh_size"])
-                for index, section in enumerate(elf.iter_sections())
-                if section["sh_flags"] & _EXECUTABLE
-            ]
-            ends.update(end for _, end in code)
-            for symbol in _symbols(elf):
-                kind = symbol["st_info"]["type"]
-                if kind == "STT_FUNC" and symbol["st_shndx"] in dict(code):
-                    start = symbol["st_value"] & ~1
-                    known = found.get(start)
-                    if known is None or known[1] < symbol["st_size"]:
-                        found[start] = symbol.name, symbol["st_size"]
-        starts = sorted({*found, *ends})
+        code = {
+            index: section["sh_addr"] + section["sh_size"]
+            for index, section in enumerate(self._elf.iter_sections())
+            if section["sh_flags"] & _EXECUTABLE
+        }
+        for symbol in _symbols(self._elf):
+            if symbol["st_info"]["type"] == "STT_FUNC" and symbol["st_shndx"] in code:
+                start = symbol["st_value"] & ~1
+                known = found.get(start)
+                if known is None or known[1] < symbol["st_size"]:
+                    found[start] = symbol.name, symbol["st_size"]
+        starts = sorted({*found, *code.values()})
         names = Counter(name for name, _ in found.values())
         return tuple(
             Function(
@@ -98,7 +96,7 @@ class Symbols:
             if function.name == name:
                 return function
         raise NucleoSimError(
-            f"{self.path.name}: no function '{name}'; it may have been inlined. "
+            f"{self._name}: no function '{name}'; it may have been inlined. "
             "`arm-none-eabi-nm` lists those there are."
         )
 
@@ -106,9 +104,7 @@ class Symbols:
     def _lines(self) -> tuple[list[int], list[str]]:
         addresses: list[int] = []
         places: list[str] = []
-        with self.path.open("rb") as file:
-            elf = ELFFile(file)
-            found = sorted(_line_table(elf)) if elf.has_dwarf_info() else []
+        found = sorted(_line_table(self._elf)) if self._elf.has_dwarf_info() else []
         for address, _, place in found:
             addresses.append(address)
             places.append(place)
@@ -122,22 +118,20 @@ class Symbols:
 
     def code_of(self, function: Function) -> tuple[tuple[int, bytes], ...]:
         """Pieces of a function that are code, constants between them left out."""
-        with self.path.open("rb") as file:
-            elf = ELFFile(file)
-            marks = sorted(
-                (symbol["st_value"] & ~1, symbol.name.split(".")[0] == _CODE)
-                for symbol in _symbols(elf)
-                if symbol.name[:2] in ("$t", "$d")
-                and function.start <= symbol["st_value"] & ~1 < function.end
-            )
-            if not marks or marks[0][0] > function.start:
-                marks.insert(0, (function.start, True))
-            bounds = [address for address, _ in marks] + [function.end]
-            return tuple(
-                (start, _contents(elf, start, end))
-                for (start, is_code), end in zip(marks, bounds[1:], strict=True)
-                if is_code and end > start
-            )
+        marks = sorted(
+            (symbol["st_value"] & ~1, symbol.name.split(".")[0] == _CODE)
+            for symbol in _symbols(self._elf)
+            if symbol.name[:2] in (_CODE, _DATA)
+            and function.start <= symbol["st_value"] & ~1 < function.end
+        )
+        if not marks or marks[0][0] > function.start:
+            marks.insert(0, (function.start, True))
+        bounds = [address for address, _ in marks[1:]] + [function.end]
+        return tuple(
+            (start, _contents(self._elf, start, end))
+            for (start, is_code), end in zip(marks, bounds, strict=True)
+            if is_code and end > start
+        )
 
 
 def _symbols(elf: ELFFile) -> Iterator:
