@@ -18,7 +18,9 @@ CALL_CYCLES = 16
 
 def one_input(network) -> np.ndarray:
     shape = network.input.shape
-    values = np.random.default_rng(0).integers(0, 1 << network.input.bits, shape.h * shape.w * shape.c)
+    values = np.random.default_rng(0).integers(
+        0, 1 << network.input.bits, shape.h * shape.w * shape.c
+    )
     return values.astype(np.uint8).reshape(1, shape.h, shape.w, shape.c)
 
 
