@@ -111,7 +111,8 @@ class CortexM7:
         fallthrough = (walk.cycles, self._number(walk.state()))
         causes = tuple(walk.causes)
         if branch is None:
-            return BlockCost(*fallthrough, walk.cycles, self.initial_state, tuple(dynamic), causes)
+            elsewhere = (walk.cycles, self.initial_state)
+            return BlockCost(*fallthrough, *elsewhere, tuple(dynamic), causes, causes)
         taken, operation, site = branch
         always = taken.it_left == 0 and operation.instruction.always_taken
         taken.issue(operation, site, taken=True)
