@@ -30,10 +30,10 @@ class CortexM4:
     place_mask = 3
     uncertainty = (
         "Memory that answers at once; wait states and caches come on top and are not part of this "
-        "model. 146 of 147 published sequences are met to the cycle. Hand-written assembly: "
+        "model. 145 of 146 published sequences are met to the cycle. Hand-written assembly: "
         "10 programs, deviation 1.3 % in the mean and -6.1 % at most. Code that reads tables or "
         "weights from flash depends on where it lies in a line of flash, by up to 9 % in these "
-        "programs. Compiled code: 2 programs, deviation 4.6 % in the mean and +8.7 % at most, by "
+        "programs. Compiled code: 2 programs, deviation 2.4 % in the mean and +4.3 % at most, by "
         "another compiler than the one measured; from so few, expect 10 %. "
         "Divisions: within 2 cycles each. Floating point: the manual's table. Loads skipped by an "
         "IT count as executed, banks of SRAM as one memory, and code in SRAM as if it came "
