@@ -78,19 +78,18 @@ class SimulatedBoard:
 
     def _before_run(self) -> bool:
         """Set the waits of the memories; whether the chip works at the clock that is set."""
-        flash = self._flash
         settings = WaitSettings(
-            wait_states=flash.wait_states,
-            prefetch=flash.prefetch_on,
-            instruction_cache=flash.instruction_cache_on or self.instruction_cache_on,
-            data_cache=flash.data_cache_on or self.data_cache_on,
+            wait_states=self._flash.wait_states,
+            prefetch=self._flash.prefetch_on,
+            instruction_cache=self._flash.instruction_cache_on or self.instruction_cache_on,
+            data_cache=self._flash.data_cache_on or self.data_cache_on,
             cycles_per_bus_cycle=1 if self._clocks is None else self._clocks.cycles_per_bus_cycle,
         )
         if settings != self._wait_settings:
             self._wait_settings = settings
-            where = self.chip.flash
+            flash = (self.chip.flash.start, self.chip.flash.start + self.chip.flash.size_bytes)
             self._machine.set_waits(
-                waits_of(self.chip.waits, settings, where.start, where.size_bytes)
+                waits_of(self.chip.waits, settings, flash, self.chip.cached_ram)
             )
         return self._clocks is None or self._clocks.works(self.flash_wait_states)
 

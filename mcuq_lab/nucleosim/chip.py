@@ -126,6 +126,19 @@ class Chip:
     waits: WaitRules
     access_ports: tuple[AccessPort, ...] = ()
 
+    @property
+    def cached_ram(self) -> tuple[int, int] | None:
+        """[start, end) of the first RAM behind the core's data cache, neighbours joined."""
+        cached = sorted(
+            (ram.start, ram.start + ram.size_bytes) for ram in self.rams if ram.memory is Memory.AXI
+        )
+        if not cached:
+            return None
+        first, end = cached[0]
+        for start, behind in cached[1:]:
+            end = behind if start == end else end
+        return first, end
+
 
 def board_ids() -> tuple[str, ...]:
     """Ids of the boards that there is a description of, such as `nucleo-f412zg`."""

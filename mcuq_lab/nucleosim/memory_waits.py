@@ -41,27 +41,41 @@ class WaitSettings:
     cycles_per_bus_cycle: int = 1
 
 
-def waits_of(rules: WaitRules, settings: WaitSettings, flash_start: int, flash_bytes: int) -> Waits:
-    """The waits of code and data in a flash."""
+def waits_of(
+    rules: WaitRules,
+    settings: WaitSettings,
+    flash: tuple[int, int],
+    cached_ram: tuple[int, int] | None = None,
+) -> Waits:
+    """The waits of code and data in a flash, and of data in RAM behind the core's data cache.
+
+    Args:
+        flash, cached_ram: address ranges [start, end).
+    """
     bus_cycles = settings.wait_states + rules.bus_cycles
     miss_cycles = bus_cycles * settings.cycles_per_bus_cycle
     if miss_cycles == 0:
         return NO_WAITS
-    end = flash_start + flash_bytes
     line_bytes = rules.line_bytes
     if not settings.instruction_cache:
         line_bytes = rules.uncached_line_bytes or line_bytes
     code = CodeWaits(
-        start=flash_start,
-        end=end,
+        start=flash[0],
+        end=flash[1],
         line_bytes=line_bytes,
         miss_cycles=miss_cycles,
         # The line that follows is read while the core is busy with the one before.
         prefetch_cycles=miss_cycles + 1 if settings.prefetch else None,
         cache=rules.instruction_cache if settings.instruction_cache else None,
     )
+    ram = None
+    if cached_ram is not None and settings.data_cache:
+        # A line is brought in for a store too, but the store buffer lets the core go on.
+        ram_cycles = rules.bus_cycles * settings.cycles_per_bus_cycle
+        ram = DataWaits(*cached_ram, read_miss_cycles=ram_cycles, write_miss_cycles=0)
     return Waits(
         code=code,
-        data=(DataWaits(flash_start, end, miss_cycles),),
+        data=(DataWaits(*flash, read_miss_cycles=miss_cycles),),
+        cached_ram=ram,
         data_cache=rules.data_cache if settings.data_cache else None,
     )

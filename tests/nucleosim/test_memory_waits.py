@@ -202,13 +202,10 @@ def test_data_becomes_code(bench, build_image) -> None:
 
 def test_rules_of_a_chip() -> None:
     chip = load_chip("nucleo-f412zg")
-    flash = chip.flash
-    waits = waits_of(
-        chip.waits, WaitSettings(WAIT_STATES, True, True, False), flash.start, flash.size_bytes
-    )
+    flash = (chip.flash.start, chip.flash.start + chip.flash.size_bytes)
+    waits = waits_of(chip.waits, WaitSettings(WAIT_STATES, True, True, False), flash)
     assert waits.code.miss_cycles == waits.data[0].read_miss_cycles == WAIT_STATES
     assert waits.code.prefetch_cycles == WAIT_STATES + 1
     assert waits.code.cache == chip.waits.instruction_cache
     assert waits.data_cache is None
-    none = WaitSettings(0, True, True, True)
-    assert waits_of(chip.waits, none, flash.start, flash.size_bytes) == NO_WAITS
+    assert waits_of(chip.waits, WaitSettings(0, True, True, True), flash) == NO_WAITS

@@ -144,6 +144,7 @@ class SystemControlSpace:
     def _write_ccr(self, value: int) -> None:
         writable = self._features.ccr_writable
         self.ccr = value & writable | self._features.ccr_reset & ~writable
+        self._processor.machine.stop_soon()  # caches may be switched: cycles change from here on
         self._processor.machine.trap_divisions(bool(value & _DIV_0_TRP))
 
     # Debug control
