@@ -125,3 +125,21 @@ def test_instruction_count(bench):
     before = bench.board.instructions
     assert bench.run() is Target.State.HALTED
     assert bench.board.instructions - before == 1 + 3 * 2
+
+
+def test_a_step_into_code_that_has_run_is_one_instruction(bench):
+    code = [0x2003, 0x3001, 0x3001, 0x3104, 0xD4FB, 0xBE00]  # movs; 1: adds, adds, adds r1; bmi 1b
+    start = 0x2000_0100
+    data = b"".join(halfword.to_bytes(2, "little") for halfword in code)
+    bench.target.write_memory_block8(start, data)
+    for _ in range(2):
+        bench.target.write_core_register("r1", 0xFFFFFFFB)
+        bench.target.write_core_register("pc", start)
+        assert bench.run() is Target.State.HALTED
+    bench.target.write_core_register("r1", 0xFFFFFFFB)
+    bench.target.write_core_register("pc", start)
+    before = bench.board.instructions
+    for count, offset in enumerate((2, 4, 6, 8, 2, 4, 6, 8, 10), start=1):
+        bench.target.step()
+        assert bench.target.read_core_register("pc") == start + offset
+        assert bench.board.instructions - before == count

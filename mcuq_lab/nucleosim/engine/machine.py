@@ -134,7 +134,6 @@ class Machine:
         self._switch_fpu()
         stop = self._step()
         while stop.kind is StopKind.FETCH_FAULT and self._waits.met_code(stop.address):
-            self._uc.ctl_flush_tb()
             stop = self._step()
         return self._store_to_flash() if stop.kind is StopKind.FLASH_STORE else stop
 
@@ -151,6 +150,7 @@ class Machine:
         self._prepare_step(pc, code)
         places = self._places.of(self._blocks.bases(code))
         before = self.cycles
+        self._uc.ctl_flush_tb()  # what was translated in a run would run as a whole block
         self._context[layout.MUTED] = 1
         stop = self._emulate(count=1)
         self._context[layout.MUTED] = 0
@@ -328,7 +328,6 @@ class Machine:
         dynamic = self._cost_of_step(pc, code).dynamic
         if self._guards.wants(pc, code, dynamic, _CHECK_EACH_ACCESS):
             self._guards.install_pending()
-            self._uc.ctl_flush_tb()
 
     def _cost_of_step(self, pc: int, code: bytes, places: tuple[Place, ...] = ()) -> BlockCost:
         return self._blocks.cost(pc, code, int(self._context[layout.STATE]), places)

@@ -115,6 +115,10 @@ def test_random_runs(new_bench, build_image, board, waits):
         check(profile, bench, cycles, instructions)
         profiles += 1
     assert profiles > 3
+    whole = new_bench(board=board)
+    whole.flash(image)
+    run_whole(whole)
+    assert (bench.read("total"), bench.read("calls")) == (whole.read("total"), whole.read("calls"))
 
 
 def run_whole(bench) -> None:
