@@ -19,6 +19,9 @@ class Memory(IntEnum):
     AXI = 4
     """SRAM behind the data cache of a Cortex-M7."""
     DEVICE = 5
+    SRAM2 = 6
+    """A further block of SRAM on the system bus, with a port of its own on the bus matrix."""
+    SRAM3 = 7
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,10 @@ class MemoryTiming:
     """Cortex-M7: that its store buffer needs for a byte or a halfword. 2 where memory with error
     correction is read and written back, as on STM32H743 (measured, jnk0le)."""
 
-    def has(self, memory: Memory) -> bool:
-        """Whether a region is of this kind."""
-        return any(region.memory is memory for region in self.regions)
+    @property
+    def has_one_ram(self) -> bool:
+        """Whether all RAM is of one kind, so that it need not be asked which of them is meant."""
+        return all(region.memory in (Memory.FLASH, Memory.SRAM) for region in self.regions)
 
     def line_words(self, memory: Memory) -> int:
         """Words that a fetch from this kind of memory brings."""
