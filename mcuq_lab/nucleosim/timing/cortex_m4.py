@@ -36,8 +36,9 @@ class CortexM4:
         "programs. Compiled code: 2 programs, deviation 2.4 % in the mean and +4.3 % at most, by "
         "another compiler than the one measured; from so few, expect 10 %. "
         "Divisions: within 2 cycles each. Floating point: the manual's table. Loads skipped by an "
-        "IT count as executed, and code in SRAM as if it came as fast as from flash. README.md in the package mcuq_lab/nucleosim/timing names the "
-        "programs compared and what is not modelled."
+        "IT count as executed, and code in SRAM as if it came as fast as from flash. README.md in "
+        "the package mcuq_lab/nucleosim/timing names the programs compared and what is not "
+        "modelled."
     )
 
     def __init__(
