@@ -51,9 +51,10 @@ class SimulatorBenchmark:
     rules: tuple[BenchmarkRow, ...]
     programs: tuple[ProgramRow, ...]
 
-    def slowest(self, board: str, clock: str = "reset") -> SpeedRow:
-        """The kernel on which a board at a clock is slowest."""
-        rows = [row for row in self.speeds if (row.board, row.clock) == (board, clock)]
+    def slowest(self, engine: str, board: str, clock: str = "reset") -> SpeedRow:
+        """The kernel of an engine on which a board at a clock is slowest."""
+        wanted = (engine, board, clock)
+        rows = [row for row in self.speeds if (row.engine, row.board, row.clock) == wanted]
         return min(rows, key=lambda row: row.mips)
 
 
