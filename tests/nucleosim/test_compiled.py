@@ -1,5 +1,6 @@
 """Compiled code is kept, and compiled anew when any file changes that it draws from."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -22,6 +23,13 @@ def answer():
 USED = """
 from package.peripherals.function import answer
 print(answer(), sum(answer.stats.cache_hits.values()))
+"""
+
+CALLBACKS = """
+from mcuq_lab.nucleosim.peripherals import flash_f4_f7, flash_h7, flash_l4
+from mcuq_lab.nucleosim.peripherals.flash_callbacks import callbacks
+families = (flash_f4_f7, flash_h7, flash_l4)
+print([callback.cache_hits for family in families for callback in callbacks(family)])
 """
 
 
@@ -50,6 +58,15 @@ def test_a_change_in_another_file_is_seen(tmp_path):
     assert answer_and_hits(tmp_path) == [42, 1]
     constants.write_text("ANSWER = 43  # of another size, so that Python's own cache sees it\n")
     assert answer_and_hits(tmp_path) == [43, 0]
+
+
+@pytest.mark.slow
+def test_the_callbacks_of_each_flash_are_kept():
+    for _ in range(2):  # the first process may have to compile
+        done = subprocess.run(
+            [sys.executable, "-c", CALLBACKS], capture_output=True, text=True, check=True
+        )
+    assert json.loads(done.stdout) == [1] * 9
 
 
 def test_nothing_is_kept_by_the_file_alone():

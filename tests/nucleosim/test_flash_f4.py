@@ -9,7 +9,7 @@ from pyocd.flash.loader import FlashLoader
 
 from mcuq_lab.nucleosim.chip import load_chip
 from mcuq_lab.nucleosim.engine.memory import HostMemory
-from mcuq_lab.nucleosim.peripherals import flash_f4
+from mcuq_lab.nucleosim.peripherals import flash_f4_f7
 from mcuq_lab.nucleosim.peripherals.flash_f4 import FlashControllerF4
 
 START = 0x08000000
@@ -36,96 +36,96 @@ def read(controller, register):
 
 def unlock(controller):
     for key in KEYS:
-        write(controller, flash_f4.KEYR, key)
+        write(controller, flash_f4_f7.KEYR, key)
 
 
 def test_locked_until_both_keys(controller):
-    assert read(controller, flash_f4.CR) == LOCK
-    write(controller, flash_f4.CR, PG)
-    assert read(controller, flash_f4.CR) == LOCK
+    assert read(controller, flash_f4_f7.CR) == LOCK
+    write(controller, flash_f4_f7.CR, PG)
+    assert read(controller, flash_f4_f7.CR) == LOCK
     unlock(controller)
-    write(controller, flash_f4.CR, PG | WORD)
-    assert read(controller, flash_f4.CR) == PG | WORD
-    write(controller, flash_f4.CR, LOCK)
-    assert read(controller, flash_f4.CR) & LOCK
+    write(controller, flash_f4_f7.CR, PG | WORD)
+    assert read(controller, flash_f4_f7.CR) == PG | WORD
+    write(controller, flash_f4_f7.CR, LOCK)
+    assert read(controller, flash_f4_f7.CR) & LOCK
 
 
 def test_wrong_key_locks_until_reset(controller):
-    write(controller, flash_f4.KEYR, KEYS[1])
+    write(controller, flash_f4_f7.KEYR, KEYS[1])
     unlock(controller)
-    assert read(controller, flash_f4.CR) & LOCK
+    assert read(controller, flash_f4_f7.CR) & LOCK
     controller.reset()
     unlock(controller)
-    assert not read(controller, flash_f4.CR) & LOCK
+    assert not read(controller, flash_f4_f7.CR) & LOCK
 
 
 def test_programming_only_clears_bits(controller):
     unlock(controller)
-    write(controller, flash_f4.CR, PG | WORD)
+    write(controller, flash_f4_f7.CR, PG | WORD)
     controller.program(START + 8, struct.pack("<I", 0xFFFF00F0))
     controller.program(START + 8, struct.pack("<I", 0x12345678))
     assert controller.memory.read(START + 8, 4) == struct.pack("<I", 0x12340070)
-    assert read(controller, flash_f4.SR) == 0
+    assert read(controller, flash_f4_f7.SR) == 0
     assert controller.take_dirty() == (8, 12)
     assert controller.take_dirty() is None
 
 
 def test_errors(controller):
     controller.program(START, b"\0\0\0\0")
-    assert read(controller, flash_f4.SR) == PGSERR
+    assert read(controller, flash_f4_f7.SR) == PGSERR
     unlock(controller)
-    write(controller, flash_f4.CR, PG)  # by bytes
+    write(controller, flash_f4_f7.CR, PG)  # by bytes
     controller.program(START, b"\0\0\0\0")
-    assert read(controller, flash_f4.SR) == PGSERR | PGPERR
-    write(controller, flash_f4.SR, 0xFFFFFFFF)
-    assert read(controller, flash_f4.SR) == 0
+    assert read(controller, flash_f4_f7.SR) == PGSERR | PGPERR
+    write(controller, flash_f4_f7.SR, 0xFFFFFFFF)
+    assert read(controller, flash_f4_f7.SR) == 0
     assert controller.memory.read(START, 4) == b"\xff\xff\xff\xff"
 
 
 def test_sector_erase_leaves_the_neighbours(controller):
     controller.memory.bytes[:] = 0
     unlock(controller)
-    write(controller, flash_f4.CR, SER | 4 << 3 | STRT)
+    write(controller, flash_f4_f7.CR, SER | 4 << 3 | STRT)
     erased = np.flatnonzero(controller.memory.bytes == 0xFF)
     assert (erased[0], erased[-1] + 1, len(erased)) == (0x10000, 0x20000, 0x10000)
-    assert not read(controller, flash_f4.CR) & STRT
+    assert not read(controller, flash_f4_f7.CR) & STRT
 
 
 def test_write_protected_sector(controller):
     for key in (0x08192A3B, 0x4C5D6E7F):
-        write(controller, flash_f4.OPTKEYR, key)
-    options = read(controller, flash_f4.OPTCR)
-    write(controller, flash_f4.OPTCR, options & ~(1 << 16 + 1))
+        write(controller, flash_f4_f7.OPTKEYR, key)
+    options = read(controller, flash_f4_f7.OPTCR)
+    write(controller, flash_f4_f7.OPTCR, options & ~(1 << 16 + 1))
     controller.memory.bytes[:] = 0
     unlock(controller)
-    write(controller, flash_f4.CR, SER | 1 << 3 | STRT)
-    assert read(controller, flash_f4.SR) == WRPERR
-    write(controller, flash_f4.SR, WRPERR)
-    write(controller, flash_f4.CR, MER | STRT)
-    assert read(controller, flash_f4.SR) == WRPERR
+    write(controller, flash_f4_f7.CR, SER | 1 << 3 | STRT)
+    assert read(controller, flash_f4_f7.SR) == WRPERR
+    write(controller, flash_f4_f7.SR, WRPERR)
+    write(controller, flash_f4_f7.CR, MER | STRT)
+    assert read(controller, flash_f4_f7.SR) == WRPERR
     assert not controller.memory.bytes.any()
 
 
 def test_stuck_controller_stays_busy_until_reset(controller):
     controller.stuck_busy = True
     unlock(controller)
-    assert read(controller, flash_f4.SR) == 0
-    write(controller, flash_f4.CR, PG | WORD)
+    assert read(controller, flash_f4_f7.SR) == 0
+    write(controller, flash_f4_f7.CR, PG | WORD)
     controller.program(START, b"\0\0\0\0")
-    assert read(controller, flash_f4.SR) == BSY
+    assert read(controller, flash_f4_f7.SR) == BSY
     assert controller.memory.read(START, 4) == b"\xff\xff\xff\xff"
-    write(controller, flash_f4.CR, LOCK)  # not while it is busy
-    assert read(controller, flash_f4.CR) == PG | WORD
+    write(controller, flash_f4_f7.CR, LOCK)  # not while it is busy
+    assert read(controller, flash_f4_f7.CR) == PG | WORD
     controller.reset()
-    assert read(controller, flash_f4.SR) == 0
+    assert read(controller, flash_f4_f7.SR) == 0
     controller.memory.bytes[:] = 0
     unlock(controller)
-    write(controller, flash_f4.CR, MER | STRT)
-    assert read(controller, flash_f4.SR) == BSY
+    write(controller, flash_f4_f7.CR, MER | STRT)
+    assert read(controller, flash_f4_f7.SR) == BSY
     assert not controller.memory.bytes.any()
     controller.stuck_busy = False
-    assert read(controller, flash_f4.SR) == 0
-    write(controller, flash_f4.CR, MER | STRT)
+    assert read(controller, flash_f4_f7.SR) == 0
+    write(controller, flash_f4_f7.CR, MER | STRT)
     assert controller.memory.bytes.all()
 
 
@@ -134,7 +134,7 @@ def two_banks():
     flash = load_chip("nucleo-f429zi").flash
     controller = FlashControllerF4(flash, HostMemory(flash.start, flash.size_bytes))
     for key in (0x08192A3B, 0x4C5D6E7F):
-        write(controller, flash_f4.OPTKEYR, key)
+        write(controller, flash_f4_f7.OPTKEYR, key)
     unlock(controller)
     return controller
 
@@ -155,15 +155,15 @@ def erased_range(controller):
     ],
 )
 def test_sectors_of_bank_2_start_at_16(two_banks, number, start, end):
-    write(two_banks, flash_f4.CR, SER | number << 3 | STRT)
-    assert read(two_banks, flash_f4.SR) == 0
+    write(two_banks, flash_f4_f7.CR, SER | number << 3 | STRT)
+    assert read(two_banks, flash_f4_f7.SR) == 0
     assert erased_range(two_banks) == (start, end)
 
 
 @pytest.mark.parametrize("number", [12, 15, 28, 31])
 def test_numbers_without_a_sector(two_banks, number):
-    write(two_banks, flash_f4.CR, SER | number << 3 | STRT)
-    assert read(two_banks, flash_f4.SR) == WRPERR
+    write(two_banks, flash_f4_f7.CR, SER | number << 3 | STRT)
+    assert read(two_banks, flash_f4_f7.SR) == WRPERR
     assert erased_range(two_banks) is None
 
 
@@ -172,32 +172,32 @@ def test_numbers_without_a_sector(two_banks, number):
     [(MER, 0, 0x100000), (MER1, 0x100000, 0x200000), (MER | MER1, 0, 0x200000)],
 )
 def test_mass_erase_by_bank(two_banks, banks, start, end):
-    write(two_banks, flash_f4.CR, banks | STRT)
+    write(two_banks, flash_f4_f7.CR, banks | STRT)
     assert erased_range(two_banks) == (start, end)
 
 
 def test_each_bank_has_its_own_write_protection(two_banks):
-    write(two_banks, flash_f4.OPTCR1, 0x0FFF0000 & ~(1 << 16 + 1))  # the second sector of bank 2
-    write(two_banks, flash_f4.CR, SER | 17 << 3 | STRT)
-    assert read(two_banks, flash_f4.SR) == WRPERR
-    write(two_banks, flash_f4.SR, WRPERR)
-    write(two_banks, flash_f4.CR, MER | MER1 | STRT)
-    assert read(two_banks, flash_f4.SR) == WRPERR
-    write(two_banks, flash_f4.SR, WRPERR)
+    write(two_banks, flash_f4_f7.OPTCR1, 0x0FFF0000 & ~(1 << 16 + 1))  # the second sector of bank 2
+    write(two_banks, flash_f4_f7.CR, SER | 17 << 3 | STRT)
+    assert read(two_banks, flash_f4_f7.SR) == WRPERR
+    write(two_banks, flash_f4_f7.SR, WRPERR)
+    write(two_banks, flash_f4_f7.CR, MER | MER1 | STRT)
+    assert read(two_banks, flash_f4_f7.SR) == WRPERR
+    write(two_banks, flash_f4_f7.SR, WRPERR)
     assert erased_range(two_banks) is None
     for number in (1, 16, 18):
-        write(two_banks, flash_f4.CR, SER | number << 3 | STRT)
-        assert read(two_banks, flash_f4.SR) == 0
-    write(two_banks, flash_f4.CR, PG | WORD)
+        write(two_banks, flash_f4_f7.CR, SER | number << 3 | STRT)
+        assert read(two_banks, flash_f4_f7.SR) == 0
+    write(two_banks, flash_f4_f7.CR, PG | WORD)
     two_banks.program(START + 0x104000, bytes(4))
-    assert read(two_banks, flash_f4.SR) == WRPERR
+    assert read(two_banks, flash_f4_f7.SR) == WRPERR
 
 
 def test_one_bank_has_no_registers_of_the_second(controller):
     unlock(controller)
-    assert read(controller, flash_f4.OPTCR1) == 0
-    write(controller, flash_f4.CR, MER1)
-    assert read(controller, flash_f4.CR) == 0
+    assert read(controller, flash_f4_f7.OPTCR1) == 0
+    write(controller, flash_f4_f7.CR, MER1)
+    assert read(controller, flash_f4_f7.CR) == 0
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_one_bank_has_no_registers_of_the_second(controller):
 def test_pyocd_says_what_is_write_protected(new_bench, register, sector, address):
     bench = new_bench(board="nucleo-f429zi")
     for key in (0x08192A3B, 0x4C5D6E7F):
-        bench.target.write32(FLASH + flash_f4.OPTKEYR, key)
-    at = FLASH + getattr(flash_f4, register)
+        bench.target.write32(FLASH + flash_f4_f7.OPTKEYR, key)
+    at = FLASH + getattr(flash_f4_f7, register)
     bench.target.write32(at, bench.target.read32(at) & ~(1 << 16 + sector % 12))
     with pytest.raises(exceptions.FlashFailure) as error:
         FlashLoader.program_binary_data(bench.session, address, b"protected")

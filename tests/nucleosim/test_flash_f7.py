@@ -9,7 +9,7 @@ from pyocd.flash.loader import FlashLoader
 
 from mcuq_lab.nucleosim.chip import load_chip
 from mcuq_lab.nucleosim.engine.memory import HostMemory
-from mcuq_lab.nucleosim.peripherals import flash_f7
+from mcuq_lab.nucleosim.peripherals import flash_f4_f7
 from mcuq_lab.nucleosim.peripherals.flash_f7 import FlashControllerF7
 
 START = 0x08000000
@@ -35,44 +35,44 @@ def read(controller, register):
 
 def unlock(controller):
     for key in KEYS:
-        write(controller, flash_f7.KEYR, key)
+        write(controller, flash_f4_f7.KEYR, key)
 
 
 def open_options(controller):
     for key in OPTION_KEYS:
-        write(controller, flash_f7.OPTKEYR, key)
+        write(controller, flash_f4_f7.OPTKEYR, key)
 
 
 def test_locked_until_both_keys(controller):
-    write(controller, flash_f7.CR, PG)
-    assert read(controller, flash_f7.CR) == LOCK
+    write(controller, flash_f4_f7.CR, PG)
+    assert read(controller, flash_f4_f7.CR) == LOCK
     unlock(controller)
-    write(controller, flash_f7.CR, PG | WORDS)
-    assert read(controller, flash_f7.CR) == PG | WORDS
+    write(controller, flash_f4_f7.CR, PG | WORDS)
+    assert read(controller, flash_f4_f7.CR) == PG | WORDS
 
 
 def test_errors_in_the_order_of_the_checks(controller):
     controller.program(START, b"\0\0\0\0")
-    assert read(controller, flash_f7.SR) == ERSERR
+    assert read(controller, flash_f4_f7.SR) == ERSERR
     unlock(controller)
     for parallelism in (BYTES, DOUBLES):
-        write(controller, flash_f7.SR, ERSERR | PGPERR)
-        write(controller, flash_f7.CR, PG | parallelism)
+        write(controller, flash_f4_f7.SR, ERSERR | PGPERR)
+        write(controller, flash_f4_f7.CR, PG | parallelism)
         controller.program(START, b"\0\0\0\0")
-        assert read(controller, flash_f7.SR) == PGPERR
-    write(controller, flash_f7.SR, PGPERR)
-    write(controller, flash_f7.CR, STRT)  # to erase nothing
-    assert read(controller, flash_f7.SR) == ERSERR
+        assert read(controller, flash_f4_f7.SR) == PGPERR
+    write(controller, flash_f4_f7.SR, PGPERR)
+    write(controller, flash_f4_f7.CR, STRT)  # to erase nothing
+    assert read(controller, flash_f4_f7.SR) == ERSERR
     assert controller.memory.read(START, 4) == b"\xff\xff\xff\xff"
 
 
 def test_programming_only_clears_bits(controller):
     unlock(controller)
-    write(controller, flash_f7.CR, PG | WORDS)
+    write(controller, flash_f4_f7.CR, PG | WORDS)
     controller.program(START + 8, struct.pack("<I", 0xFFFF00F0))
     controller.program(START + 8, struct.pack("<I", 0x12345678))
     assert controller.memory.read(START + 8, 4) == struct.pack("<I", 0x12340070)
-    assert read(controller, flash_f7.SR) == 0
+    assert read(controller, flash_f4_f7.SR) == 0
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_programming_only_clears_bits(controller):
 def test_sector_erase_leaves_the_neighbours(controller, sector, first, size):
     controller.memory.bytes[:] = 0
     unlock(controller)
-    write(controller, flash_f7.CR, SER | sector << 3 | STRT)
+    write(controller, flash_f4_f7.CR, SER | sector << 3 | STRT)
     erased = np.flatnonzero(controller.memory.bytes)
     assert (erased[0], erased[-1] + 1, len(erased)) == (first, first + size, size)
 
@@ -90,41 +90,41 @@ def test_sector_erase_leaves_the_neighbours(controller, sector, first, size):
 def test_there_is_no_sector_12(controller):
     controller.memory.bytes[:] = 0
     unlock(controller)
-    write(controller, flash_f7.CR, SER | 12 << 3 | STRT)
-    assert read(controller, flash_f7.SR) == WRPERR
+    write(controller, flash_f4_f7.CR, SER | 12 << 3 | STRT)
+    assert read(controller, flash_f4_f7.SR) == WRPERR
     assert not controller.memory.bytes.any()
 
 
 def test_write_protected_sector(controller):
     open_options(controller)
-    write(controller, flash_f7.OPTCR, read(controller, flash_f7.OPTCR) & ~(1 << 16 + 1))
+    write(controller, flash_f4_f7.OPTCR, read(controller, flash_f4_f7.OPTCR) & ~(1 << 16 + 1))
     controller.memory.bytes[:] = 0
     unlock(controller)
     for request in (SER | 1 << 3, MER):
-        write(controller, flash_f7.CR, request | STRT)
-        assert read(controller, flash_f7.SR) == WRPERR
-        write(controller, flash_f7.SR, WRPERR)
+        write(controller, flash_f4_f7.CR, request | STRT)
+        assert read(controller, flash_f4_f7.SR) == WRPERR
+        write(controller, flash_f4_f7.SR, WRPERR)
     assert not controller.memory.bytes.any()
 
 
 def test_boot_address_is_an_option(controller):
     assert controller.boot_address == 0x00200000
-    write(controller, flash_f7.OPTCR1, 0x00402000)
+    write(controller, flash_f4_f7.OPTCR1, 0x00402000)
     assert controller.boot_address == 0x00200000  # the options are locked
     open_options(controller)
-    write(controller, flash_f7.OPTCR1, 0x00402000)
+    write(controller, flash_f4_f7.OPTCR1, 0x00402000)
     assert controller.boot_address == START
 
 
 def test_stuck_controller_stays_busy_until_reset(controller):
     controller.stuck_busy = True
     unlock(controller)
-    write(controller, flash_f7.CR, PG | WORDS)
+    write(controller, flash_f4_f7.CR, PG | WORDS)
     controller.program(START, b"\0\0\0\0")
-    assert read(controller, flash_f7.SR) == BSY
+    assert read(controller, flash_f4_f7.SR) == BSY
     assert controller.memory.read(START, 4) == b"\xff\xff\xff\xff"
     controller.reset()
-    assert read(controller, flash_f7.SR) == 0
+    assert read(controller, flash_f4_f7.SR) == 0
 
 
 @pytest.fixture
@@ -135,9 +135,9 @@ def bench(new_bench):
 def test_protected_sector_is_an_error_of_pyocd(bench):
     registers = bench.board.chip.flash.controller_base
     for key in OPTION_KEYS:
-        bench.target.write32(registers + flash_f7.OPTKEYR, key)
-    options = bench.target.read32(registers + flash_f7.OPTCR)
-    bench.target.write32(registers + flash_f7.OPTCR, options & ~(1 << 16))
+        bench.target.write32(registers + flash_f4_f7.OPTKEYR, key)
+    options = bench.target.read32(registers + flash_f4_f7.OPTCR)
+    bench.target.write32(registers + flash_f4_f7.OPTCR, options & ~(1 << 16))
     with pytest.raises(exceptions.FlashFailure):
         FlashLoader.program_binary_data(bench.session, START, b"protected")
     assert bench.target.read32(START) == 0xFFFFFFFF

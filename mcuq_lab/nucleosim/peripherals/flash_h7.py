@@ -11,32 +11,27 @@ ACR.WRHIGHFREQ beyond its register.
 
 from __future__ import annotations
 
-import numba
+import sys
 
-from mcuq_lab.nucleosim.engine.compiled import callback, compiled
-from mcuq_lab.nucleosim.peripherals.flash import (
+from mcuq_lab.nucleosim.engine.compiled import compiled
+from mcuq_lab.nucleosim.peripherals.flash import FlashInterface
+from mcuq_lab.nucleosim.peripherals.flash_state import (
+    ACCESS_CONTROL,
     BUSY,
     FAMILY,
-    ON_PROGRAM,
-    ON_READ,
-    ON_WRITE,
-    STATE_WORDS,
-    UNLOCKED,
-    FlashInterface,
+    KEYS,
+    OPTION_KEYS,
     cleared,
     completes,
     contents,
     count_program,
     erase_sector,
     mark_dirty,
-    memory_of,
-    note_access_settings,
     refuses,
     sector_at,
     sector_count,
-    settle_store,
-    store_operands,
-    take_key,
+    set_access_control,
+    unlock,
 )
 
 # Registers, by offset from that of the first bank; those of the second follow at 0x100, and
@@ -57,17 +52,16 @@ BOOT_PRG = 0x44
 BANK_2 = 0x100
 
 # Words of the state
-_ACR = FAMILY
-_OPTCR = FAMILY + 1
-_OPTION_KEYS = FAMILY + 2
-_OPTSR_CUR = FAMILY + 3
-_OPTSR_PRG = FAMILY + 4
-_BOOT_CUR = FAMILY + 5
-_BOOT_PRG = FAMILY + 6
-_BANKS = FAMILY + 8  # _BANK_WORDS words for each
+_OPTCR = FAMILY
+_OPTION_STAGE = FAMILY + 1  # of the keys that open the option bytes
+_OPTSR_CUR = FAMILY + 2
+_OPTSR_PRG = FAMILY + 3
+_BOOT_CUR = FAMILY + 4
+_BOOT_PRG = FAMILY + 5
+_BANKS = FAMILY + 6  # _BANK_WORDS words for each
 # Words of a bank
 _BANK_WORDS = 16
-_KEYS = 0
+_STAGE = 0  # of the keys that open its CR
 _CR = 1
 _SR = 2
 _WPSN_CUR = 3
@@ -78,9 +72,6 @@ _SAVED = 7  # its contents before, in 4 words
 
 _WORD_BYTES = 32
 _ALL_FILLED = (1 << _WORD_BYTES) - 1
-
-_KEY1, _KEY2 = 0x45670123, 0xCDEF89AB
-_OPTION_KEY1, _OPTION_KEY2 = 0x08192A3B, 0x4C5D6E7F
 
 _ACR_RESET = 0x37  # seven wait states
 _ACR_WRITABLE = 0x3F
@@ -196,7 +187,7 @@ def _write_cr(state, memory, bank, value):
     state[bank + _CR] = value & _CR_WRITABLE
     if value & _CR_LOCK:
         state[bank + _CR] |= _CR_LOCK
-        state[bank + _KEYS] = 0
+        state[bank + _STAGE] = 0
         return
     if value & _CR_FW and state[bank + _FILLING] >= 0:
         _finish_word(state, memory, bank)
@@ -221,7 +212,7 @@ def _write_optcr(state, memory, value):
                 _start(state, memory, bank)
     elif value & _OPTCR_LOCK:
         state[_OPTCR] |= _OPTCR_LOCK
-        state[_OPTION_KEYS] = 0
+        state[_OPTION_STAGE] = 0
 
 
 @compiled
@@ -238,7 +229,7 @@ def read_register(state, offset):
     bank = _BANKS + _BANK_WORDS if offset >= BANK_2 else _BANKS
     register = offset & (BANK_2 - 1)
     if register == ACR:
-        return state[_ACR]
+        return state[ACCESS_CONTROL]
     if register == SR:
         return _sr(state, bank)
     if register == CR:
@@ -267,16 +258,11 @@ def write_register(state, memory, offset, value):
     register = offset & (BANK_2 - 1)
     options_open = state[_OPTCR] & _OPTCR_LOCK == 0
     if register == ACR:
-        state[_ACR] = value & _ACR_WRITABLE
-        note_access_settings(state)
+        set_access_control(state, value & _ACR_WRITABLE)
     elif register == KEYR:
-        state[bank + _KEYS] = take_key(state[bank + _KEYS], value, _KEY1, _KEY2)
-        if state[bank + _KEYS] == UNLOCKED:
-            state[bank + _CR] &= ~_CR_LOCK
+        unlock(state, bank + _STAGE, value, KEYS, bank + _CR, _CR_LOCK)
     elif register == OPTKEYR:
-        state[_OPTION_KEYS] = take_key(state[_OPTION_KEYS], value, _OPTION_KEY1, _OPTION_KEY2)
-        if state[_OPTION_KEYS] == UNLOCKED:
-            state[_OPTCR] &= ~_OPTCR_LOCK
+        unlock(state, _OPTION_STAGE, value, OPTION_KEYS, _OPTCR, _OPTCR_LOCK)
     elif register == CCR:
         state[bank + _SR] &= ~(value & _SR_CLEARABLE)
     elif register == CR and state[bank + _CR] & _CR_LOCK == 0 and state[BUSY] == 0:
@@ -324,26 +310,6 @@ def program(state, memory, offset, size, value):
     return cleared(state, old, offset, size, value)
 
 
-@callback(ON_READ)
-def _on_read(_engine, offset, size, user_data):
-    state = numba.carray(user_data, (STATE_WORDS,))
-    return numba.uint64(read_register(state, numba.int64(offset)))
-
-
-@callback(ON_WRITE)
-def _on_write(_engine, offset, size, value, user_data):
-    state = numba.carray(user_data, (STATE_WORDS,))
-    write_register(state, memory_of(state), numba.int64(offset), numba.int64(value))
-
-
-@callback(ON_PROGRAM)
-def _on_program(_engine, _access, address, size, value, user_data):
-    state = numba.carray(user_data, (STATE_WORDS,))
-    offset, size, value = store_operands(state, address, size, value)
-    result = program(state, memory_of(state), offset, size, value)
-    return settle_store(state, offset, size, value, result)
-
-
 @compiled
 def _give_up_words(state, memory):
     for bank in (_BANKS, _BANKS + _BANK_WORDS):
@@ -353,12 +319,7 @@ def _give_up_words(state, memory):
 class FlashControllerH7(FlashInterface):
     """The interface of the STM32H743."""
 
-    on_read = _on_read
-    on_write = _on_write
-    on_program = _on_program
-    _read_register = staticmethod(read_register)
-    _write_register = staticmethod(write_register)
-    _program = staticmethod(program)
+    _family = sys.modules[__name__]
 
     def _load_options(self) -> None:
         self.state[[_OPTSR_CUR, _OPTSR_PRG]] = _OPTSR_RESET
@@ -369,17 +330,12 @@ class FlashControllerH7(FlashInterface):
 
     def _reset_registers(self) -> None:
         _give_up_words(self.state, self.memory.bytes)
-        self.state[_ACR] = _ACR_RESET
+        self.state[ACCESS_CONTROL] = _ACR_RESET
         self.state[_OPTCR] = _OPTCR_LOCK
-        self.state[_OPTION_KEYS] = 0
+        self.state[_OPTION_STAGE] = 0
         for bank in (_BANKS, _BANKS + _BANK_WORDS):
-            self.state[[bank + _KEYS, bank + _SR]] = 0
+            self.state[[bank + _STAGE, bank + _SR]] = 0
             self.state[bank + _CR] = _CR_RESET
-
-    @property
-    def wait_states(self) -> int:
-        """ACR.LATENCY."""
-        return int(self.state[_ACR]) & 0xF
 
     @property
     def boot_address(self) -> int:

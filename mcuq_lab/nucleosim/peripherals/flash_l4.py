@@ -7,33 +7,30 @@ no time passes. Option bytes take effect when they are programmed, without OBL_L
 
 from __future__ import annotations
 
-import numba
+import sys
 
-from mcuq_lab.nucleosim.engine.compiled import callback, compiled
-from mcuq_lab.nucleosim.peripherals.flash import (
+from mcuq_lab.nucleosim.engine.compiled import compiled
+from mcuq_lab.nucleosim.peripherals.flash import FlashInterface
+from mcuq_lab.nucleosim.peripherals.flash_state import (
+    ACCESS_CONTROL,
     BUSY,
     FAMILY,
-    ON_PROGRAM,
-    ON_READ,
-    ON_WRITE,
-    STATE_WORDS,
+    KEYS,
+    OPTION_KEYS,
     UNLOCKED,
-    FlashInterface,
     cleared,
     completes,
     contents,
     erase_sector,
     is_repeated,
     mark_dirty,
-    memory_of,
-    note_access_settings,
     programmed,
     refuses,
     sector_at,
     sector_count,
-    settle_store,
-    store_operands,
+    set_access_control,
     take_key,
+    unlock,
 )
 
 # Registers, by offset
@@ -50,31 +47,27 @@ WRP1AR = 0x2C
 WRP1BR = 0x30
 
 # Words of the state
-_ACR = FAMILY
-_SR = FAMILY + 1
-_CR = FAMILY + 2
-_KEYS = FAMILY + 3
-_OPTION_KEYS = FAMILY + 4
-_POWER_KEYS = FAMILY + 5
-_FIRST = FAMILY + 6  # offset of a first word that waits for the second, or -1
-_FIRST_OLD = FAMILY + 7  # what was there before
-_FIRST_NEW = FAMILY + 8
-_ROW = FAMILY + 9  # where the next word of fast programming goes, or -1 between rows
-_MASS_ERASED = FAMILY + 10  # 1 after a mass erase: fast programming is allowed
-_OPTIONS = FAMILY + 11  # the option registers from OPTR on, as they were written
-_PROGRAMMED = FAMILY + 16  # and as they were programmed
+_SR = FAMILY
+_CR = FAMILY + 1
+_STAGE = FAMILY + 2  # of the keys that open CR
+_OPTION_STAGE = FAMILY + 3  # of those that open the option bytes
+_POWER_STAGE = FAMILY + 4  # of those that open ACR.RUN_PD
+_FIRST = FAMILY + 5  # offset of a first word that waits for the second, or -1
+_FIRST_OLD = FAMILY + 6  # what was there before
+_FIRST_NEW = FAMILY + 7
+_ROW = FAMILY + 8  # where the next word of fast programming goes, or -1 between rows
+_MASS_ERASED = FAMILY + 9  # 1 after a mass erase: fast programming is allowed
+_OPTIONS = FAMILY + 10  # the option registers from OPTR on, as they were written
+_PROGRAMMED = FAMILY + 15  # and as they were programmed
 
 _OPTION_REGISTERS = 5
 _ROW_BYTES = 256
 _ERASED = 0xFFFFFFFF
 
-_KEY1, _KEY2 = 0x45670123, 0xCDEF89AB
-_OPTION_KEY1, _OPTION_KEY2 = 0x08192A3B, 0x4C5D6E7F
-_POWER_KEY1, _POWER_KEY2 = 0x04152637, 0xFAFBFCFD
+_POWER_KEYS = (0x04152637, 0xFAFBFCFD)
 
 _ACR_RESET = 0x600  # caches are on
 _ACR_WRITABLE = 0x7F07
-_ACR_PRFTEN = 1 << 8
 _ACR_ICEN = 1 << 9
 _ACR_DCEN = 1 << 10
 _ACR_ICRST = 1 << 11
@@ -183,7 +176,7 @@ def _start(state, memory):
 def read_register(state, offset):
     """Value of the register at `offset`; the key registers read as 0."""
     if offset == ACR:
-        return state[_ACR]
+        return state[ACCESS_CONTROL]
     if offset == SR:
         return state[_SR] | (_SR_BSY if state[BUSY] else 0)
     if offset == CR:
@@ -199,15 +192,11 @@ def write_register(state, memory, offset, value):
     if offset == ACR:
         _write_acr(state, value)
     elif offset == PDKEYR:
-        state[_POWER_KEYS] = take_key(state[_POWER_KEYS], value, _POWER_KEY1, _POWER_KEY2)
+        take_key(state, _POWER_STAGE, value, _POWER_KEYS)
     elif offset == KEYR:
-        state[_KEYS] = take_key(state[_KEYS], value, _KEY1, _KEY2)
-        if state[_KEYS] == UNLOCKED:
-            state[_CR] &= ~_CR_LOCK
+        unlock(state, _STAGE, value, KEYS, _CR, _CR_LOCK)
     elif offset == OPTKEYR and state[_CR] & _CR_LOCK == 0:
-        state[_OPTION_KEYS] = take_key(state[_OPTION_KEYS], value, _OPTION_KEY1, _OPTION_KEY2)
-        if state[_OPTION_KEYS] == UNLOCKED:
-            state[_CR] &= ~_CR_OPTLOCK
+        unlock(state, _OPTION_STAGE, value, OPTION_KEYS, _CR, _CR_OPTLOCK)
     elif offset == SR:
         state[_SR] &= ~(value & _SR_CLEARABLE)
     elif offset == CR and state[_CR] & _CR_LOCK == 0 and state[BUSY] == 0:
@@ -222,14 +211,14 @@ def write_register(state, memory, offset, value):
 def _write_acr(state, value):
     """A cache can be reset only while it is off; RUN_PD is behind a lock of its own."""
     keep = 0
-    if state[_ACR] & _ACR_ICEN:
+    if state[ACCESS_CONTROL] & _ACR_ICEN:
         keep |= _ACR_ICRST
-    if state[_ACR] & _ACR_DCEN:
+    if state[ACCESS_CONTROL] & _ACR_DCEN:
         keep |= _ACR_DCRST
-    if state[_POWER_KEYS] != UNLOCKED:
+    if state[_POWER_STAGE] != UNLOCKED:
         keep |= _ACR_RUN_PD
-    state[_ACR] = (state[_ACR] & keep) | (value & _ACR_WRITABLE & ~keep)
-    note_access_settings(state)
+    kept = state[ACCESS_CONTROL] & keep
+    set_access_control(state, kept | (value & _ACR_WRITABLE & ~keep))
 
 
 @compiled
@@ -242,10 +231,10 @@ def _write_cr(state, memory, value):
         state[_ROW] = -1
     if value & _CR_OPTLOCK:
         state[_CR] |= _CR_OPTLOCK
-        state[_OPTION_KEYS] = 0
+        state[_OPTION_STAGE] = 0
     if value & _CR_LOCK:
         state[_CR] |= _CR_LOCK
-        state[_KEYS] = 0
+        state[_STAGE] = 0
     elif value & _CR_STRT:
         _start(state, memory)
     elif value & _CR_OPTSTRT and option_lock == 0 and completes(state):
@@ -330,35 +319,11 @@ def _program_row(state, memory, offset, value):
     return programmed(state, old, offset, 4, value)
 
 
-@callback(ON_READ)
-def _on_read(_engine, offset, size, user_data):
-    state = numba.carray(user_data, (STATE_WORDS,))
-    return numba.uint64(read_register(state, numba.int64(offset)))
-
-
-@callback(ON_WRITE)
-def _on_write(_engine, offset, size, value, user_data):
-    state = numba.carray(user_data, (STATE_WORDS,))
-    write_register(state, memory_of(state), numba.int64(offset), numba.int64(value))
-
-
-@callback(ON_PROGRAM)
-def _on_program(_engine, _access, address, size, value, user_data):
-    state = numba.carray(user_data, (STATE_WORDS,))
-    offset, size, value = store_operands(state, address, size, value)
-    result = program(state, memory_of(state), offset, size, value)
-    return settle_store(state, offset, size, value, result)
-
-
 class FlashControllerL4(FlashInterface):
     """The interface of the STM32L4."""
 
-    on_read = _on_read
-    on_write = _on_write
-    on_program = _on_program
-    _read_register = staticmethod(read_register)
-    _write_register = staticmethod(write_register)
-    _program = staticmethod(program)
+    _family = sys.modules[__name__]
+    _has_caches = True
 
     def _load_options(self) -> None:
         self.state[_PROGRAMMED : _PROGRAMMED + _OPTION_REGISTERS] = _OPTIONS_RESET
@@ -366,29 +331,9 @@ class FlashControllerL4(FlashInterface):
 
     def _reset_registers(self) -> None:
         forget_first_word(self.state, self.memory.bytes)
-        self.state[[_SR, _KEYS, _OPTION_KEYS, _POWER_KEYS, _MASS_ERASED]] = 0
-        self.state[_ACR] = _ACR_RESET
+        self.state[[_SR, _STAGE, _OPTION_STAGE, _POWER_STAGE, _MASS_ERASED]] = 0
+        self.state[ACCESS_CONTROL] = _ACR_RESET
         self.state[_CR] = _CR_LOCK | _CR_OPTLOCK
         self.state[_ROW] = -1
         options = self.state[_PROGRAMMED : _PROGRAMMED + _OPTION_REGISTERS]
         self.state[_OPTIONS : _OPTIONS + _OPTION_REGISTERS] = options
-
-    @property
-    def wait_states(self) -> int:
-        """ACR.LATENCY."""
-        return int(self.state[_ACR]) & 7
-
-    @property
-    def prefetch_on(self) -> bool:
-        """ACR.PRFTEN."""
-        return bool(self.state[_ACR] & _ACR_PRFTEN)
-
-    @property
-    def instruction_cache_on(self) -> bool:
-        """ACR.ICEN."""
-        return bool(self.state[_ACR] & _ACR_ICEN)
-
-    @property
-    def data_cache_on(self) -> bool:
-        """ACR.DCEN."""
-        return bool(self.state[_ACR] & _ACR_DCEN)
