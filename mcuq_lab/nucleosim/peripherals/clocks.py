@@ -1,4 +1,8 @@
-"""What the clock and power control of every family offers to the board."""
+"""What the clock control of every family offers to the board, and what they share.
+
+A ready bit comes at once when its clock can run, and never when it cannot, so that a wrong clock
+set-up waits for ever as it does on silicon. Clock frequencies do not change the cycle counts.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,9 @@ from typing import ClassVar
 
 from mcuq_lab.nucleosim.chip import RegisterBlock
 from mcuq_lab.nucleosim.peripherals.storage import Storage
+
+# (enable bit, ready bit) of LSI, LSE and HSI48, each in a register of its own
+LOWEST_BITS = (1 << 0, 1 << 1)
 
 
 class ResetCause(Enum):
@@ -21,7 +28,7 @@ class ResetCause(Enum):
 
 
 class ClockControl(Storage):
-    """RCC of a family. A ready bit comes at once when its clock can run, and never when not."""
+    """RCC of a family: oscillators, PLLs, and the switch between them."""
 
     # The register that says why the chip was reset, its flags, those of each cause, and the bit
     # that clears them.
@@ -30,7 +37,14 @@ class ClockControl(Storage):
     _flags_of: ClassVar[Mapping[ResetCause, int]]
     _flags_clear: ClassVar[int]
 
-    def __init__(self, block: RegisterBlock) -> None:
+    def __init__(
+        self,
+        block: RegisterBlock,
+        limits: Mapping[str, tuple[int, ...]],
+        siblings: Mapping[str, Storage],
+    ) -> None:
+        self._limits = limits
+        self._siblings = siblings
         self._reset_flags = self._flags_of[ResetCause.POWER_ON]
         super().__init__(block)
 
@@ -55,6 +69,11 @@ class ClockControl(Storage):
         others = self._words.get(self._flags_register, 0) & ~self._flags_mask
         self._words[self._flags_register] = others | self._reset_flags
 
+    def _limit_hz(self, name: str, index: int) -> int:
+        """A limit of the chip from its list; the last one holds beyond the end."""
+        limits = self._limits[name]
+        return limits[min(index, len(limits) - 1)]
+
     @property
     @abstractmethod
     def hclk_hz(self) -> int:
@@ -68,6 +87,13 @@ class ClockControl(Storage):
     @abstractmethod
     def works(self, wait_states: int) -> bool:
         """Whether voltage and flash wait states allow the clocks that are set."""
+
+
+def with_ready_bits(value: int, *oscillators: tuple[int, int]) -> int:
+    """A register whose ready bits follow their enable bits; (enable bit, ready bit) of each."""
+    for enable, ready in oscillators:
+        value = value | ready if value & enable else value & ~ready
+    return value
 
 
 def ahb_shift(prescaler: int) -> int:

@@ -1,15 +1,17 @@
-"""Clock and power control of the STM32F4 (RM0402 5 and 6, RM0090 5 and 6): what software waits for.
-
-A ready bit comes at once when its clock can run, and never when it cannot, so that a wrong clock
-set-up waits for ever as it does on silicon. Clock frequencies do not change the cycle counts.
-"""
+"""Clock and power control of the STM32F4 (RM0402 5 and 6, RM0090 5 and 6)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from mcuq_lab.nucleosim.chip import RegisterBlock
-from mcuq_lab.nucleosim.peripherals.clocks import ClockControl, ResetCause, ahb_shift
+from mcuq_lab.nucleosim.peripherals.clocks import (
+    LOWEST_BITS,
+    ClockControl,
+    ResetCause,
+    ahb_shift,
+    with_ready_bits,
+)
 from mcuq_lab.nucleosim.peripherals.storage import Storage
 
 CR = 0x00
@@ -56,16 +58,6 @@ class ClockControlF4(ClockControl):
         ResetCause.PIN: 0x04000000,  # PINRSTF
     }
 
-    def __init__(
-        self,
-        block: RegisterBlock,
-        limits: Mapping[str, tuple[int, ...]],
-        siblings: Mapping[str, Storage],
-    ) -> None:
-        self._limits = limits
-        self._siblings = siblings
-        super().__init__(block)
-
     @property
     def power_clocked(self) -> bool:
         """Whether PWR takes writes (APB1ENR.PWREN)."""
@@ -93,12 +85,11 @@ class ClockControlF4(ClockControl):
 
     def works(self, wait_states: int) -> bool:
         """Whether voltage and flash wait states allow the core clock that is set."""
-        by_wait_states = self._limits["max_hclk_hz_by_wait_states"]
         power = self._siblings["pwr"]
         over_drive = "_over_drive" if power.is_over_driven else ""
         return self.hclk_hz <= min(
-            by_wait_states[min(wait_states, len(by_wait_states) - 1)],
-            self._limits[f"max_hclk_hz_by_vos{over_drive}"][power.voltage_scale],
+            self._limit_hz("max_hclk_hz_by_wait_states", wait_states),
+            self._limit_hz(f"max_hclk_hz_by_vos{over_drive}", power.voltage_scale),
         )
 
     def write_word(self, offset: int, value: int) -> None:
@@ -112,9 +103,9 @@ class ClockControlF4(ClockControl):
         elif offset == PLLCFGR and self.pll_on:
             return  # can be written only while the PLL is off
         elif offset == CSR:
-            self._write_flags_register(value & ~2 | (value & 1) << 1)  # LSION, LSIRDY
+            self._write_flags_register(with_ready_bits(value, LOWEST_BITS))
         elif offset == BDCR:
-            self._words[BDCR] = value & ~2 | (value & 1) << 1
+            self._words[BDCR] = with_ready_bits(value, LOWEST_BITS)
         else:
             super().write_word(offset, value)
 
@@ -123,8 +114,7 @@ class ClockControlF4(ClockControl):
             value |= _HSI_BITS[0]
         if self.runs_from_pll:
             value |= _PLL_BITS[0]
-        for enable, flag in (_HSI_BITS, _HSE_BITS):
-            value = value | flag if value & enable else value & ~flag
+        value = with_ready_bits(value, _HSI_BITS, _HSE_BITS)
         for (enable, flag), register in _PLLS:
             locks = value & enable and self._pll_locks(value, register)
             value = value | flag if locks else value & ~flag

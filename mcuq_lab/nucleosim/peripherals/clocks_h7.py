@@ -1,17 +1,17 @@
-"""Clock control of the STM32H742, H743 and H753 (RM0433 8): oscillators, PLLs, the way to the core.
-
-A ready bit comes at once when its clock can run, and never when it cannot, so that a wrong clock
-set-up waits for ever as it does on silicon. Clock frequencies do not change the cycle counts.
-"""
+"""Clock control of the STM32H742, H743 and H753 (RM0433 chapter 8)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar
 
-from mcuq_lab.nucleosim.chip import RegisterBlock
-from mcuq_lab.nucleosim.peripherals.clocks import ClockControl, ResetCause, ahb_shift
-from mcuq_lab.nucleosim.peripherals.storage import Storage
+from mcuq_lab.nucleosim.peripherals.clocks import (
+    LOWEST_BITS,
+    ClockControl,
+    ResetCause,
+    ahb_shift,
+    with_ready_bits,
+)
 
 CR = 0x00
 CFGR = 0x10
@@ -68,16 +68,6 @@ class ClockControlH7(ClockControl):
         ResetCause.PIN: 0x00420000,  # PINRSTF, CPURSTF
     }
 
-    def __init__(
-        self,
-        block: RegisterBlock,
-        limits: Mapping[str, tuple[int, ...]],
-        siblings: Mapping[str, Storage],
-    ) -> None:
-        self._limits = limits
-        self._siblings = siblings
-        super().__init__(block)
-
     def note_reset(self, cause: ResetCause) -> None:
         """Show why the chip was reset; a loss of power opens the supply configuration again."""
         super().note_reset(cause)
@@ -107,12 +97,11 @@ class ClockControlH7(ClockControl):
     def works(self, wait_states: int) -> bool:
         """Whether voltage and flash wait states allow the clocks of core and bus that are set."""
         scale = self._siblings["pwr"].voltage_scale
-        by_wait_states = self._limits[f"max_axi_hz_by_wait_states_vos{scale}"]
         axi_limit_hz = min(
-            by_wait_states[min(wait_states, len(by_wait_states) - 1)],
-            self._limits["max_axi_hz_by_vos"][scale],
+            self._limit_hz(f"max_axi_hz_by_wait_states_vos{scale}", wait_states),
+            self._limit_hz("max_axi_hz_by_vos", scale),
         )
-        core_limit_hz = self._limits["max_core_hz_by_vos"][scale]
+        core_limit_hz = self._limit_hz("max_core_hz_by_vos", scale)
         return self.hclk_hz <= core_limit_hz and self.axi_hz <= axi_limit_hz
 
     def read_word(self, offset: int) -> int:
@@ -138,7 +127,7 @@ class ClockControlH7(ClockControl):
         elif offset == RSR:
             self._write_flags_register(value)
         elif offset in (CSR, BDCR):
-            self._words[offset] = value & ~2 | (value & 1) << 1
+            self._words[offset] = with_ready_bits(value, LOWEST_BITS)
         else:
             super().write_word(offset, value)
 
@@ -150,8 +139,7 @@ class ClockControlH7(ClockControl):
             value |= _PLL_BITS[0][0]
         if super().read_word(CR) & _PLL_BITS[0][1] and self._pll_source == _HSI:
             value = value & ~_HSIDIV | super().read_word(CR) & _HSIDIV
-        for enable, flag in (*_OSCILLATORS.values(), _HSI48_BITS):
-            value = value | flag if value & enable else value & ~flag
+        value = with_ready_bits(value, *_OSCILLATORS.values(), _HSI48_BITS)
         for index, (enable, flag) in enumerate(_PLL_BITS):
             locks = value & enable and self._pll_locks(value, index)
             value = value | flag if locks else value & ~flag

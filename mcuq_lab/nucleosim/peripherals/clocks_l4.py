@@ -1,15 +1,17 @@
-"""Clock and power control of the STM32L4 (RM0394 5 and 6): the bits that software waits for.
-
-A ready bit comes at once when its clock can run, and never when it cannot, so that a wrong clock
-set-up waits for ever as it does on silicon. Clock frequencies do not change the cycle counts.
-"""
+"""Clock and power control of the STM32L4 (RM0394 5 and 6)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from mcuq_lab.nucleosim.chip import RegisterBlock
-from mcuq_lab.nucleosim.peripherals.clocks import ClockControl, ResetCause, ahb_shift
+from mcuq_lab.nucleosim.peripherals.clocks import (
+    LOWEST_BITS,
+    ClockControl,
+    ResetCause,
+    ahb_shift,
+    with_ready_bits,
+)
 from mcuq_lab.nucleosim.peripherals.storage import Storage
 
 CR = 0x00
@@ -64,16 +66,6 @@ class ClockControlL4(ClockControl):
         ResetCause.PIN: 0x04000000,  # PINRSTF
     }
 
-    def __init__(
-        self,
-        block: RegisterBlock,
-        limits: Mapping[str, tuple[int, ...]],
-        siblings: Mapping[str, Storage],
-    ) -> None:
-        self._limits = limits
-        self._siblings = siblings
-        super().__init__(block)
-
     @property
     def power_clocked(self) -> bool:
         """Whether PWR takes writes (APB1ENR1.PWREN)."""
@@ -99,10 +91,10 @@ class ClockControlL4(ClockControl):
     def works(self, wait_states: int) -> bool:
         """Whether voltage and flash wait states allow the clocks that are set."""
         voltage = self._siblings["pwr"].voltage_range
-        by_wait_states = self._limits[f"max_hclk_hz_by_wait_states_range_{voltage}"]
+        by_wait_states = f"max_hclk_hz_by_wait_states_range_{voltage}"
         cr = self.read_word(CR)
         return (
-            self.hclk_hz <= by_wait_states[min(wait_states, len(by_wait_states) - 1)]
+            self.hclk_hz <= self._limit_hz(by_wait_states, wait_states)
             and self.sysclk_hz <= self._limits["max_sysclk_hz_by_range"][voltage]
             and (
                 not cr & _MSI_BITS[0] or self.msi_hz <= self._limits["max_msi_hz_by_range"][voltage]
@@ -120,9 +112,9 @@ class ClockControlL4(ClockControl):
         elif offset == PLLCFGR and self.read_word(CR) & _PLL_BITS[0]:
             self._words[PLLCFGR] = self.read_word(PLLCFGR) & ~_PLL_OUTPUTS | value & _PLL_OUTPUTS
         elif offset == CSR:
-            self._write_flags_register(value & ~2 | (value & 1) << 1)  # LSION, LSIRDY
+            self._write_flags_register(with_ready_bits(value, LOWEST_BITS))
         elif offset in (BDCR, CRRCR):
-            self._words[offset] = value & ~2 | (value & 1) << 1  # LSE, HSI48
+            self._words[offset] = with_ready_bits(value, LOWEST_BITS)
         else:
             super().write_word(offset, value)
 
@@ -138,10 +130,8 @@ class ClockControlL4(ClockControl):
         if value >> 4 & 0xF >= len(_MSI_HZ):
             value = value & ~_MSIRANGE | before & _MSIRANGE  # hardware refuses these ranges
         value |= before & _MSIRGSEL  # can be cleared by a reset only
-        for enable, flag in (_MSI_BITS, _HSI_BITS):
-            value = value | flag if value & enable else value & ~flag
-        value &= ~_HSE_BITS[1]
-        self._words[CR] = value
+        value = with_ready_bits(value, _MSI_BITS, _HSI_BITS) & ~_HSE_BITS[1]
+        self._words[CR] = value  # the range of the MSI counts for the PLLs
         for (enable, flag), register in _PLLS:
             locks = value & enable and self._pll_locks(value, register)
             value = value | flag if locks else value & ~flag
