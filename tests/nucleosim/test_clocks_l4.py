@@ -124,6 +124,17 @@ def test_ranges_that_msi_does_not_have_are_refused(target):
     assert target.read32(CR) == 0xB0 | MSIRGSEL | MSIRDY | 1  # MSIRGSEL stays until reset
 
 
+def test_range_after_standby_is_refused_until_msi_has_one_of_its_own(target):
+    before = target.read32(CSR) & 0xF00
+    for value, taken in ((0x500, before), (0xF00, before)):
+        target.write32(CSR, value)
+        assert target.read32(CSR) & 0xF00 == taken
+    set_bits(target, CR, MSIRGSEL)
+    for value, taken in ((0x500, 0x500), (0xF00, 0x500), (0x700, 0x700)):
+        target.write32(CSR, value)
+        assert target.read32(CSR) & 0xF00 == taken
+
+
 def test_power_control_needs_its_clock_and_a_valid_range(target):
     target.write32(PWR, RANGE_2)
     assert target.read32(PWR) == RANGE_1

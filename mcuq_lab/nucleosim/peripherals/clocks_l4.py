@@ -38,6 +38,8 @@ _HSE_BITS = (1 << 16, 1 << 17)
 _PLL_BITS = (1 << 24, 1 << 25)
 _PLLS = ((_PLL_BITS, PLLCFGR), ((1 << 26, 1 << 27), PLLSAI1CFGR))
 _MSIRGSEL = 1 << 3
+_MSISRANGE = 0xF00  # in CSR
+_MSI_STANDBY_RANGES = range(4, 8)  # 1 to 8 MHz
 _MSIRANGE = 0xF << 4
 
 # PLLCFGR.PLLPEN, PLLQEN, PLLREN: the outputs can be switched while the PLL is on.
@@ -112,6 +114,9 @@ class ClockControlL4(ClockControl):
         elif offset == PLLCFGR and self.read_word(CR) & _PLL_BITS[0]:
             self._words[PLLCFGR] = self.read_word(PLLCFGR) & ~_PLL_OUTPUTS | value & _PLL_OUTPUTS
         elif offset == CSR:
+            chosen = self.read_word(CR) & _MSIRGSEL
+            if not chosen or value >> 8 & 0xF not in _MSI_STANDBY_RANGES:  # hardware refuses it
+                value = value & ~_MSISRANGE | self.read_word(CSR) & _MSISRANGE
             self._write_flags_register(with_ready_bits(value, LOWEST_BITS))
         elif offset in (BDCR, CRRCR):
             self._words[offset] = with_ready_bits(value, LOWEST_BITS)
