@@ -61,15 +61,27 @@ def test_links_in_the_readme_lead_somewhere():
     assert not missing
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "results" / "reference").glob("*.json")), ids=lambda path: path.stem
-)
+REFERENCE = ROOT / "results" / "reference"
+# The simulator's speed and accuracy: no measurements of networks.
+SIMULATOR = REFERENCE / "simulator.json"
+
+
+@pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.json")), ids=lambda path: path.stem)
 def test_reference_results_say_where_they_come_from(path):
     content = json.loads(path.read_text())
     assert content["command"].startswith("mcuq ")
     assert re.fullmatch(r"[0-9a-f]{40}", content["git_revision"])
     assert content["git_dirty"] is False
+    if path == SIMULATOR:
+        return
     assert content["rows"]
     for row in content["rows"]:
         assert row["simulated"] in (True, False)
         assert row["bit_exact"] is True
+
+
+def test_reference_of_the_simulator_names_its_sources():
+    content = json.loads(SIMULATOR.read_text())
+    assert content["speeds"]
+    for row in (*content["rules"], *content["programs"]):
+        assert row["source"]
