@@ -54,5 +54,7 @@ def test_every_kernel_ran_on_every_setting(document):
     for (board, clock, engine, policy), row in found.items():
         reset = found[board, "reset", engine, policy]
         assert row["instructions"] == reset["instructions"]
-        # Flash is slower than the core at the maximum clock, never faster.
-        assert clock == "reset" or row["cycles"] > reset["cycles"]
+        # At the maximum clock flash is slower than the core. The Cortex-M7's caches hold all of it.
+        if clock == "max":
+            assert row["cycles"] >= reset["cycles"]
+            assert row["cycles"] > reset["cycles"] or board == "nucleo_f767zi"
