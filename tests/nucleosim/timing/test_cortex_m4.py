@@ -296,7 +296,7 @@ def test_a_new_block_of_30_instructions_costs_well_below_a_millisecond() -> None
     times = []
     for _ in range(20):
         model = CortexM4()
-        start = time.perf_counter()
+        start = time.process_time()
         model.block_cost(0, code, model.initial_state)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 1e-3
