@@ -11,8 +11,7 @@ from mcuq_lab.nucleosim.timing.decode import instructions
 from mcuq_lab.nucleosim.timing.fetch import refilled
 from mcuq_lab.nucleosim.timing.instruction import Instruction, Kind
 from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, Memory, MemoryTiming
-
-STATE_LIMIT = 4096
+from mcuq_lab.nucleosim.timing.states import STATE_LIMIT, States
 
 DIVIDE_SETUP_CYCLES = 1
 DIVIDE_BITS_PER_CYCLE = 4
@@ -45,12 +44,10 @@ class CortexM4:
         self, memory: MemoryTiming = ZERO_WAIT_STATES, state_limit: int = STATE_LIMIT
     ) -> None:
         self.memory = memory
-        self._state_limit = state_limit
-        self._states: list[State] = []
-        self._numbers: dict[State, int] = {}
+        self._states = States(State(refilled(memory, 2)), state_limit)
         self._costs: dict[tuple, BlockCost] = {}
         self._left_out = frozenset({SP}) if memory.has_one_ram else frozenset()
-        self.initial_state = self._number(State(refilled(memory, 2)))
+        self.initial_state = self._states.number(State(refilled(memory, 2)))
 
     def bases(self, code: bytes) -> tuple[int, ...]:
         """See `TimingModel.bases`. The stack is looked at where there is more than one RAM."""
@@ -76,16 +73,6 @@ class CortexM4:
         return replace(
             cost, dynamic=tuple(replace(at, address=base + at.address) for at in cost.dynamic)
         )
-
-    def _number(self, state: State) -> int:
-        """A small int for a state. A full table forgets the state: one stall at most is lost."""
-        number = self._numbers.get(state)
-        if number is None:
-            if len(self._states) >= self._state_limit:
-                return self.initial_state
-            number = self._numbers[state] = len(self._states)
-            self._states.append(state)
-        return number
 
     def _walk(
         self,
@@ -113,12 +100,12 @@ class CortexM4:
             before, causes_before = state, tuple(causes)
             state = issue(last, before, self.memory, False, causes)
         spent = tuple(causes)
-        exit_fallthrough = self._number(state)
+        exit_fallthrough = self._states.number(state)
         if last is None or not last.instruction.writes_pc:
             taken, exit_taken = spent, self.initial_state
         else:
             causes = list(causes_before)
-            exit_taken = self._number(issue(last, before, self.memory, True, causes))
+            exit_taken = self._states.number(issue(last, before, self.memory, True, causes))
             taken = tuple(causes)
             if before.it_left == 0 and last.instruction.always_taken:
                 spent, exit_fallthrough = taken, exit_taken

@@ -15,8 +15,7 @@ from mcuq_lab.nucleosim.timing.cost import BlockCost, DynamicCost, Place
 from mcuq_lab.nucleosim.timing.decode import instructions
 from mcuq_lab.nucleosim.timing.instruction import Access, Instruction
 from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, MemoryTiming
-
-STATE_LIMIT = 4096
+from mcuq_lab.nucleosim.timing.states import STATE_LIMIT, States
 
 MISPREDICT_CYCLES = 8
 MISPREDICT_FLAGS_EARLY_CYCLES = 6
@@ -54,11 +53,9 @@ class CortexM7:
         self, memory: MemoryTiming = ZERO_WAIT_STATES, state_limit: int = STATE_LIMIT
     ) -> None:
         self.memory = memory
-        self._state_limit = state_limit
-        self._states: list[State] = []
-        self._numbers: dict[State, int] = {}
+        self._states = States(State(), state_limit)
         self._costs: dict[tuple, BlockCost] = {}
-        self.initial_state = self._number(State())
+        self.initial_state = self._states.number(State())
 
     def bases(self, code: bytes) -> tuple[int, ...]:
         """See `TimingModel.bases`."""
@@ -74,16 +71,6 @@ class CortexM7:
         if cost is None:
             cost = self._costs[key] = self._walk(address, code, self._states[entry_state], places)
         return cost if not cost.dynamic else _moved(cost, address)
-
-    def _number(self, state: State) -> int:
-        """A small int for a state. A full table forgets the state: some stalls at most are lost."""
-        number = self._numbers.get(state)
-        if number is None:
-            if len(self._states) >= self._state_limit:
-                return self.initial_state
-            number = self._numbers[state] = len(self._states)
-            self._states.append(state)
-        return number
 
     def _walk(
         self, address: int, code: bytes, state: State, places: tuple[Place, ...]
@@ -108,7 +95,7 @@ class CortexM7:
             conditional = walk.it_left > 0
             walk.issue(operation, site)
             whereabouts.follow(encoding, conditional)
-        fallthrough = (walk.cycles, self._number(walk.state()))
+        fallthrough = (walk.cycles, self._states.number(walk.state()))
         causes = tuple(walk.causes)
         if branch is None:
             elsewhere = (walk.cycles, self.initial_state)
@@ -117,7 +104,7 @@ class CortexM7:
         always = taken.it_left == 0 and operation.instruction.always_taken
         taken.issue(operation, site, taken=True)
         early = taken.flags_are_old()
-        jump = (taken.cycles, self._number(taken.state()))
+        jump = (taken.cycles, self._states.number(taken.state()))
         return BlockCost(
             *(jump if always else fallthrough),
             *jump,

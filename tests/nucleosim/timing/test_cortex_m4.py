@@ -20,8 +20,9 @@ from mcuq_lab.nucleosim.timing import (
 )
 from mcuq_lab.nucleosim.timing.addresses import Origins
 from mcuq_lab.nucleosim.timing.benchmark import load_sequences
-from mcuq_lab.nucleosim.timing.cortex_m4 import STATE_LIMIT, CortexM4
+from mcuq_lab.nucleosim.timing.cortex_m4 import CortexM4
 from mcuq_lab.nucleosim.timing.decode import instructions, is_wide
+from mcuq_lab.nucleosim.timing.states import STATE_LIMIT
 
 NOP = bytes.fromhex("00bf")
 BX_LR = bytes.fromhex("7047")

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from mcuq_lab.nucleosim.timing import Memory, Place, TimingModel, timing_model
 from mcuq_lab.nucleosim.timing.benchmark import load_sequences
-from mcuq_lab.nucleosim.timing.cortex_m7 import STATE_LIMIT, CortexM7
+from mcuq_lab.nucleosim.timing.cortex_m7 import CortexM7
 from mcuq_lab.nucleosim.timing.decode import instructions
+from mcuq_lab.nucleosim.timing.states import STATE_LIMIT
 
 NOP = bytes.fromhex("00bf")
 NOP_WIDE = bytes.fromhex("aff30080")
