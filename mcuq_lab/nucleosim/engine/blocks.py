@@ -13,7 +13,7 @@ from mcuq_lab.nucleosim.engine.guards import register_id
 from mcuq_lab.nucleosim.engine.hooks import hash_slot
 from mcuq_lab.nucleosim.engine.recording import Block, BlockCount, Recording
 from mcuq_lab.nucleosim.thumb import instruction_count
-from mcuq_lab.nucleosim.timing import BlockCost, Place, TimingModel
+from mcuq_lab.nucleosim.timing import BlockCost, Memory, Place, TimingModel
 from mcuq_lab.nucleosim.timing.accesses import literals, reaches
 
 _PAGE_BYTES = 1024
@@ -140,10 +140,11 @@ class BlockTable:
             len(bases),
         )
         words[layout.ROW_FIRST_BASE : layout.ROW_FIRST_BASE + len(bases)] = bases
-        reached = reaches(code, tuple(place.register for place in places))
-        for index, reach in enumerate(reached):
-            at = layout.ROW_FIRST_REACH + 3 * index
-            words[at : at + 3] = reach.start, reach.end, int(reach.loads)
+        if any(place.memory is Memory.AXI for place in places):  # no other RAM is cached
+            reached = reaches(code, tuple(place.register for place in places))
+            for index, reach in enumerate(reached):
+                at = layout.ROW_FIRST_REACH + 3 * index
+                words[at : at + 3] = reach.start, reach.end, int(reach.loads)
         words[layout.ROW_FIRST_LITERAL : layout.ROW_COUNT_NEXT] = layout.NO_LITERAL
         constants = literals(address, code)[: layout.ROW_LITERALS]
         first = layout.ROW_FIRST_LITERAL
