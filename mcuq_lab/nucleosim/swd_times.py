@@ -34,7 +34,6 @@ FIRMWARE_S = 5.5e-6
 
 TAR_BLOCK_BYTES = 1024
 MOST_BYTES = 6144
-MOST_SINGLE_BYTES = 64
 
 # What an ST-LINK/V2-1 can do; pyOCD asks for the fastest that is not above the frequency wanted.
 STLINK_STEPS_HZ = (
