@@ -13,6 +13,7 @@ from mcuq_lab.liteengine import generate as generate_liteengine
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.quantize import run_integers, run_reference
 from mcuq_lab.sources import Sources
+from mcuq_lab.target import Target
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Engine:
         name: as on the command line and in results.
         label: as figures name it; a re-implementation says that it is one.
         policies: the uniform policies that it supports, or () for all.
-        generate: QuantGraph -> Sources.
+        generate: (QuantGraph, Target) -> Sources; the published engines know one target only.
         reference: (QuantGraph, inputs uint8 (N, h, w, c)) -> outputs uint8 (N, h, w, c): the very
             integers that the engine's C must give.
         run: the same integers as `reference`, quickly for thousands of inputs.
@@ -32,7 +33,7 @@ class Engine:
     name: str
     label: str
     policies: tuple[str, ...]
-    generate: Callable[[QuantGraph], Sources]
+    generate: Callable[[QuantGraph, Target], Sources]
     reference: Callable[[QuantGraph, np.ndarray], np.ndarray]
     run: Callable[[QuantGraph, np.ndarray], np.ndarray]
 
@@ -55,15 +56,23 @@ class Engine:
         return not self.policies or policy in self.policies
 
 
+def _liteengine(network: QuantGraph, target: Target) -> Sources:
+    return generate_liteengine(network, target=target)
+
+
+def _for_any(generate: Callable[[QuantGraph], Sources]) -> Callable[[QuantGraph, Target], Sources]:
+    return lambda network, target: generate(network)
+
+
 ENGINES = {
     engine.name: engine
     for engine in (
-        Engine("liteengine", "LiteEngine", (), generate_liteengine, run_reference, run_integers),
+        Engine("liteengine", "LiteEngine", (), _liteengine, run_reference, run_integers),
         Engine(
             cmsis_nn.ENGINE_NAME,
             "CMSIS-NN (re-implementation)",
             ("w8a8",),
-            cmsis_nn.generate,
+            _for_any(cmsis_nn.generate),
             cmsis_nn.run_reference,
             cmsis_nn.run_reference,
         ),
@@ -71,7 +80,7 @@ ENGINES = {
             cmix_nn.ENGINE_NAME,
             "CMix-NN (re-implementation)",
             tuple(f"w{w}a{a}" for w in cmix_nn.WIDTHS for a in cmix_nn.WIDTHS),
-            cmix_nn.generate,
+            _for_any(cmix_nn.generate),
             run_reference,
             run_integers,
         ),
@@ -79,7 +88,7 @@ ENGINES = {
             tinyengine.ENGINE_NAME,
             "TinyEngine (re-implementation)",
             ("w8a8",),
-            tinyengine.generate,
+            _for_any(tinyengine.generate),
             tinyengine.run_reference,
             tinyengine.run_reference,
         ),

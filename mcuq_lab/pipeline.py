@@ -21,6 +21,7 @@ from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.quantize import calibrate, quantize, quantize_input
 from mcuq_lab.sources import Sources
 from mcuq_lab.storage import pack_batch, unpack_batch
+from mcuq_lab.target import Target
 
 CALIBRATION_IMAGES = 512
 SIGN_BIT = 0x80
@@ -73,7 +74,7 @@ def measure_network(
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "generate"):
-        sources = engine.generate(network)
+        sources = engine.generate(network, Target.of(session.board))
     with _timed(seconds, "build"):
         firmware = build(sources, session.board, toolchain, flags)
     run = session.run(firmware, stored_inputs(inputs, network, sources))

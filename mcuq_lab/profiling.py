@@ -17,6 +17,7 @@ from mcuq_lab.nucleosim.profile import Profile, profiled
 from mcuq_lab.pipeline import stored_inputs
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import Sources
+from mcuq_lab.target import Target
 
 _POINTER_BYTES = 4
 
@@ -61,7 +62,7 @@ def profile_network(
             f"Probe {session.probe_uid} is a real board, which cannot say where its cycles go; "
             "profile the simulated one with --simulated."
         )
-    sources = engine.generate(network)
+    sources = engine.generate(network, Target.of(session.board))
     firmware = build(sources, session.board)
     profiles: list[Profile] = []
 

@@ -17,6 +17,7 @@ from mcuq_lab.nucleosim.programs import ProgramRow, program_rows
 from mcuq_lab.nucleosim.speed import Speed, function_speed
 from mcuq_lab.nucleosim.timing import BenchmarkRow, benchmark_rows
 from mcuq_lab.policy import Policy
+from mcuq_lab.target import Target
 
 KERNEL = "c3_32x16_16"
 
@@ -105,7 +106,7 @@ def _kernel_speed(board_id: str, clock: str, engine: str, policy: str) -> Speed:
     """The network of one convolution: run once as it is measured, then called over and over."""
     board = load_board(board_id)
     network = layer_network(KERNEL, Policy.parse(policy, 1).layers[0])
-    firmware = build(engine_named(engine).generate(network), board)
+    firmware = build(engine_named(engine).generate(network, Target.of(board)), board)
     uid = f"{board.simulated_uid}:speed"
     try:
         with open_board(board, probe_uid=uid, clock=clock) as session:

@@ -13,6 +13,7 @@ from mcuq_lab.liteengine.schedule import Family, kernel_key
 from mcuq_lab.liteengine.tuning import tune
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import Sources
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 __all__ = [
     "ENGINE_NAME",
@@ -35,6 +36,7 @@ def generate(
     graph: QuantGraph,
     families: Sequence[Family] = FAMILIES,
     measured_cycles: Mapping[str, int] | None = None,
+    target: Target = DEFAULT_TARGET,
 ) -> Sources:
     """C sources of a quantized network; arguments and errors as for `plan`."""
-    return generate_sources(plan(graph, families, measured_cycles))
+    return generate_sources(plan(graph, families, measured_cycles, target))

@@ -17,6 +17,7 @@ from mcuq_lab.liteengine.plan import Plan, plan
 from mcuq_lab.liteengine.schedule import Family
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import SourceFile, Sources
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _LOCAL_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+"([^"]+)"[^\n]*\n', re.MULTILINE)
 _SYSTEM_INCLUDE = re.compile(r"^[ \t]*#[ \t]*include[ \t]+(<[^>]+>)[^\n]*\n", re.MULTILINE)
@@ -32,6 +33,7 @@ def export_c(
     directory: Path | str,
     families: Sequence[Family] = FAMILIES,
     measured_cycles: Mapping[str, int] | None = None,
+    target: Target = DEFAULT_TARGET,
 ) -> tuple[Path, ...]:
     """Writes `model.c`, `model.h` and a README.md with its sizes into `directory`.
 
@@ -42,19 +44,19 @@ def export_c(
         ModelError: as `plan`.
         ConfigError: the directory cannot be written.
     """
-    planned = plan(graph, families, measured_cycles)
+    planned = plan(graph, families, measured_cycles, target)
     files = joined(generate_sources(planned))
     files = (*files, SourceFile("README.md", _readme(planned, files)))
-    target = Path(directory)
+    folder = Path(directory)
     try:
-        target.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         for file in files:
-            (target / file.name).write_text(file.text)
+            (folder / file.name).write_text(file.text)
     except OSError as error:
         raise ConfigError(
-            f"Cannot write the exported network to '{target}': {error}. Choose another directory."
+            f"Cannot write the exported network to '{folder}': {error}. Choose another directory."
         ) from error
-    return tuple(target / file.name for file in files)
+    return tuple(folder / file.name for file in files)
 
 
 def joined(sources: Sources) -> tuple[SourceFile, ...]:

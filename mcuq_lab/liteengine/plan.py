@@ -12,6 +12,7 @@ from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ArenaPlan, Block, plan_arena
 from mcuq_lab.liteengine.schedule import Family, schedule
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,7 @@ def plan(
     graph: QuantGraph,
     families: Sequence[Family] = FAMILIES,
     measured_cycles: Mapping[str, int] | None = None,
+    target: Target = DEFAULT_TARGET,
 ) -> Plan:
     """Chooses kernels and places all tensors.
 
@@ -93,13 +95,14 @@ def plan(
         graph: the quantized network.
         families: kernel families to choose from.
         measured_cycles: cycles on the target by `schedule.kernel_key`, if some were measured.
+        target: the core.
 
     Raises:
         ModelError: an operator that no family computes, or a network without any operator.
     """
     if not graph.ops:
         raise ModelError(f"'{graph.name}' has no operator; give it at least one layer.")
-    lowered = schedule(graph, families, measured_cycles)
+    lowered = schedule(graph, families, measured_cycles, target)
     if not any(way.call for way in lowered):
         lowered = (*lowered[:-1], copied_flatten(graph.ops[-1], graph.tensors))
     work = [(op, way) for op, way in zip(graph.ops, lowered, strict=True) if way.call]

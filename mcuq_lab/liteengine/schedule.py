@@ -9,20 +9,28 @@ from mcuq_lab.errors import ModelError
 from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 
 class Family(Protocol):
-    """A kernel family: lowers the operators that it can compute, and returns None for others."""
+    """A kernel family: the ways in which it can compute an operator, none for most operators.
 
-    def __call__(self, op: QOp, tensors: Mapping[str, QTensor], /) -> Lowered | None: ...
+    Ways differ in cycles, scratch and flash; a family leaves out what is worse in all three.
+    """
+
+    def __call__(
+        self, op: QOp, tensors: Mapping[str, QTensor], target: Target, /
+    ) -> tuple[Lowered, ...]: ...
 
 
 def candidates(
-    op: QOp, tensors: Mapping[str, QTensor], families: Sequence[Family] = FAMILIES
+    op: QOp,
+    tensors: Mapping[str, QTensor],
+    families: Sequence[Family] = FAMILIES,
+    target: Target = DEFAULT_TARGET,
 ) -> tuple[Lowered, ...]:
     """All ways to compute `op`, in the order of the families."""
-    lowered = (family(op, tensors) for family in families)
-    return tuple(way for way in lowered if way is not None)
+    return tuple(way for family in families for way in family(op, tensors, target))
 
 
 def kernel_key(op: QOp, tensors: Mapping[str, QTensor], lowered: Lowered) -> str:
@@ -42,6 +50,7 @@ def choose(
     tensors: Mapping[str, QTensor],
     families: Sequence[Family] = FAMILIES,
     measured_cycles: Mapping[str, int] | None = None,
+    target: Target = DEFAULT_TARGET,
 ) -> Lowered:
     """The cheapest way to compute `op`.
 
@@ -51,7 +60,7 @@ def choose(
     Raises:
         ModelError: no family computes this operator.
     """
-    ways = candidates(op, tensors, families)
+    ways = candidates(op, tensors, families, target)
     if not ways:
         shapes = ", ".join(str(tensors[name].shape) for name in op.inputs)
         raise ModelError(
@@ -72,6 +81,7 @@ def schedule(
     graph: QuantGraph,
     families: Sequence[Family] = FAMILIES,
     measured_cycles: Mapping[str, int] | None = None,
+    target: Target = DEFAULT_TARGET,
 ) -> tuple[Lowered, ...]:
     """One kernel call for each operator of `graph`, in its order; raises ModelError."""
-    return tuple(choose(op, graph.tensors, families, measured_cycles) for op in graph.ops)
+    return tuple(choose(op, graph.tensors, families, measured_cycles, target) for op in graph.ops)

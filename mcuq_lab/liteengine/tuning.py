@@ -16,6 +16,7 @@ from mcuq_lab.liteengine.plan import plan
 from mcuq_lab.liteengine.schedule import Family, candidates, kernel_key
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import Sources
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _NEVER = 1 << 62
 
@@ -25,6 +26,7 @@ def tune(
     measure: Callable[[Sources], Sequence[int]],
     families: Sequence[Family] = FAMILIES,
     known: Mapping[str, int] | None = None,
+    target: Target = DEFAULT_TARGET,
 ) -> dict[str, int]:
     """Cycles by `kernel_key` of every way to compute every operator of `graph`.
 
@@ -36,6 +38,7 @@ def tune(
         measure: runs a network once; cycles of each of its `layers`, in their order.
         families: kernel families to try.
         known: what was measured before; it is not measured again.
+        target: the core.
 
     Returns:
         `known` and what was measured.
@@ -44,9 +47,9 @@ def tune(
         ModelError: as `plan`.
         NumericsError: `measure` gave another number of layers than the network has.
     """
-    table = dict(known or {})
+    table, tensors = dict(known or {}), graph.tensors
     keys = [
-        [kernel_key(op, graph.tensors, way) for way in candidates(op, graph.tensors, families)]
+        [kernel_key(op, tensors, way) for way in candidates(op, tensors, families, target)]
         for op in graph.ops
     ]
     while True:
@@ -56,7 +59,7 @@ def tune(
         chosen = [key or ways[0] for key, ways in zip(tried, keys, strict=True) if ways]
         # A table that makes each chosen way the cheapest of its operator.
         force = {key: _NEVER for ways in keys for key in ways} | dict.fromkeys(chosen, 1)
-        planned = plan(graph, families, force)
+        planned = plan(graph, families, force, target)
         cycles = measure(generate_sources(planned))
         if len(cycles) != len(planned.steps):
             raise NumericsError(
@@ -64,6 +67,6 @@ def tune(
                 "give the cycles of every layer."
             )
         for step, count in zip(planned.steps, cycles, strict=True):
-            table[kernel_key(step.op, graph.tensors, step.lowered)] = int(count)
+            table[kernel_key(step.op, tensors, step.lowered)] = int(count)
         # An operator without a call has no cycles, and needs none.
         table |= {key: 0 for key in chosen if key not in table}

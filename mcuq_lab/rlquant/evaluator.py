@@ -37,6 +37,7 @@ from mcuq_lab.quantize.finetuning import FinetuneConfig, Trained, divergence, fi
 from mcuq_lab.results import Row, measured_columns
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.space import N_WIDTHS, SearchSpace, to_policy
+from mcuq_lab.target import Target
 
 _SENSITIVITY_IMAGES = 256
 
@@ -116,10 +117,10 @@ class BoardEvaluator:
 
     def plan(self, policy: Policy) -> int:
         """Bytes of the engine's arena; what peak SRAM has beyond it hardly varies."""
-        network = quantize(self.graph, policy, self._tables)
+        network, target = quantize(self.graph, policy, self._tables), Target.of(self._board)
         if self._engine.name == liteengine.ENGINE_NAME:
-            return liteengine.plan(network).arena_bytes  # without writing the C
-        return self._engine.generate(network).arena_bytes
+            return liteengine.plan(network, target=target).arena_bytes  # without writing the C
+        return self._engine.generate(network, target).arena_bytes
 
     @cache  # noqa: B019 (one evaluator lives as long as its search)
     def sensitivity(self) -> np.ndarray:

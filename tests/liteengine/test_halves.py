@@ -11,7 +11,8 @@ import pytest
 from mcuq_lab.bench.host import run_on_host
 from mcuq_lab.graph import Shape, Window
 from mcuq_lab.liteengine import generate
-from mcuq_lab.liteengine.halves import (
+from mcuq_lab.liteengine.kernels.halves import lower_halves
+from mcuq_lab.liteengine.packing.halves import (
     HalvesPacking,
     activation_toggle,
     byte_pairs,
@@ -20,7 +21,6 @@ from mcuq_lab.liteengine.halves import (
     halves_packings,
     start_words,
 )
-from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.quantgraph import QConv2d, QuantGraph
 from mcuq_lab.quantize import random_inputs, run_reference, single_layer
 from mcuq_lab.quantize.random_graphs import WEIGHT_KINDS

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mcuq_lab.liteengine.packing import (
+from mcuq_lab.liteengine.packing.row import (
     RowPacking,
     Segment,
     Slice,

@@ -36,6 +36,6 @@ def test_estimates_are_near_what_the_core_takes(layer, bits):
     )
     stored = pack_batch(random_inputs(graph, 1), graph.input)
     for way in candidates(graph.ops[0], graph.tensors, PACKED_FAMILIES):
-        sources = generate(graph, (lambda op, tensors, way=way: way,))
+        sources = generate(graph, (lambda op, tensors, target, way=way: (way,),))
         measured = run_on_core(sources, stored).layer_cycles[0]
         assert 0.75 < way.predicted_cycles / measured < 1.33, way.kernel

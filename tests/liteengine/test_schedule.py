@@ -25,9 +25,9 @@ def layer():
 def family(name: str, cycles: int):
     """A family that does what the generic one does, under another name, at another price."""
 
-    def lower(op, tensors):
-        lowered = lower_conv2d_generic(op, tensors)
-        return lowered and replace(lowered, kernel=name, predicted_cycles=cycles)
+    def lower(op, tensors, target):
+        ways = lower_conv2d_generic(op, tensors, target)
+        return tuple(replace(way, kernel=name, predicted_cycles=cycles) for way in ways)
 
     return lower
 
@@ -59,7 +59,7 @@ def test_keys_tell_shapes_and_windows_apart(layer):
     wider = single_layer(QConv2d, Shape(6, 7, 4), 4, Window.square(3, 1, 1))
     strided = single_layer(QConv2d, Shape(6, 6, 4), 4, Window.square(3, 2, 1))
     graphs = ((op, tensors), (wider.ops[0], wider.tensors), (strided.ops[0], strided.tensors))
-    keys = {kernel_key(o, t, lower_conv2d_generic(o, t)) for o, t in graphs}
+    keys = {kernel_key(o, t, lower_conv2d_generic(o, t)[0]) for o, t in graphs}
     assert len(keys) == 3
 
 

@@ -21,10 +21,11 @@ from tests.support.simulated_core import has_toolchain, run_on_core
 def twin(suffix: str, predicted_cycles: int):
     """The generic convolution under another name."""
 
-    def lower(op, tensors):
-        lowered = lower_conv2d_generic(op, tensors)
-        kernel = lowered and f"{lowered.kernel}_{suffix}"
-        return lowered and replace(lowered, kernel=kernel, predicted_cycles=predicted_cycles)
+    def lower(op, tensors, target):
+        return tuple(
+            replace(way, kernel=f"{way.kernel}_{suffix}", predicted_cycles=predicted_cycles)
+            for way in lower_conv2d_generic(op, tensors, target)
+        )
 
     return lower
 

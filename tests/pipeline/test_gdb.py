@@ -27,6 +27,7 @@ from mcuq_lab.layer_grammar import layer_network
 from mcuq_lab.policy import LayerBits
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.storage import pack_batch, unpack_batch
+from mcuq_lab.target import DEFAULT_TARGET
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +70,9 @@ def case() -> Case:
         pytest.skip("no gdb for Arm on PATH: install gdb-multiarch")
     engine = engine_named("liteengine")
     network = layer_network(NAME, LayerBits(4, 4))
-    firmware = build(engine.generate(network), BOARD, flags=BuildFlags(debug=("-g",)))
+    firmware = build(
+        engine.generate(network, DEFAULT_TARGET), BOARD, flags=BuildFlags(debug=("-g",))
+    )
     inputs = np.random.default_rng(3).integers(0, 16, (2, 8, 8, 4), np.uint8)
     stored = pack_batch(inputs, network.input)
     start = firmware.address("mcuq_free_start")

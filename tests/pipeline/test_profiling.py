@@ -10,6 +10,7 @@ from mcuq_lab.errors import ConfigError
 from mcuq_lab.nucleosim.profile import CAUSE_COLUMNS
 from mcuq_lab.pipeline import stored_inputs
 from mcuq_lab.profiling import profile_network
+from mcuq_lab.target import DEFAULT_TARGET
 from tests.support.networks import mobilenet
 
 CALL_CYCLES = 16
@@ -38,7 +39,7 @@ def test_random_networks_add_up(board, clock, seed):
     engine = ENGINES["liteengine"]
     with open_board(load_board(board), simulated=True, clock=clock) as session:
         found = profile_network(network, engine, session, inputs)
-        sources = engine.generate(network)
+        sources = engine.generate(network, DEFAULT_TARGET)
         firmware = build(sources, session.board)
         run = session.run(firmware, stored_inputs(inputs, network, sources))
     profile = found.profile
@@ -62,7 +63,7 @@ def test_a_layer_by_its_name(engine):
     inputs = one_input(network)
     chosen = ENGINES[engine]
     with open_board(load_board(), simulated=True) as session:
-        sources = chosen.generate(network)
+        sources = chosen.generate(network, DEFAULT_TARGET)
         names = [layer.name for layer in sources.layers]
         run = session.run(build(sources, session.board), stored_inputs(inputs, network, sources))
         for index in (0, 1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcuq_lab.liteengine.packing import (
+from mcuq_lab.liteengine.packing.row import (
     RowPacking,
     segment_weights,
     start_values,

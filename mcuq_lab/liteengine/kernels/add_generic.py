@@ -8,16 +8,19 @@ from mcuq_lab.liteengine.ctext import c_identifier, c_struct
 from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QAdd, QOp, QTensor
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _HEADERS = ("le_add_generic.h",)
 _PARAMETERS = "const le_add_layer *layer, const uint8_t *a, const uint8_t *b, uint8_t *out"
 _LAYER_BYTES = 16
 
 
-def lower_add_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_add_generic(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """Any `QAdd`."""
     if not isinstance(op, QAdd):
-        return None
+        return ()
     a, b, output = tensors[op.inputs[0]], tensors[op.inputs[1]], tensors[op.output]
     name = c_identifier(op.name)
     kernel = f"le_add_a{a.storage_bits}a{b.storage_bits}_generic_o{output.bits}s{op.shift}"
@@ -36,7 +39,7 @@ def lower_add_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None
         "offset": op.offset,
     }
     fitting = [i for i, t in enumerate((a, b)) if t.storage_bits >= output.storage_bits]
-    return Lowered(
+    way = Lowered(
         kernel=kernel,
         packing="halves",
         files=specialised(kernel, _PARAMETERS, body, _HEADERS),
@@ -46,6 +49,7 @@ def lower_add_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None
         in_place=tuple(fitting),
         predicted_cycles=_cycles(a, b, shape.size, 1 if dense else pixels),
     )
+    return (way,)
 
 
 def _cycles(a: QTensor, b: QTensor, elements: int, runs: int) -> int:

@@ -16,16 +16,19 @@ from mcuq_lab.liteengine.kernels.windows import (
 )
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QConv2d, QOp, QTensor
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _HEADERS = ("le_rows.h", "le_conv2d_generic.h")
 _LAYER_BYTES = 44
 _PARAMETERS = "const le_conv2d_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
 
 
-def lower_conv2d_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_conv2d_generic(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """Any `QConv2d`."""
     if not isinstance(op, QConv2d):
-        return None
+        return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     check_limits(op.name, op.window, source, output)
     name = c_identifier(op.name)
@@ -48,7 +51,7 @@ def lower_conv2d_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | N
     halves = op.window.kernel_h * (
         row_halves(op.window, output, source.shape.c) + min(2, op.out_channels) * run
     )
-    return Lowered(
+    way = Lowered(
         kernel=kernel,
         packing="",
         files=specialised(kernel, _PARAMETERS, body, _HEADERS),
@@ -61,6 +64,7 @@ def lower_conv2d_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | N
         in_place=(0,) if rows_allow_in_place(op.window, source, output) else (),
         predicted_cycles=_cycles(op, source, output),
     )
+    return (way,)
 
 
 def _cycles(op: QConv2d, source: QTensor, output: QTensor) -> int:

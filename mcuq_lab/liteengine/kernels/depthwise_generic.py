@@ -16,6 +16,7 @@ from mcuq_lab.liteengine.kernels.windows import (
 )
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QDepthwiseConv2d, QOp, QTensor
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _HEADERS = ("le_rows.h", "le_depthwise_generic.h")
 _PARAMETERS = "const le_depthwise_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
@@ -23,10 +24,12 @@ _UNROLLED = ((3, 3), (5, 5))
 _LAYER_BYTES = 40
 
 
-def lower_depthwise_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_depthwise_generic(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """Any `QDepthwiseConv2d`."""
     if not isinstance(op, QDepthwiseConv2d):
-        return None
+        return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     check_limits(op.name, op.window, source, output)
     name = c_identifier(op.name)
@@ -51,7 +54,7 @@ def lower_depthwise_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered 
         "channels": f"{name}_channels",
     }
     rows = op.window.kernel_h * row_halves(op.window, output, pixel_halves)
-    return Lowered(
+    way = Lowered(
         kernel=kernel,
         packing="",
         files=specialised(kernel, _PARAMETERS, body, _HEADERS),
@@ -64,6 +67,7 @@ def lower_depthwise_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered 
         in_place=(0,) if rows_allow_in_place(op.window, source, output) else (),
         predicted_cycles=_cycles(op, source, output),
     )
+    return (way,)
 
 
 def _cycles(op: QDepthwiseConv2d, source: QTensor, output: QTensor) -> int:

@@ -10,6 +10,7 @@ from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QFullyConnected, QOp, QTensor
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _HEADERS = ("le_fullyconnected_lanes.h",)
 _PARAMETERS = (
@@ -18,10 +19,12 @@ _PARAMETERS = (
 _LAYER_BYTES = 24
 
 
-def lower_fullyconnected_lanes(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_fullyconnected_lanes(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """Any `QFullyConnected`."""
     if not isinstance(op, QFullyConnected):
-        return None
+        return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     name = c_identifier(op.name)
     kernel = f"le_fullyconnected_w{op.w_bits}a{source.storage_bits}_lanes_o{output.bits}"
@@ -40,7 +43,7 @@ def lower_fullyconnected_lanes(op: QOp, tensors: Mapping[str, QTensor]) -> Lower
         "weights": f"{name}_weights",
         "channels": f"{name}_channels",
     }
-    return Lowered(
+    way = Lowered(
         kernel=kernel,
         packing="lanes of halves",
         files=specialised(kernel, _PARAMETERS, body, _HEADERS),
@@ -53,6 +56,7 @@ def lower_fullyconnected_lanes(op: QOp, tensors: Mapping[str, QTensor]) -> Lower
         in_place=(0,),
         predicted_cycles=_cycles(oc, ic, op.w_bits),
     )
+    return (way,)
 
 
 def _cycles(oc: int, ic: int, w_bits: int) -> int:

@@ -10,19 +10,20 @@ import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dense import pack_stream
-from mcuq_lab.liteengine.halves import (
+from mcuq_lab.liteengine.kernels.halves_asm import HalvesTile, halves_assembly
+from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
+from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.packing.halves import (
     HalvesPacking,
     byte_pairs,
     halves_packings,
     halves_tile_cycles,
     start_words,
 )
-from mcuq_lab.liteengine.kernels.halves_asm import HalvesTile, halves_assembly
-from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
-from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
-from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
 from mcuq_lab.sources import SourceFile
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 SCRATCH_BYTES = 8192
 """Bands are as large as this much scratch allows: fewer bands unpack the weights less often."""
@@ -126,13 +127,15 @@ class _Choice:
         )
 
 
-def lower_halves(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_halves(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """Any `QConv2d`."""
     if not isinstance(op, QConv2d):
-        return None
+        return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     choices = _choices(op, source, output)
-    return _lowered(min(choices, key=lambda choice: (choice.cycles, str(choice.packing))))
+    return (_lowered(min(choices, key=lambda choice: (choice.cycles, str(choice.packing)))),)
 
 
 def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]:

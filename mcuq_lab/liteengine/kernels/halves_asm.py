@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcuq_lab.liteengine.halves import Field
+from mcuq_lab.liteengine.packing.halves import Field
 from mcuq_lab.quantgraph import STORAGE_BITS
 
 Register = str

@@ -7,23 +7,26 @@ from collections.abc import Mapping
 from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QConcat, QFlatten, QOp, QTensor
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _HEADERS = ("le_layout.h",)
 
 
-def lower_flatten(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_flatten(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """Any `QFlatten`; no call, hence an alias, unless pixels end inside a byte."""
     if not isinstance(op, QFlatten):
-        return None
+        return ()
     source = tensors[op.inputs[0]]
     shape = source.shape
     pixels = shape.h * shape.w
     if pixels == 1 or shape.c * source.storage_bits % 8 == 0:
-        return Lowered("", "", (), "", "", 0, in_place=(0,))
+        return (Lowered("", "", (), "", "", 0, in_place=(0,)),)
     kernel = f"le_flatten_a{source.storage_bits}_generic"
     parameters = "const uint8_t *in, uint8_t *out, uint32_t pixels, uint32_t channels"
     body = f"le_flatten_generic(in, out, pixels, channels, {source.storage_bits});"
-    return Lowered(
+    way = Lowered(
         kernel=kernel,
         packing="",
         files=specialised(kernel, parameters, body, _HEADERS),
@@ -32,6 +35,7 @@ def lower_flatten(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
         weights_bytes=0,
         predicted_cycles=20 * shape.size,
     )
+    return (way,)
 
 
 def copied_flatten(op: QFlatten, tensors: Mapping[str, QTensor]) -> Lowered:
@@ -46,10 +50,12 @@ def copied_flatten(op: QFlatten, tensors: Mapping[str, QTensor]) -> Lowered:
     )
 
 
-def lower_concat(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_concat(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """Any `QConcat`."""
     if not isinstance(op, QConcat):
-        return None
+        return ()
     output = tensors[op.output]
     shape = output.shape
     kernel = f"le_concat_a{output.storage_bits}_generic"
@@ -73,7 +79,7 @@ def lower_concat(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
         aligned = first * output.storage_bits % 8 == 0
         cycles += shape.h * shape.w * (15 + (2 if aligned else 20) * channels)
         first += channels
-    return Lowered(
+    way = Lowered(
         kernel=kernel,
         packing="",
         files=specialised(kernel, parameters, body, _HEADERS),
@@ -82,3 +88,4 @@ def lower_concat(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
         weights_bytes=0,
         predicted_cycles=cycles,
     )
+    return (way,)

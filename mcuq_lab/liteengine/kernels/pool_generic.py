@@ -10,16 +10,19 @@ from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import check_limits
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.quantgraph import QAveragePool, QMaxPool, QOp, QTensor, Requantize
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _HEADERS = ("le_pool_generic.h",)
 _PARAMETERS = "const le_pool_layer *layer, const uint8_t *in, uint8_t *out"
 _LAYER_BYTES = 28
 
 
-def lower_averagepool_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_averagepool_generic(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """Any `QAveragePool` without padding."""
     if not isinstance(op, QAveragePool) or op.window.padded:
-        return None
+        return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     kernel = f"le_averagepool_a{source.storage_bits}_generic_o{output.bits}"
     body = f"le_averagepool_generic(layer, in, out, {source.storage_bits}, {output.bits});"
@@ -32,10 +35,12 @@ def lower_averagepool_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowere
     )  # fmt: skip
 
 
-def lower_maxpool_generic(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_maxpool_generic(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """Any `QMaxPool` without padding."""
     if not isinstance(op, QMaxPool) or op.window.padded:
-        return None
+        return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     kernel = f"le_maxpool_a{source.storage_bits}_generic"
     body = f"le_maxpool_generic(layer, in, out, {source.storage_bits});"
@@ -59,7 +64,7 @@ def _lowered(
     *,
     in_place: bool,
     predicted_cycles: int,
-) -> Lowered:
+) -> tuple[Lowered, ...]:
     check_limits(op.name, window, source, output)
     name = c_identifier(op.name)
     fields: dict[str, int | str | Mapping] = {
@@ -82,7 +87,7 @@ def _lowered(
                 "offset": int(requantize.offset[0]),
             },
         }
-    return Lowered(
+    way = Lowered(
         kernel=kernel,
         packing="",
         files=specialised(kernel, _PARAMETERS, body, _HEADERS),
@@ -92,3 +97,4 @@ def _lowered(
         in_place=(0,) if in_place else (),
         predicted_cycles=predicted_cycles,
     )
+    return (way,)

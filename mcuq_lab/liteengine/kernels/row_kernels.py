@@ -12,7 +12,7 @@ from functools import cache
 from mcuq_lab.liteengine.ctext import c_struct
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile, tile_assembly
 from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
-from mcuq_lab.liteengine.packing import RowPacking, Slice
+from mcuq_lab.liteengine.packing.row import RowPacking, Slice
 from mcuq_lab.sources import SourceFile
 
 Files = tuple[SourceFile, ...]

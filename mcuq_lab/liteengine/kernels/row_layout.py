@@ -7,7 +7,7 @@ from functools import cached_property
 
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
-from mcuq_lab.liteengine.packing import RowPacking, Segment, tile_cycles
+from mcuq_lab.liteengine.packing.row import RowPacking, Segment, tile_cycles
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 
 CALL_BYTES = 112  # LE_ROW_CALL_BYTES

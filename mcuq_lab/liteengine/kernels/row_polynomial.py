@@ -11,8 +11,9 @@ from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
 from mcuq_lab.liteengine.lowering import Lowered
-from mcuq_lab.liteengine.packing import row_packings, segment_weights, start_values
+from mcuq_lab.liteengine.packing.row import row_packings, segment_weights, start_values
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QTensor
+from mcuq_lab.target import DEFAULT_TARGET, Target
 
 LEAST_SCRATCH_BYTES, MOST_SCRATCH_BYTES = 8 << 10, 12 << 10
 ARENA_BYTES = 24 << 10
@@ -22,18 +23,22 @@ tensors leave of ARENA_BYTES, within these bounds."""
 _LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 92, 16, 4
 
 
-def lower_row_polynomial(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_row_polynomial(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """A 3x3 `QConv2d` with stride 1 and at most one column of padding on either side."""
     if not isinstance(op, QConv2d) or not _applies(op):
-        return None
+        return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     return _cheapest(_dense_layouts(op, source, output))
 
 
-def lower_depthwise_row(op: QOp, tensors: Mapping[str, QTensor]) -> Lowered | None:
+def lower_depthwise_row(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
     """A 3x3 `QDepthwiseConv2d` with stride 1 and at most one column of padding on either side."""
     if not isinstance(op, QDepthwiseConv2d) or not _applies(op):
-        return None
+        return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     return _cheapest(_depthwise_layouts(op, source, output))
 
@@ -44,10 +49,10 @@ def _applies(op: QConv2d | QDepthwiseConv2d) -> bool:
     return shape == (3, 3, 1, 1) and max(window.pad_left, window.pad_right) <= 1
 
 
-def _cheapest(layouts: Iterator[RowLayout]) -> Lowered | None:
+def _cheapest(layouts: Iterator[RowLayout]) -> tuple[Lowered, ...]:
     # Where cycles are equal, wider fields are more likely to suit another layer, too.
     best = min(layouts, key=lambda way: (way.cycles, -way.packing.field_bits), default=None)
-    return None if best is None else _lowered(best)
+    return () if best is None else (_lowered(best),)
 
 
 def _dense_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:

@@ -1,9 +1,4 @@
-"""General operand packing: which packings of weights and activations are valid, and what they cost.
-
-A register that holds several small numbers is a polynomial in z = 2**s; one wide multiplication
-is a product of polynomials, and an accumulator sums up many of them as long as no coefficient (a
-*field* of s bits) leaves its range. This module packs rows of pixels against the three taps of a
-filter row (`RowPacking`, for SMLAL); `mcuq_lab.liteengine.halves` packs the halves of SMLAD.
+"""Rows of pixels against the three taps of a filter row, for SMLAL.
 
 Row polynomial
     A = sum(a[x + i] * z**i, i < m)            m neighbouring pixels of one channel, unsigned

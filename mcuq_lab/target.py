@@ -1,0 +1,30 @@
+"""What an engine generates code for: a core, and how much memory the network may take there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mcuq_lab.board import Board
+
+
+@dataclass(frozen=True)
+class Target:
+    """A core and the budgets of one network on it.
+
+    Attributes:
+        core: `cortex-m4` or `cortex-m7`; decides the order of instructions, never a result.
+        arena_bytes: the arena may be at most as large; None: as fast as possible, in any memory.
+        flash_bytes: code and constants of the network may take at most as much; None: any.
+    """
+
+    core: str = "cortex-m4"
+    arena_bytes: int | None = None
+    flash_bytes: int | None = None
+
+    @staticmethod
+    def of(board: Board) -> Target:
+        """The core of `board`, without budgets."""
+        return Target(core=board.core)
+
+
+DEFAULT_TARGET = Target()
