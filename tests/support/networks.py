@@ -88,15 +88,21 @@ class _Network:
         return QuantGraph("net", policy, self.tensors, tuple(self.ops), "input", output)
 
 
-def chain(kind, pairs: list[tuple[int, int]], seed: int = 0) -> QuantGraph:
+def chain(
+    kind,
+    pairs: list[tuple[int, int]],
+    seed: int = 0,
+    size: tuple[int, int] = (5, 4),
+    stride: int = 1,
+) -> QuantGraph:
     """Layers of one kind in a row, with these (w_bits, a_bits); odd shapes, padded windows."""
     net = _Network(8, seed)
-    x, channels, window = "input", 5, Window(3, 3, 1, 1, 1, 1, 1, 1)
+    x, channels, window = "input", 5, Window.square(3, stride, 1)
     if kind is QFullyConnected:
         net.tensor(x, Shape(1, 1, 71), 1.0, pairs[0][1])
         channels, window = 70, None
     else:
-        net.tensor(x, Shape(5, 4, channels), 1.0, pairs[0][1])
+        net.tensor(x, Shape(*size, channels), 1.0, pairs[0][1])
     for index, (w_bits, _) in enumerate(pairs):
         if kind is not QDepthwiseConv2d:
             channels += (-1) ** index * (index % 3 + 1)

@@ -25,11 +25,11 @@ def packed_sums(
     """acc + start of all outputs that no padding touches.
 
     Args:
-        weight: integers (oc, 3, 3, ic).
-        rows: activations (3, w, ic); w a multiple of the packing's pixels.
+        weight: integers (oc, 3, taps, planes).
+        rows: activations (3, w, planes); w a multiple of the packing's pixels.
 
     Returns:
-        int64 (w - 2, oc).
+        int64 (w - taps + 1, oc).
     """
     starts, surplus = start_values(packing, weight, a_bits)
     totals = np.zeros((rows.shape[1], len(weight)), object)
@@ -43,7 +43,7 @@ def packed_sums(
                 totals[:, oc] = sums - int(surplus[oc])
             else:
                 totals[:, oc] = totals[:, oc] * (1 << segment.shift) + sums
-    return totals[2:].astype(np.int64)
+    return totals[packing.taps - 1 :].astype(np.int64)
 
 
 def _channel_sums(

@@ -10,6 +10,7 @@
 
 typedef struct {
     unsigned pixels, field_bits, toggle, slots;
+    unsigned phases;    /* that pixels are dealt to         */
     unsigned in_pairs;  /* a range is two channels          */
     unsigned storage;   /* bits of an activation            */
     unsigned low, bits; /* of the slice                     */
@@ -57,33 +58,34 @@ LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step
 #pragma GCC unroll 16
         for (unsigned k = 0; k < count; ++k) {
             *entry = le_row_word(fields, k * shape->storage + shape->low, shape);
-            entry += shape->in_pairs && k % 2 == 1 ? next_pair : shape->slots;
+            entry += shape->in_pairs && k % 2 == 1 ? next_pair : shape->phases * shape->slots;
         }
         to += block_words;
     }
 }
 
-/* Packs all blocks of `count` channels of a row; `row` and `pad` are the bytes where they begin in
- * the first pixel and in a pixel of padding, `row` 0 for a row of padding. */
+/* Packs all blocks of `count` channels of one phase of a row; `row` and `pad` are the bytes where
+ * they begin in its first pixel and in a pixel of padding, `row` 0 for a row of padding. */
 LE_INLINE void le_row_pack_channels(uint32_t *to, const uint8_t *row, const uint8_t *pad,
-                                    unsigned count, uint32_t bit, const le_row_layer *layer,
-                                    const le_row_shape *shape) {
-    const uint32_t pixel_bytes = le_pixel_bytes(layer->in_c, shape->storage);
-    const uint32_t whole = row ? layer->in_w / shape->pixels : layer->blocks;
+                                    unsigned count, uint32_t bit, uint32_t phase,
+                                    const le_row_layer *layer, const le_row_shape *shape) {
+    const uint32_t step = shape->phases * le_pixel_bytes(layer->in_c, shape->storage);
+    const uint32_t pixels = (layer->in_w + shape->phases - 1 - phase) / shape->phases;
+    const uint32_t whole = row ? pixels / shape->pixels : layer->blocks;
     if (layer->pad_blocks > 0) { /* the block in front lies in the padding, and is there already */
         to += layer->block_bytes / 4;
     }
-    le_row_pack_run(to, row ? row : pad, row ? pixel_bytes : 0, whole, count, bit, layer, shape);
+    le_row_pack_run(to, row ? row : pad, row ? step : 0, whole, count, bit, layer, shape);
     to += whole * (layer->block_bytes / 4);
     if (row && whole < layer->blocks && layer->pad_blocks < 2) { /* the row ends inside a block */
-        uint8_t pixels[8 * 4];
-        uint32_t left = layer->in_w - whole * shape->pixels;
+        uint8_t last[8 * 4];
+        uint32_t left = pixels - whole * shape->pixels;
         for (uint32_t i = 0; i < shape->pixels; ++i) {
-            const uint8_t *from = i < left ? row + (whole * shape->pixels + i) * pixel_bytes : pad;
-            le_store32(pixels + 4 * i, count == 1 ? *from : le_load32(from));
+            const uint8_t *from = i < left ? row + (whole * shape->pixels + i) * step : pad;
+            le_store32(last + 4 * i, count == 1 ? *from : le_load32(from));
             LE_KEEP_LOOP(i);
         }
-        le_row_pack_run(to, pixels, 4, 1, count, bit, layer, shape);
+        le_row_pack_run(to, last, 4, 1, count, bit, layer, shape);
     }
 }
 
@@ -100,16 +102,22 @@ LE_INLINE void le_row_pack(uint32_t *entry, const uint8_t *row, const uint8_t *p
         const uint32_t within = channel - range * (shape->in_pairs ? 2u : layer->range);
         const uint32_t byte = channel * shape->storage / 8;
         const uint8_t *from = row ? row + byte : row;
-        uint32_t *to = entry + range * (layer->range_bytes / 4) + within * shape->slots;
+        uint32_t *to =
+            entry + range * (layer->range_bytes / 4) + within * shape->phases * shape->slots;
         /* ranges end where a group does, or with the last channel */
-        if (channel + group <= channels) {
-            le_row_pack_channels(to, from, pad + byte, group, 0, layer, shape);
-            channel += group;
-        } else {
-            le_row_pack_channels(to, from, pad + byte, 1, channel * shape->storage % 8, layer,
-                                 shape);
-            channel += 1;
+        const int whole = channel + group <= channels;
+        for (uint32_t phase = 0; phase < shape->phases; ++phase) {
+            if (whole) {
+                le_row_pack_channels(to, from, pad + byte, group, 0, phase, layer, shape);
+            } else {
+                le_row_pack_channels(to, from, pad + byte, 1, channel * shape->storage % 8, phase,
+                                     layer, shape);
+            }
+            to += shape->slots;
+            from = row ? from + le_pixel_bytes(layer->in_c, shape->storage) : row;
+            LE_KEEP_LOOP(phase);
         }
+        channel += whole ? group : 1;
     }
 }
 
@@ -204,12 +212,12 @@ LE_INLINE void le_row_unpack_ranges(uint32_t *to, const uint8_t *from, const le_
 }
 
 /* Start values of one output channel in one segment from its words in `le_row_layer.channels`:
- * `next` for all blocks but the first one. */
+ * `next` for all blocks but the first one. `taps` are those of the first weight word. */
 LE_INLINE void le_row_start(uint32_t next[2], uint32_t first[2], const int32_t *channel,
                             const le_row_layer *layer, unsigned pixels, unsigned field_bits,
-                            unsigned words, unsigned toggle) {
+                            unsigned taps, unsigned words, unsigned toggle) {
     const uint64_t k = (uint32_t)channel[0], uppermost = (uint32_t)channel[1];
-    const unsigned carried = words == 2 ? 1 : 2; /* fields taken over from the block before */
+    const unsigned carried = taps - 1; /* fields taken over from the block before */
     const unsigned top = pixels + carried - 1;
     uint64_t sum = ((k - uppermost) << ((carried - 1) * field_bits)) +
                    (uppermost << (top * field_bits));
@@ -227,8 +235,9 @@ LE_INLINE void le_row_start(uint32_t next[2], uint32_t first[2], const int32_t *
         if (toggle) {
             sum += (w2 + (w1 << field_bits) + (carried == 2 ? w0 << 2 * field_bits : w0)) << 31;
         }
-        if (carried == 2 && layer->pad_left) { /* column 0 sees the padding */
-            before += (w0 * (uint32_t)channel[5]) << field_bits;
+        if (words == 1 && layer->pad_left) { /* the uppermost tap sees the padding */
+            const uint64_t upper = carried == 2 ? w0 : w1;
+            before += (upper * (uint32_t)channel[5]) << (carried - 1) * field_bits;
         }
     }
     next[0] = (uint32_t)sum;

@@ -71,8 +71,12 @@ static void le_row_begin(le_row_state *state, uint8_t *scratch) {
     }
 }
 
-/* Packs input channels `first` and up of the band that begins at output row `y`; the last two rows
- * of the band before are the first two of this one. */
+/* Output rows of a band; its last `3 - stride` input rows are the first ones of the band behind. */
+LE_INLINE uint32_t le_row_band(const le_row_kernel *kernel) {
+    return (kernel->slots - 3u) / kernel->stride + 1;
+}
+
+/* Packs input channels `first` and up of the band that begins at output row `y`. */
 static void le_row_pack_band(const le_row_state *state, const uint8_t *in, uint32_t y,
                              uint32_t first) {
     const le_row_layer *layer = state->layer;
@@ -86,16 +90,23 @@ static void le_row_pack_band(const le_row_state *state, const uint8_t *in, uint3
     if (y > 0) {
         uint32_t *entry = entries;
         const uint32_t *end = entry + layer->a_bytes / 4;
-        while (entry != end) {
-            uint32_t row0 = entry[slots - 2], row1 = entry[slots - 1];
-            entry[0] = row0;
-            entry[1] = row1;
-            entry += slots;
+        if (kernel->stride == 2) {
+            while (entry != end) {
+                entry[0] = entry[slots - 1];
+                entry += slots;
+            }
+        } else {
+            while (entry != end) {
+                uint32_t row0 = entry[slots - 2], row1 = entry[slots - 1];
+                entry[0] = row0;
+                entry[1] = row1;
+                entry += slots;
+            }
         }
-        slot = 2;
+        slot = 3u - kernel->stride;
     }
     for (; slot < slots; ++slot) {
-        uint32_t row = y + slot - layer->pad_top; /* above the first row: wraps to a large one */
+        uint32_t row = y * kernel->stride + slot - layer->pad_top; /* above the first row: wraps to a large one */
         kernel->pack(entries + slot, row < layer->in_h ? in + row * row_bytes + byte : 0,
                      state->pad + byte, left < layer->group ? left : layer->group, layer);
     }
@@ -294,19 +305,22 @@ static void le_row_through_line(le_row_state *state, uint8_t *row0, uint8_t *row
     }
 }
 
-/* The same where the pixel in front of a row may be written: what is there is put back in front of
- * row 0; in front of row 1 lies the last pixel of row 0, which is written later. */
+/* The same where the pixel in front of a row, if the first tile yields it, may be written: what is
+ * there is put back in front of row 0; in front of row 1 lies the last pixel of row 0, which is
+ * written later. */
 static void le_row_direct(le_row_state *state, uint8_t *row0, uint8_t *row1, const uint8_t *a,
                           const int32_t *constants) {
     const le_row_layer *layer = state->layer;
-    uint8_t *front = row0 - state->out_pixel_bytes;
+    uint8_t *front = row0 - layer->lead * state->out_pixel_bytes;
     const uint8_t first = front[0], second = front[state->two_bytes];
     if (state->kept != 0 && layer->right < layer->tiles) {
         le_row_clear(state, layer->right, layer->tiles);
     }
     le_row_sums(state, row0, row1, a, constants, LE_ROW_DIRECT);
-    front[state->two_bytes] = second;
-    front[0] = first;
+    if (layer->lead > 0) {
+        front[state->two_bytes] = second;
+        front[0] = first;
+    }
     if (layer->right < layer->tiles) {
         le_row_fetch(state, row0, state->line, layer->right, layer->tiles);
         le_row_fetch(state, row1, state->line + state->line_bytes, layer->right, layer->tiles);
@@ -320,17 +334,18 @@ static void le_row_batch(le_row_state *state, uint8_t *row0, const uint8_t *a, u
                          const int32_t *constants) {
     const le_row_layer *layer = state->layer;
     const uint32_t step = state->out_pixel_bytes, row_bytes = state->out_row_bytes;
+    const uint32_t rows_bytes = 8u * state->kernel->stride;
     const uint32_t tiles_bytes = layer->tiles * layer->block_bytes;
     le_row_call *call = state->calls;
     le_row_run runs[LE_ROW_BATCH];
-    uint8_t *front = row0 - step;
+    uint8_t *front = row0 - layer->lead * step;
     const uint8_t first = front[0], second = front[state->two_bytes];
     uint8_t *out = front + pairs * 2 * row_bytes;
-    const uint8_t *entries = a + 8 * pairs;
+    const uint8_t *entries = a + rows_bytes * pairs;
     for (uint32_t i = 0; i < pairs; ++i) {
         le_row_run *run = &runs[i];
         out -= 2 * row_bytes;
-        entries -= 8;
+        entries -= rows_bytes;
         run->a = entries;
         run->w = call->w;
         run->w_end = call->w + call->w_bytes;
@@ -342,8 +357,10 @@ static void le_row_batch(le_row_state *state, uint8_t *row0, const uint8_t *a, u
     call->runs = runs;
     call->run_count = pairs;
     state->kernel->tile(call);
-    front[state->two_bytes] = second;
-    front[0] = first;
+    if (layer->lead > 0) {
+        front[state->two_bytes] = second;
+        front[0] = first;
+    }
     if (layer->flush) {
         const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
         uint8_t *last = row0 + row_bytes - step;
@@ -372,7 +389,7 @@ static void le_row_pair(le_row_state *state, uint32_t y, const uint8_t *a, uint3
                          (layer->tiles > 1 && state->kept == 0);
     if (one_row || narrow) {
         le_row_through_line(state, row0, row1, a, constants, LE_ROW_LINE);
-    } else if (y > 0 && layer->lead == 1 && layer->right > 0 && replaced) {
+    } else if (layer->right > 0 && (layer->lead == 0 || (y > 0 && layer->lead == 1 && replaced))) {
         le_row_direct(state, row0, row1, a, constants);
     } else {
         le_row_through_line(state, row0, row1, a, constants, LE_ROW_EDGES);
@@ -389,12 +406,14 @@ static int le_row_can_batch(const le_row_state *state, uint32_t channel) {
     const int narrow = state->out_storage == 8 && channel + 1 == layer->out_c;
     const int overwritten = layer->flush || (layer->tiles > 1 && state->kept == 0);
     return layer->segment_count == 1 && layer->plan_runs[LE_ROW_DIRECT] == 1 && !layer->halves &&
-           layer->right == layer->tiles && layer->lead == 1 && overwritten && !narrow;
+           layer->right == layer->tiles && !narrow &&
+           (layer->lead == 0 || (layer->lead == 1 && overwritten));
 }
 
 LE_INTERNAL void le_row_polynomial(const le_row_layer *layer, const le_row_kernel *kernel,
                                    const uint8_t *in, uint8_t *out, uint8_t *scratch) {
-    const uint32_t band = kernel->slots - 2u;
+    const uint32_t band = le_row_band(kernel);
+    const uint32_t row_bytes = 4u * kernel->stride; /* of an entry, by output row */
     le_row_state state;
     state.layer = layer;
     state.kernel = kernel;
@@ -419,14 +438,15 @@ LE_INTERNAL void le_row_polynomial(const le_row_layer *layer, const le_row_kerne
                 uint32_t row = 0;
                 while (row < rows) {
                     uint32_t pairs = (rows - row) / 2;
-                    if (y + row > 0 && pairs > 0 && le_row_can_batch(&state, channel)) {
+                    if ((y + row > 0 || layer->lead == 0) && pairs > 0 &&
+                        le_row_can_batch(&state, channel)) {
                         uint8_t *row0 = out + (y + row) * state.out_row_bytes;
                         pairs = pairs < LE_ROW_BATCH ? pairs : LE_ROW_BATCH;
-                        le_row_batch(&state, row0 + channel * state.out_storage / 8, a + 4 * row,
-                                     pairs, constants);
+                        le_row_batch(&state, row0 + channel * state.out_storage / 8,
+                                     a + row_bytes * row, pairs, constants);
                         row += 2 * pairs;
                     } else {
-                        le_row_pair(&state, y + row, a + 4 * row, channel, constants);
+                        le_row_pair(&state, y + row, a + row_bytes * row, channel, constants);
                         row += 2;
                     }
                 }

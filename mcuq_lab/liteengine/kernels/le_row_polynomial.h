@@ -1,5 +1,5 @@
-/* 3x3 convolutions with stride 1, dense or depthwise, as products of polynomials: the words that
- * their parts share.
+/* 3x3 convolutions, dense or depthwise, as products of polynomials: the words that their parts
+ * share.
  *
  * With z = 2^field_bits, `pixels` (m) neighbouring pixels of one channel and row are packed into
  *     A = a[x] + a[x+1] z + ... + a[x+m-1] z^(m-1)
@@ -7,12 +7,16 @@
  * and filter rows; fields 0 .. m-1 of the sum are finished outputs, the rest is carried into the
  * next block. With two weight words (m = 2) the sum is A[b] (w[2] + w[1] z) + A[b-1] w[0].
  *
- * The input rows of a band wait packed in scratch. An entry is the word A of one block and channel
- * for each of the band's rows, `slots` words. Channels lie in ranges, [slice][range][block][channel
- * of the range], all in one range, or as many as a tile looks at in one go. Two weight words are
- * read like twice as many channels: first those that meet the block before, then the block's own.
+ * With stride 2 the even and the odd pixels of a row are two phases, each a row with stride 1 and
+ * two taps (packing/phases.py), and each channel is two planes, one a phase; with stride 1 a plane
+ * is a channel.
+ *
+ * The input rows of a band wait packed in scratch. An entry is the word A of one block and plane
+ * for each of the band's rows, `slots` words. Planes lie in ranges, [slice][range][block][plane of
+ * the range], all in one range, or as many as a tile looks at in one go. Two weight words are read
+ * like twice as many planes: first those that meet the block before, then the block's own.
  * The weight words of two output channels:
- *     [slice][range][word][channel of the range][filter row][output channel].
+ *     [slice][range][word][plane of the range][filter row][output channel].
  *
  * A tile is 2 output rows x 2 output channels x one block.
  */
@@ -86,7 +90,7 @@ typedef struct {
     uint16_t in_h, in_w, in_c;
     uint16_t out_h, out_w, out_c;
     uint16_t group;         /* input channels that are packed at a time                          */
-    uint16_t range;         /* channels of a range, whole rounds of the tile function's loop     */
+    uint16_t range;         /* planes of a range, whole rounds of the tile function's loop       */
     uint16_t ranges;        /* ranges of a slice                                                 */
     uint16_t blocks;        /* blocks in scratch, but for one of padding in front                */
     uint16_t tiles;         /* tiles of a row                                                    */
@@ -100,7 +104,7 @@ typedef struct {
     uint8_t segment_count;
     uint8_t channel_words;  /* words of `channels` for one output channel                        */
     uint8_t segment_words;  /* of these for each segment: K, K of the uppermost field, and if 6:
-                               sums of the weights in columns 2, 1, 0, and the zero point        */
+                               sums of the weights by power of z, and the zero point             */
     uint16_t w_bytes;       /* of the weight words in scratch                                    */
     uint32_t a_bytes;       /* of the entries in scratch                                         */
     uint32_t block_bytes;   /* from one block's entries to the next one's                        */
@@ -124,7 +128,9 @@ typedef struct {
     void (*tile)(le_row_call *call);
     void (*requantize)(const le_row_call *call, const uint32_t sums[4], uint32_t pairs[2]);
     uint8_t depthwise;  /* output channel c sees input channel c only */
-    uint8_t pixels, field_bits, slots;
+    uint8_t pixels, field_bits;
+    uint8_t stride;     /* 1 or 2                                     */
+    uint8_t slots;
     uint8_t a_storage;
     uint8_t out_bits, pre_shift, shift;
 } le_row_kernel;

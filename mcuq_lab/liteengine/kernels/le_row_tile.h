@@ -17,20 +17,20 @@ _Static_assert(sizeof(le_row_run) == 48 && sizeof(le_row_call) == 80, "as the as
 #endif
 
 typedef struct {
-    unsigned depthwise;
+    unsigned depthwise, stride;
     unsigned pixels, field_bits, words, slots;
     unsigned last_shift;         /* of the last segment            */
     unsigned middle_shift[2];    /* of segments of mode MIDDLE + i */
     unsigned out_bits, pre_shift, shift;
 } le_row_tile_shape;
 
-/* Adds twelve products to the accumulators [row][channel]: entries of four rows, six weights
+/* Adds twelve products to the accumulators [row][channel]: an entry of all rows, six weights
  * [filter row][output channel]. */
 LE_INLINE void le_row_tile_products(uint64_t sums[4], const uint32_t *entry, const uint32_t *w,
                                     const le_row_tile_shape *shape) {
     for (unsigned i = 0; i < 12; ++i) {
         unsigned ky = i / 4, row = i / 2 % 2, oc = i % 2;
-        uint32_t a = entry[ky + row + (shape->depthwise ? oc * shape->slots : 0)];
+        uint32_t a = entry[ky + row * shape->stride + (shape->depthwise ? oc * shape->slots : 0)];
         sums[2 * row + oc] += (uint64_t)((int64_t)(int32_t)a * (int32_t)w[2 * ky + oc]);
     }
 }

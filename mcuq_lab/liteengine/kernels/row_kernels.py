@@ -23,13 +23,17 @@ _OUTPUTS = "const le_row_call *call, const uint32_t sums[4], uint32_t pairs[2]"
 
 @dataclass(frozen=True)
 class KernelKey:
-    """What a kernel is specialised by."""
+    """What a kernel is specialised by.
+
+    `padded`: of two phases, the second one has two taps, because there is padding on the left.
+    """
 
     w_bits: int
     a_bits: int
     storage: int
     packing: RowPacking
     tile: Tile
+    padded: bool
 
 
 @cache
@@ -42,7 +46,7 @@ def row_kernel(key: KernelKey) -> tuple[str, Files]:
     tiler, tile_files = _tiler(tile)
     cuts = _cuts("a", packing.a_slices) + _cuts("w", packing.w_slices)
     op = "depthwise" if tile.depthwise else "conv2d"
-    words = "_t" if packing.words == 2 else ""
+    words = "_t" if packing.words == 2 else "_l" if key.padded else ""
     kernel = f"le_{op}_w{key.w_bits}a{key.a_bits}_row{cuts}{words}_{tile.name}"
     parameters = "const le_row_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
     fields = {
@@ -54,6 +58,7 @@ def row_kernel(key: KernelKey) -> tuple[str, Files]:
         "depthwise": int(tile.depthwise),
         "pixels": packing.pixels,
         "field_bits": packing.field_bits,
+        "stride": tile.stride,
         "slots": tile.slots,
         "a_storage": key.storage,
         "out_bits": tile.out_bits,
@@ -94,7 +99,8 @@ def _cuts(letter: str, slices: Sequence[Slice]) -> str:
 
 def _geometry(packing: RowPacking) -> str:
     toggle, words = "x" if packing.toggle else "", "t" if packing.words == 2 else ""
-    return f"m{packing.pixels}s{packing.field_bits}{toggle}{words}"
+    phases = "_y2" if packing.phases == 2 else ""
+    return f"m{packing.pixels}s{packing.field_bits}{toggle}{words}{phases}"
 
 
 def _packer(key: KernelKey) -> tuple[str, Files]:
@@ -103,15 +109,15 @@ def _packer(key: KernelKey) -> tuple[str, Files]:
     toggle, pairs = "x" if packing.toggle else "", "_dw" if tile.depthwise else ""
     name = (
         f"le_row_pack_a{key.a_bits}{_cuts('c', packing.a_slices)}_m{packing.pixels}"
-        f"s{packing.field_bits}{toggle}_r{tile.slots - 2}{pairs}"
+        f"s{packing.field_bits}{toggle}_{tile.band_name}{pairs}"
     )
     statements = []
     for index, part in enumerate(packing.a_slices):
         to = f"entry + {index} * layer->ranges * (layer->range_bytes / 4)" if index else "entry"
         statements.append(
             f"{{\n        const le_row_shape shape = {{{packing.pixels}, {packing.field_bits}, "
-            f"{int(packing.toggle)}, {tile.slots}, {int(tile.depthwise)}, {key.storage}, "
-            f"{part.low}, {part.bits}}};\n"
+            f"{int(packing.toggle)}, {tile.slots}, {packing.phases}, {int(tile.depthwise)}, "
+            f"{key.storage}, {part.low}, {part.bits}}};\n"
             f"        le_row_pack({to}, row, pad, channels, layer, &shape);\n    }}"
         )
     parameters = (
@@ -127,21 +133,29 @@ def _unpacker(key: KernelKey) -> tuple[str, Files]:
     cut, words = packing.w_slices[0].low, packing.words
     name = f"le_row_unpack_w{key.w_bits}{f'c{cut}' if cut else ''}_s{packing.field_bits}"
     name += ("t" if words == 2 else "") + ("_dw" if depthwise else "")
+    if packing.phases == 2:
+        name += "_y2l" if key.padded else "_y2"
     constants = f"{key.w_bits}, {cut}, {packing.field_bits}, {words}"
+    headers = _HEADERS
     if depthwise:
         body = f"(void)layer;\n    (void)le_row_unpack(to, from, 1, 1, {constants});"
+    elif packing.phases == 2:
+        constants = f"{key.w_bits}, {cut}, {packing.field_bits}, {int(key.padded)}"
+        body = f"le_row_phases_unpack(to, from, layer, {constants});"
+        headers = (*_HEADERS, "le_row_phases.h")
     elif words == 2:
         body = f"le_row_unpack_ranges(to, from, layer, {key.w_bits}, {packing.field_bits});"
     else:
         body = f"(void)le_row_unpack(to, from, layer->in_c, layer->range, {constants});"
     parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"
-    return name, specialised(name, parameters, body, _HEADERS)
+    return name, specialised(name, parameters, body, headers)
 
 
 def _starter(packing: RowPacking) -> tuple[str, Files]:
     """The function that computes start values, by name, and its files."""
     name = f"le_row_start_{_geometry(packing)}"
-    constants = f"{packing.pixels}, {packing.field_bits}, {packing.words}, {int(packing.toggle)}"
+    taps, toggle = len(packing.taps_low), int(packing.toggle)
+    constants = f"{packing.pixels}, {packing.field_bits}, {taps}, {packing.words}, {toggle}"
     body = (
         f"le_row_start(call->next, call->first, low, layer, {constants});\n"
         f"    le_row_start(call->next + 2, call->first + 2, high, layer, {constants});"
@@ -157,7 +171,7 @@ def _tiler(tile: Tile) -> tuple[str, Files]:
     name = f"le_row_tile_{tile.name}"
     shifts = ", ".join(map(str, tile.middle_shifts)) or "0"
     shape = (
-        f"{{.depthwise = {int(tile.depthwise)}, .pixels = {tile.pixels},\n"
+        f"{{.depthwise = {int(tile.depthwise)}, .stride = {tile.stride}, .pixels = {tile.pixels},\n"
         f"    .field_bits = {tile.field_bits}, .words = {tile.words}, .slots = {tile.slots},\n"
         f"    .last_shift = {tile.last_shift}, .middle_shift = {{{shifts}}}, "
         f".out_bits = {tile.out_bits},\n"

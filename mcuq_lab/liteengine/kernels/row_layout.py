@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
+from mcuq_lab.liteengine.packing.phases import fields_in_front
 from mcuq_lab.liteengine.packing.row import RowPacking, Segment, tile_cycles
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 
@@ -21,8 +24,9 @@ class RowLayout:
 
     Attributes:
         op, source, output: the layer and its tensors.
+        weight: of the layer, by phases.
         packing: how its operands are packed.
-        unroll: input channels in a round of the inner loop; 2 for a depthwise layer.
+        unroll: planes (a phase of a channel) in a round of the inner loop; 2 for a depthwise layer.
         pairs: pairs of output rows in a band.
         group: input channels that are packed at a time; all for a dense layer.
     """
@@ -30,6 +34,7 @@ class RowLayout:
     op: QConv2d | QDepthwiseConv2d
     source: QTensor
     output: QTensor
+    weight: np.ndarray
     packing: RowPacking
     unroll: int
     pairs: int
@@ -40,23 +45,34 @@ class RowLayout:
         return isinstance(self.op, QDepthwiseConv2d)
 
     @property
+    def stride(self) -> int:
+        return self.op.window.stride_h
+
+    @property
     def slots(self) -> int:
         """Input rows of a band."""
-        return 2 * self.pairs + 2
+        return 2 * self.stride * self.pairs + self.shared_rows
+
+    @property
+    def shared_rows(self) -> int:
+        """Input rows that a band shares with the next one."""
+        return 3 - self.stride
+
+    @property
+    def columns(self) -> int:
+        """Pixels of a row's first phase, which is no shorter than the second one."""
+        return -(-self.source.shape.w // self.packing.phases)
 
     @property
     def lead(self) -> int:
         """Fields in front of a row's first output."""
-        return 2 - self.op.window.pad_left
+        return fields_in_front(self.op.window)
 
     @property
     def flush(self) -> bool:
         """Whether the last output has met all pixels of the row when it is carried."""
-        return (
-            self.packing.words == 1
-            and self.op.window.pad_right == 1
-            and self.source.shape.w % self.packing.pixels == 0
-        )
+        last = self.lead + self.output.shape.w - 1
+        return self.packing.words == 1 and last >= self.columns and last % self.packing.pixels == 0
 
     @property
     def fields(self) -> int:
@@ -118,16 +134,16 @@ class RowLayout:
 
     @property
     def range(self) -> int:
-        """Channels of a range: what a tile sees of a block, or with one word, all of them."""
+        """Planes of a range: what a tile sees of a block, or with one word, all of them."""
         if self.depthwise:
             return 2
         if self.packing.words == 1:
-            return padded(self.group, self.unroll)
+            return padded(self.packing.phases * self.group, self.unroll)
         return padded(self.packing.segments[0].count, self.unroll)
 
     @property
     def ranges(self) -> int:
-        return -(-self.group // self.range)
+        return -(-self.packing.phases * self.group // self.range)
 
     @property
     def block_bytes(self) -> int:
@@ -150,15 +166,15 @@ class RowLayout:
         return len(self.packing.a_slices) * self.slice_bytes
 
     @property
-    def summed_channels(self) -> int:
-        """Input channels that one output channel sums over, with padding."""
+    def summed_planes(self) -> int:
+        """Planes that one output channel sums over, with padding."""
         return 1 if self.depthwise else self.ranges * self.range
 
     @property
     def w_bytes(self) -> int:
         """Of the weight words of two output channels."""
         words = self.packing.words * len(self.packing.w_slices)
-        return _TILE_WEIGHT_BYTES * words * self.summed_channels
+        return _TILE_WEIGHT_BYTES * words * self.summed_planes
 
     @property
     def scratch_bytes(self) -> int:
@@ -179,7 +195,7 @@ class RowLayout:
         """`le_row_segment` of a segment."""
         packing = self.packing
         a_offset = packing.a_slices.index(segment.a_slice) * self.slice_bytes
-        w_offset = packing.w_slices.index(segment.w_slice) * self.summed_channels
+        w_offset = packing.w_slices.index(segment.w_slice) * self.summed_planes
         if self.depthwise:
             count, skip = packing.words, self.block_bytes
         elif packing.words == 2:
@@ -208,6 +224,7 @@ class RowLayout:
         middle = sorted({segment.shift for segment in packing.segments[1:-1]})
         return Tile(
             depthwise=self.depthwise,
+            stride=self.stride,
             pixels=packing.pixels,
             field_bits=packing.field_bits,
             words=packing.words if self.depthwise else 1,
@@ -229,7 +246,7 @@ class RowLayout:
         shape, segments = self.output.shape, len(self.packing.segments)
         row_pairs, channel_pairs = (shape.h + 1) // 2, (shape.c + 1) // 2
         bands = -(-row_pairs // self.pairs)
-        summed, unroll = (1, 1) if self.depthwise else (self.source.shape.c, self.unroll)
+        summed, unroll = (1, 1) if self.depthwise else (self.weight.shape[3], self.unroll)
         tile = tile_cycles(
             self.packing,
             summed,
@@ -244,13 +261,13 @@ class RowLayout:
         edges = self.packing.pixels * (1 + (self.right < self.tiles))
         alone = 450 + 25 * edges + segments * (150 + 40 * len(self.plans[1]))
         call = tiles * tile + 110 * self.flush + batched * 140 + (1 - batched) * alone
-        words = self.summed_channels * 6 * len(self.packing.w_slices)
+        words = self.summed_planes * 6 * len(self.packing.w_slices)
         prepare = 8 * words + 300 + 60 * segments
         return int(
             row_pairs * channel_pairs * call
             + bands * channel_pairs * prepare
-            + (shape.h + 2) * self._row_packing_cycles
-            + (bands - 1) * 2 * self.a_bytes / self.slots
+            + (self.stride * shape.h + self.shared_rows) * self._row_packing_cycles
+            + (bands - 1) * self.shared_rows * self.a_bytes / self.slots
         )
 
     @property
@@ -261,8 +278,7 @@ class RowLayout:
             and len(self.plans[0]) == 1
             and not self.halves
             and self.right == self.tiles
-            and self.lead == 1
-            and (self.flush or self.tiles > 1)
+            and (self.lead == 0 or (self.lead == 1 and (self.flush or self.tiles > 1)))
         )
 
     @property
@@ -273,7 +289,8 @@ class RowLayout:
         words, single = divmod(channels, fields)
         by_word = 200 + self.blocks * (fields * (2 * m + 1) + m + 12)
         by_channel = 160 + self.blocks * (4 * m + 14)
-        return len(self.packing.a_slices) * (words * by_word + single * by_channel)
+        phases = len(self.packing.a_slices) * self.packing.phases
+        return phases * (words * by_word + single * by_channel)
 
     @property
     def allows_in_place(self) -> bool:
@@ -293,7 +310,8 @@ class RowLayout:
         out_row = output.shape.w * output.pixel_bytes
         band = 2 * self.pairs
         for y in range(0, output.shape.h, band):
-            unpacked = y + band + 2 - window.pad_top  # the first input row that is not packed
+            # the first input row that is not packed
+            unpacked = self.stride * (y + band) + self.shared_rows - window.pad_top
             written = min(y + band, output.shape.h) * out_row
             if unpacked < source.shape.h and written > max(unpacked, 0) * in_row:
                 return False

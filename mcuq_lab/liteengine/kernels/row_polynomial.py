@@ -1,4 +1,4 @@
-"""3x3 convolutions with stride 1 as products of polynomials: see `le_row_polynomial.h`."""
+"""3x3 convolutions with stride 1 or 2 as products of polynomials: see `le_row_polynomial.h`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
 from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.packing.phases import fold_phases
 from mcuq_lab.liteengine.packing.row import row_packings, segment_weights, start_values
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QTensor
 from mcuq_lab.target import DEFAULT_TARGET, Target
@@ -26,8 +27,8 @@ _LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 92, 16, 4
 def lower_row_polynomial(
     op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
 ) -> tuple[Lowered, ...]:
-    """A 3x3 `QConv2d` with stride 1 and at most one column of padding on either side."""
-    if not isinstance(op, QConv2d) or not _applies(op):
+    """A 3x3 `QConv2d` with stride 1 or 2 and at most one column of padding on either side."""
+    if not isinstance(op, QConv2d) or not _applies(op, (1, 2)):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     return _cheapest(_dense_layouts(op, source, output))
@@ -37,16 +38,18 @@ def lower_depthwise_row(
     op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
 ) -> tuple[Lowered, ...]:
     """A 3x3 `QDepthwiseConv2d` with stride 1 and at most one column of padding on either side."""
-    if not isinstance(op, QDepthwiseConv2d) or not _applies(op):
+    if not isinstance(op, QDepthwiseConv2d) or not _applies(op, (1,)):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     return _cheapest(_depthwise_layouts(op, source, output))
 
 
-def _applies(op: QConv2d | QDepthwiseConv2d) -> bool:
+def _applies(op: QConv2d | QDepthwiseConv2d, strides: tuple[int, ...]) -> bool:
     window = op.window
-    shape = (window.kernel_h, window.kernel_w, window.stride_h, window.stride_w)
-    return shape == (3, 3, 1, 1) and max(window.pad_left, window.pad_right) <= 1
+    shape, stride = (window.kernel_h, window.kernel_w), window.stride_h
+    if shape != (3, 3) or stride not in strides or stride != window.stride_w:
+        return False
+    return max(window.pad_left, window.pad_right) <= 1
 
 
 def _cheapest(layouts: Iterator[RowLayout]) -> tuple[Lowered, ...]:
@@ -56,11 +59,11 @@ def _cheapest(layouts: Iterator[RowLayout]) -> tuple[Lowered, ...]:
 
 
 def _dense_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:
-    channels = source.shape.c
-    unroll = _unroll(channels)
-    for packing in row_packings(op.weight, op.w_bits, source.bits, unroll):
+    weight = fold_phases(op.weight, op.window)
+    unroll = _unroll(weight.shape[3])
+    for packing in row_packings(weight, op.w_bits, source.bits, unroll):
         for pairs in _heights(output):
-            layout = RowLayout(op, source, output, packing, unroll, pairs, channels)
+            layout = RowLayout(op, source, output, weight, packing, unroll, pairs, source.shape.c)
             if pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output):
                 yield layout
 
@@ -71,7 +74,7 @@ def _depthwise_layouts(
     group = min(padded(source.shape.c, 2), 32 // source.storage_bits)
     for packing in row_packings(op.weight, op.w_bits, source.bits):
         for pairs in _heights(output):
-            layout = RowLayout(op, source, output, packing, 2, pairs, group)
+            layout = RowLayout(op, source, output, op.weight, packing, 2, pairs, group)
             if pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output):
                 yield layout
 
@@ -87,7 +90,7 @@ def _scratch_limit(source: QTensor, output: QTensor) -> int:
 
 
 def _unroll(channels: int) -> int:
-    """Channels of a round: few rounds, and few channels of padding in the last one."""
+    """Planes of a round: few rounds, and few planes of padding in the last one."""
     return min(
         range(1, min(channels, 8) + 1),
         key=lambda unroll: 25 * padded(channels, unroll) + 7 * -(-channels // unroll),
@@ -103,7 +106,10 @@ def _rows(c_type: str, name: str, rows: Sequence[Sequence[int]]) -> str:
 def _lowered(layout: RowLayout) -> Lowered:
     op, source, output, packing = layout.op, layout.source, layout.output, layout.packing
     name = c_identifier(op.name)
-    key = KernelKey(op.w_bits, source.bits, source.storage_bits, packing, layout.tile)
+    padded_phases = packing.phases > 1 and op.window.pad_left > 0
+    key = KernelKey(
+        op.w_bits, source.bits, source.storage_bits, packing, layout.tile, padded_phases
+    )
     kernel, files = row_kernel(key)
     weights = _flash_weights(op)
     channels = _channel_table(layout)
@@ -189,17 +195,18 @@ def _has_weight_sums(layout: RowLayout) -> bool:
 def _channel_table(layout: RowLayout) -> np.ndarray:
     """`le_row_layer.channels`: int64 (output channels rounded up to pairs, words)."""
     op, packing, source = layout.op, layout.packing, layout.source
-    starts, surplus = start_values(packing, op.weight, source.bits)
+    starts, surplus = start_values(packing, layout.weight, source.bits)
     columns = [op.requantize.multiplier, op.requantize.offset, surplus]
     uppermost_column = packing.taps_low[-1]
     for segment, start in zip(packing.segments, starts, strict=True):
-        part = segment_weights(segment, op.weight)
+        part = segment_weights(segment, layout.weight)
         last = np.maximum(-part[:, :, uppermost_column], 0).sum(axis=(1, 2))
         columns += [start, segment.a_slice.amax * last]
         if _has_weight_sums(layout):
             sums = part.sum(axis=(1, 3))
             zero_point = np.full(len(part), segment.a_slice.of_activation(source.zero_point))
-            columns += [sums[:, 2], sums[:, 1], sums[:, 0], zero_point]
+            # by ascending power of z; two taps have no third one
+            columns += [*sums.T[::-1], *[0 * zero_point] * (3 - sums.shape[1]), zero_point]
     table = np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
     odd = np.zeros((op.out_channels % 2, table.shape[1]), np.int64)
     return np.concatenate([table, odd])

@@ -35,6 +35,7 @@ class Tile:
 
     Attributes:
         depthwise: output channels see one input channel each; `unroll` is then 2.
+        stride: input rows from one output row to the next.
         pixels, field_bits, toggle: of the packing.
         words: of the packing, where a depthwise layer is concerned; else 1, see `le_row_run`.
         slots: rows of a band with their neighbours, words of an entry.
@@ -46,6 +47,7 @@ class Tile:
     """
 
     depthwise: bool
+    stride: int
     pixels: int
     field_bits: int
     words: int
@@ -72,9 +74,15 @@ class Tile:
         if self.segmented:
             text += "g" + "_".join(map(str, (self.last_shift, *self.middle_shifts)))
             text += "d" if self.surplus else ""
-        text += f"_r{self.slots - 2}u{self.unroll}"
+        text += f"_{self.band_name}u{self.unroll}"
         text += "_dw" if self.depthwise else ""
         return f"{text}_o{self.out_bits}p{self.pre_shift}h{self.shift}"
+
+    @property
+    def band_name(self) -> str:
+        """Height of a band in output rows, and the stride if it is not 1."""
+        rows = (self.slots - 3) // self.stride + 1
+        return f"r{rows}" if self.stride == 1 else f"r{rows}y{self.stride}"
 
 
 @dataclass(frozen=True)
@@ -179,7 +187,7 @@ def _sum_loop(tile: Tile) -> list[str]:
         *(
             line
             for channel in range(tile.unroll)
-            for line in _products(channel * entry_bytes, 24 * channel)
+            for line in _products(_GROUPS[tile.stride], channel * entry_bytes, 24 * channel)
         ),
         *_add_immediate("r0", tile.unroll * entry_bytes),
         *_add_immediate("r1", 24 * tile.unroll),
@@ -222,9 +230,35 @@ def _add_immediate(register: Register, value: int) -> list[str]:
     ]
 
 
-def _products(a: int, w: int) -> list[str]:
-    """Twelve products of one channel and weight word; byte offsets of its four rows and weights."""
-    wide = a + 12 > 124 or w + 20 > 124
+@dataclass(frozen=True)
+class _Group:
+    """Four products with one filter row: input rows to load, and which meet output rows 0 and 1."""
+
+    rows: tuple[tuple[Register, int], ...]
+    filter_row: int
+    row0: Register
+    row1: Register
+
+
+_GROUPS = {
+    1: (
+        _Group((("r2", 0), ("r3", 1)), 0, "r2", "r3"),
+        _Group((("r2", 2),), 1, "r3", "r2"),
+        _Group((("r3", 3),), 2, "r2", "r3"),
+    ),
+    2: (
+        _Group((("r2", 0), ("r3", 2)), 0, "r2", "r3"),
+        _Group((("r2", 4),), 2, "r3", "r2"),
+        _Group((("r2", 1), ("r3", 3)), 1, "r2", "r3"),
+    ),
+}
+"""By stride: the input rows that both output rows meet are loaded once."""
+
+
+def _products(groups: tuple[_Group, ...], a: int, w: int) -> list[str]:
+    """Twelve products of one channel and weight word; byte offsets of its rows and weights."""
+    last_row = max(row for group in groups for _, row in group.rows)
+    wide = a + 4 * last_row > 124 or w + 20 > 124
 
     def load(register: Register, base: Register, offset: int, is_wide: bool) -> str:
         return f"ldr{'.w' if is_wide else ''} {register}, [{base}, #{offset}]"
@@ -244,21 +278,13 @@ def _products(a: int, w: int) -> list[str]:
             ),
         ]
 
-    return [
-        load("r2", "r0", a, wide),
-        load("r3", "r0", a + 4, wide),
-        load("r4", "r1", w, wide),
-        load("r5", "r1", w + 4, wide),
-        *rows("r2", "r3"),
-        load("r2", "r0", a + 8, wide),
-        load("r4", "r1", w + 8, wide),
-        load("r5", "r1", w + 12, wide),
-        *rows("r3", "r2"),
-        load("r3", "r0", a + 12, wide),
-        load("r4", "r1", w + 16, wide),
-        load("r5", "r1", w + 20, wide),
-        *rows("r2", "r3"),
-    ]
+    lines = []
+    for group in groups:
+        weights = w + 8 * group.filter_row
+        lines += [load(register, "r0", a + 4 * row, wide) for register, row in group.rows]
+        lines += [load("r4", "r1", weights, wide), load("r5", "r1", weights + 4, wide)]
+        lines += rows(group.row0, group.row1)
+    return lines
 
 
 def _extract(tile: Tile, to: Register, accumulator: _Accumulator, pixel: int) -> list[str]:

@@ -86,7 +86,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class RowPacking:
-    """How a 3x3 convolution with stride 1 is packed.
+    """How a 3x3 convolution is packed.
 
     Attributes:
         pixels: m, pixels in one word.
@@ -95,6 +95,7 @@ class RowPacking:
         toggle: the uppermost pixel reaches bit 31; its top bit is inverted in A, which subtracts
             2**31 from every A, and 2**31 * sum(W) is added to the accumulator.
         segments: at least one.
+        phases: 1, or with stride 2 the two phases of a row; see `phases.py`.
     """
 
     pixels: int
@@ -102,11 +103,17 @@ class RowPacking:
     words: int
     toggle: bool
     segments: tuple[Segment, ...]
+    phases: int = 1
+
+    @property
+    def taps(self) -> int:
+        """Filter columns of a phase."""
+        return 3 if self.phases == 1 else 2
 
     @property
     def taps_low(self) -> tuple[int, ...]:
         """Filter columns in the first word, by ascending power of z."""
-        return (2, 1, 0) if self.words == 1 else (2, 1)
+        return tuple(range(self.taps))[::-1] if self.words == 1 else (2, 1)
 
     @property
     def carried(self) -> int:
@@ -127,6 +134,8 @@ class RowPacking:
         text = f"row polynomial m={self.pixels} s={self.field_bits}"
         if self.words == 2:
             text += ", 2+1 taps"
+        if self.phases > 1:
+            text += f", {self.phases} phases"
         if len(self.a_slices) > 1:
             text += f", activations {'+'.join(str(part.bits) for part in self.a_slices)}"
         if len(self.w_slices) > 1:
@@ -135,11 +144,12 @@ class RowPacking:
 
 
 def weight_words(weight: np.ndarray, field_bits: int, words: int) -> np.ndarray:
-    """Weight words of slices (oc, 3, 3, n), OHWI: int64 (oc, 3, n, words)."""
+    """Weight words of slices (oc, 3, taps, n), OHWI: int64 (oc, 3, n, words)."""
     z = 1 << field_bits
-    w0, w1, w2 = (weight[:, :, column].astype(np.int64) for column in range(3))
+    columns = [weight[:, :, column].astype(np.int64) for column in range(weight.shape[2])]
     if words == 1:
-        return (w2 + w1 * z + w0 * z * z)[..., None]
+        return sum(column * z**i for i, column in enumerate(columns[::-1]))[..., None]
+    w0, w1, w2 = columns
     return np.stack([w2 + w1 * z, w0], axis=-1)
 
 
@@ -161,7 +171,8 @@ def words_fit(weight: np.ndarray, field_bits: int, words: int) -> bool:
 
     Checked on the actual weights: -2 << 30 alone fits, but not with negative taps below it.
     """
-    reach = int(max(-weight.min(), weight.max())) << (field_bits * (2 if words == 1 else 1))
+    uppermost = weight.shape[2] - 1 if words == 1 else 1
+    reach = int(max(-weight.min(), weight.max())) << (field_bits * uppermost)
     if 2 * reach <= 1 << 31:  # lower taps add less than the uppermost one
         return True
     if reach > 1 << 31:
@@ -171,7 +182,7 @@ def words_fit(weight: np.ndarray, field_bits: int, words: int) -> bool:
 
 
 def column_sums(weight: np.ndarray) -> np.ndarray:
-    """sum|w| of slices (oc, 3, 3, n) by output channel and filter column: int64 (oc, 3)."""
+    """sum|w| of slices (oc, 3, taps, n) by output channel and filter column: int64 (oc, taps)."""
     return np.abs(weight.astype(np.int64)).sum(axis=(1, 3))
 
 
@@ -190,9 +201,9 @@ def sums_fit(
 
     1. Fields 0 .. m: 0 <= field <= amax sum|w| + slack < 2**s. A field that lacks taps, at the edge
        of a row or because it is carried, sums over fewer weights, within the same bounds.
-    2. The uppermost field (m + 1 with one word, m with two) only ever sees the last tap of the
-       first word. It starts at K' = amax * sum(max(-w_last, 0)), the rest K - K' follows in the
-       next block, so it is at most amax sum|w_last|, which must fit into the bits up to bit 63.
+    2. The uppermost field (m + 1 with three taps in a word, m with two) only ever sees the last tap
+       of the first word. It starts at K' = amax * sum(max(-w_last, 0)), the rest K - K' follows in
+       the next block, so it is at most amax sum|w_last|, which must fit into the bits up to bit 63.
     3. What is carried must fit into 32 bits: the sum of the two bounds, fields disjoint.
 
     All partial sums on the way are sums of subsets of the same terms, and the accumulator wraps
@@ -200,12 +211,13 @@ def sums_fit(
     """
     largest = amax * int(columns.sum(axis=1).max()) + slack
     uppermost = amax * int(columns[:, 0 if words == 1 else 1].max())
-    top = (pixels + (1 if words == 1 else 0)) * field_bits
+    carried = columns.shape[1] - 1 if words == 1 else 1
+    top = (pixels + carried - 1) * field_bits
     if top >= ACCUMULATOR_BITS or largest >= 1 << field_bits:
         return False
     if uppermost >= 1 << (ACCUMULATOR_BITS - top):
         return False
-    if words == 1:
+    if carried == 2:
         return (uppermost << field_bits) + (1 << field_bits) <= 1 << WORD_BITS
     return uppermost < 1 << WORD_BITS
 
@@ -216,19 +228,20 @@ def row_packings(
     """All valid packings of a 3x3 convolution.
 
     Args:
-        weight: integers (oc, 3, 3, ic), OHWI.
+        weight: integers (oc, 3, 3, ic), OHWI, or the weights of two phases (oc, 3, 2, 2 * ic).
         w_bits, a_bits: their width, and the width of the unsigned activations.
         granule: segments begin at multiples of this many input channels; with 2+1 taps they are of
             equal size.
         max_segments: packings with more are not worth listing.
     """
+    phases = 1 if weight.shape[2] == 3 else 2
     for a_slices, w_slices in _slicings(w_bits, a_bits):
         parts = {part: part.of_weight(weight) for part in w_slices}
         # |w| of input channels 0 .. n - 1, for every n
         sums = {part: np.abs(parts[part]).sum(axis=1).cumsum(axis=-1) for part in w_slices}
         for words, pixels in ((1, 6), (1, 5), (1, 4), (1, 3), (1, 2), (2, 2)):
-            if words == 2 and len(a_slices) + len(w_slices) > 2:
-                continue  # cut operands fit into one word
+            if words == 2 and (len(a_slices) + len(w_slices) > 2 or phases > 1):
+                continue  # cut operands, and two taps, fit into one word
             for field_bits in range(2, 31):
                 toggles = [needs_toggle(pixels, field_bits, part.bits) for part in a_slices]
                 if None in toggles or not all(
@@ -243,7 +256,7 @@ def row_packings(
                         a_slices[0], w_slices[0], sums, geometry, granule, max_segments
                     )
                 if segments:
-                    yield RowPacking(*geometry, any(toggles), segments)
+                    yield RowPacking(*geometry, any(toggles), segments, phases)
 
 
 def _slicings(w_bits: int, a_bits: int) -> Iterator[tuple[tuple[Slice, ...], tuple[Slice, ...]]]:
@@ -269,7 +282,7 @@ def _segments(
 ) -> tuple[Segment, ...]:
     """Fewest segments whose sums fit; none if there are too many, or one granule does not fit.
 
-    `sums` gives, for each weight slice, sum|w| over input channels 0 .. n: (oc, 3, ic).
+    `sums` gives, for each weight slice, sum|w| over input channels 0 .. n: (oc, taps, ic).
     """
     segments: list[Segment] = []
     # The last segment's K may be enlarged by less than this; see `start_values`.
@@ -362,7 +375,7 @@ def segment_start(segment: Segment, weight: np.ndarray) -> np.ndarray:
 
 
 def segment_weights(segment: Segment, weight: np.ndarray) -> np.ndarray:
-    """The slices of weights (oc, 3, 3, n) that one segment sums over."""
+    """The slices of weights (oc, 3, taps, n) that one segment sums over."""
     return segment.w_slice.of_weight(weight[..., segment.first : segment.first + segment.count])
 
 
@@ -377,16 +390,18 @@ def tile_cycles(
 ) -> float:
     """Cortex-M4 cycles of one tile, 2 rows x 2 channels x one block, in all its segments.
 
-    Three multiply groups with 10 loads take 25 cycles for each input channel and weight word; the
-    loop costs 7 cycles a round of `unroll` channels; toggling costs a carry for each accumulator.
-    Outputs that share a byte with another pair's (`storage` 2) are merged with it.
+    Three multiply groups with 10 loads take 25 cycles for each input channel and weight word, with
+    11 loads for each of two phases 26; the loop costs 7 cycles a round of `unroll` channels;
+    toggling costs a carry for each accumulator. Outputs that share a byte with another pair's
+    (`storage` 2) are merged with it.
     """
     m, extraction = packing.pixels, 4 * extraction_instructions(packing)
     outputs = 14 + 4 * pre_shift + 5 * (storage == 2)
     cycles = 0.0
     for index, segment in enumerate(packing.segments):
         count = min(segment.count, channels)
-        cycles += packing.words * (25 * count + 7 * -(-count // unroll)) + 8 * packing.toggle
+        products = (25 if packing.phases == 1 else 26) * count
+        cycles += packing.words * (products + 7 * -(-count // unroll)) + 8 * packing.toggle
         if index < len(packing.segments) - 1:
             cycles += extraction + 5 * m + 35 + (9 * m if index else 0)
         else:
