@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -16,6 +17,20 @@ from mcuq_lab.sources import Sources
 from mcuq_lab.target import Target
 
 
+class Generate(Protocol):
+    """Writes the C of a quantized network for a core.
+
+    `measured_cycles` by `liteengine.kernel_key` are for an engine that chooses among kernels.
+    """
+
+    def __call__(
+        self,
+        network: QuantGraph,
+        target: Target,
+        measured_cycles: Mapping[str, int] | None = None,
+    ) -> Sources: ...
+
+
 @dataclass(frozen=True)
 class Engine:
     """One way to run a network on a board.
@@ -24,7 +39,7 @@ class Engine:
         name: as on the command line and in results.
         label: as figures name it; a re-implementation says that it is one.
         policies: the uniform policies that it supports, or () for all.
-        generate: (QuantGraph, Target) -> Sources; the published engines know one target only.
+        generate: see `Generate`; the published engines know one target and one choice only.
         reference: (QuantGraph, inputs uint8 (N, h, w, c)) -> outputs uint8 (N, h, w, c): the very
             integers that the engine's C must give.
         run: the same integers as `reference`, quickly for thousands of inputs.
@@ -33,7 +48,7 @@ class Engine:
     name: str
     label: str
     policies: tuple[str, ...]
-    generate: Callable[[QuantGraph, Target], Sources]
+    generate: Generate
     reference: Callable[[QuantGraph, np.ndarray], np.ndarray]
     run: Callable[[QuantGraph, np.ndarray], np.ndarray]
 
@@ -56,12 +71,14 @@ class Engine:
         return not self.policies or policy in self.policies
 
 
-def _liteengine(network: QuantGraph, target: Target) -> Sources:
-    return generate_liteengine(network, target=target)
+def _liteengine(
+    network: QuantGraph, target: Target, measured_cycles: Mapping[str, int] | None = None
+) -> Sources:
+    return generate_liteengine(network, measured_cycles=measured_cycles, target=target)
 
 
-def _for_any(generate: Callable[[QuantGraph], Sources]) -> Callable[[QuantGraph, Target], Sources]:
-    return lambda network, target: generate(network)
+def _for_any(generate: Callable[[QuantGraph], Sources]) -> Generate:
+    return lambda network, target, measured_cycles=None: generate(network)
 
 
 ENGINES = {

@@ -74,7 +74,8 @@ class Bench:
 class Measurement:
     """One network, at one policy, on one engine, on one board.
 
-    `bit_exact` says whether all board outputs equalled the integer reference. Peak SRAM is
+    `bit_exact` says whether all board outputs equalled the integer reference; `schedule` whether
+    kernels were chosen by measured cycles (`tuned`) or not (`predicted`). Peak SRAM is
     static + arena + stack; scratch is part of the arena and shown besides.
     """
 
@@ -91,6 +92,7 @@ class Measurement:
     elf_sha256: str
     seconds: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    schedule: str = ""
 
     @property
     def cycles(self) -> int:

@@ -22,6 +22,7 @@ from mcuq_lab.quantize import calibrate, quantize, quantize_input
 from mcuq_lab.sources import Sources
 from mcuq_lab.storage import pack_batch, unpack_batch
 from mcuq_lab.target import Target
+from mcuq_lab.tuning import tuning_table
 
 CALIBRATION_IMAGES = 512
 SIGN_BIT = 0x80
@@ -60,6 +61,8 @@ def measure_network(
 ) -> Measurement:
     """Generates, builds, flashes and runs a quantized network on an open board.
 
+    Kernels are chosen by the cycles that `mcuq tune` has measured there, if it has.
+
     Args:
         network: the integer network.
         engine: what generates the C.
@@ -74,7 +77,8 @@ def measure_network(
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "generate"):
-        sources = engine.generate(network, Target.of(session.board))
+        table = tuning_table(session, toolchain, flags).read()
+        sources = engine.generate(network, Target.of(session.board), table)
     with _timed(seconds, "build"):
         firmware = build(sources, session.board, toolchain, flags)
     run = session.run(firmware, stored_inputs(inputs, network, sources))
@@ -96,6 +100,7 @@ def measure_network(
         elf_sha256=firmware.elf_sha256,
         seconds=seconds,
         note=sources.note,
+        schedule=sources.schedule,
     )
 
 

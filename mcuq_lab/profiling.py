@@ -18,6 +18,7 @@ from mcuq_lab.pipeline import stored_inputs
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import Sources
 from mcuq_lab.target import Target
+from mcuq_lab.tuning import tuning_table
 
 _POINTER_BYTES = 4
 
@@ -62,7 +63,8 @@ def profile_network(
             f"Probe {session.probe_uid} is a real board, which cannot say where its cycles go; "
             "profile the simulated one with --simulated."
         )
-    sources = engine.generate(network, Target.of(session.board))
+    table = tuning_table(session).read()
+    sources = engine.generate(network, Target.of(session.board), table)
     firmware = build(sources, session.board)
     profiles: list[Profile] = []
 

@@ -78,6 +78,8 @@ class Sources:
         scratch_bytes: the largest scratch of any layer (part of the arena).
         signed_io: the engine wants and gives int8 = u8 - 128 instead of the graph's u8.
         note: what a reader of a result row must know, for example a nearest supported form.
+        schedule: how kernels were chosen: `tuned` by cycles measured on the target, `predicted` by
+            formulas, "" for an engine that has no choice.
     """
 
     engine: str
@@ -89,6 +91,7 @@ class Sources:
     scratch_bytes: int
     signed_io: bool = False
     note: str = ""
+    schedule: str = ""
 
     @cached_property
     def digest(self) -> str:

@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 COMMANDS = (
     "boards",
     "measure",
+    "tune",
     "profile",
     "bench",
     "search",

@@ -86,6 +86,7 @@ def describe(measurement: Measurement) -> dict:
         "data": measurement.data,
         "policy": measurement.policy,
         "engine": measurement.engine,
+        "schedule": measurement.schedule,
         "board": bench.board,
         "simulated": bench.simulated,
         "probe_uid": bench.probe_uid,

@@ -10,7 +10,7 @@ from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ArenaPlan
 from mcuq_lab.liteengine.plan import Buffer, Plan, Step, plan
 from mcuq_lab.liteengine.schedule import Family, kernel_key
-from mcuq_lab.liteengine.tuning import tune
+from mcuq_lab.liteengine.tuning import Trial, batches, measure_batch, trial_sources, trials, tune
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import Sources
 from mcuq_lab.target import DEFAULT_TARGET, Target
@@ -25,9 +25,14 @@ __all__ = [
     "Lowered",
     "Plan",
     "Step",
+    "Trial",
+    "batches",
     "generate",
     "kernel_key",
+    "measure_batch",
     "plan",
+    "trial_sources",
+    "trials",
     "tune",
 ]
 

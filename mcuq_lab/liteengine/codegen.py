@@ -40,6 +40,7 @@ def generate_sources(plan: Plan) -> Sources:
         layers=tuple(_layer_info(plan, step) for step in plan.steps),
         arena_bytes=plan.arena_bytes,
         scratch_bytes=plan.scratch_bytes,
+        schedule=plan.schedule,
     )
 
 

@@ -10,7 +10,7 @@ from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.kernels.layout import copied_flatten
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ArenaPlan, Block, plan_arena
-from mcuq_lab.liteengine.schedule import Family, schedule
+from mcuq_lab.liteengine.schedule import Family, kernel_key, schedule
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
@@ -60,6 +60,7 @@ class Plan:
         arena: the memory plan.
         buffers: what lies in the arena and when; a scratch buffer has the name of its operator.
         tensor_offsets: where each tensor of the graph lies, in bytes from the arena's start.
+        schedule: `tuned` where the cycles of every kernel were measured, else `predicted`.
     """
 
     graph: QuantGraph
@@ -67,6 +68,7 @@ class Plan:
     arena: ArenaPlan
     buffers: tuple[Buffer, ...]
     tensor_offsets: Mapping[str, int]
+    schedule: str = "predicted"
 
     @property
     def arena_bytes(self) -> int:
@@ -146,7 +148,9 @@ def plan(
         for label, offset, block in zip(labels, arena.offsets, blocks, strict=True)
         if block.size_bytes
     )
-    return Plan(graph, steps, arena, buffers, at)
+    table = measured_cycles or {}
+    tuned = all(kernel_key(op, graph.tensors, way) in table for op, way in work) if table else False
+    return Plan(graph, steps, arena, buffers, at, "tuned" if tuned else "predicted")
 
 
 def _roots(graph: QuantGraph, lowered: Sequence[Lowered]) -> dict[str, str]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 from mcuq_lab.errors import ModelError
 from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.runtime import runtime_headers
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
+from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
 
@@ -34,15 +38,34 @@ def candidates(
 
 
 def kernel_key(op: QOp, tensors: Mapping[str, QTensor], lowered: Lowered) -> str:
-    """What decides the cycles of a call, as text: kernel, packing, shapes, window.
+    """What decides the cycles of a call, as text: kernel and its C, packing, shapes, window.
 
-    Two layers with equal keys take equal cycles on one board (but for the values of weights, which
-    may cost a packing another segment: the packing's text says so).
+    Two layers with equal keys take equal cycles on one board, but for the values of weights, which
+    may cost a packing another segment: the packing's text and the scratch say so.
     """
-    shapes = "+".join(str(tensors[name].shape) for name in op.inputs)
+    shapes = "+".join(
+        f"{tensors[name].shape}{'z' if tensors[name].zero_point else ''}" for name in op.inputs
+    )
     window = getattr(op, "window", None)
-    parts = [lowered.kernel, lowered.packing, f"{shapes}->{tensors[op.output].shape}"]
-    return "|".join([*parts, "" if window is None else repr(window)])
+    return "|".join(
+        [
+            lowered.kernel,
+            lowered.packing,
+            f"{shapes}->{tensors[op.output].shape}",
+            "" if window is None else repr(window),
+            f"scratch {lowered.scratch_bytes}",
+            _digest(lowered.files),
+        ]
+    )
+
+
+@lru_cache(maxsize=4096)
+def _digest(files: tuple[SourceFile, ...]) -> str:
+    """Of a kernel's C and of the runtime below it, so that an edited kernel has another key."""
+    state = hashlib.sha256()
+    for file in (*runtime_headers(), *files):
+        state.update(file.name.encode() + b"\0" + file.text.encode() + b"\0")
+    return state.hexdigest()[:16]
 
 
 def choose(

@@ -38,6 +38,7 @@ from mcuq_lab.results import Row, measured_columns
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.space import N_WIDTHS, SearchSpace, to_policy
 from mcuq_lab.target import Target
+from mcuq_lab.tuning import tuning_table
 
 _SENSITIVITY_IMAGES = 256
 
@@ -119,7 +120,10 @@ class BoardEvaluator:
         """Bytes of the engine's arena; what peak SRAM has beyond it hardly varies."""
         network, target = quantize(self.graph, policy, self._tables), Target.of(self._board)
         if self._engine.name == liteengine.ENGINE_NAME:
-            return liteengine.plan(network, target=target).arena_bytes  # without writing the C
+            self._connect()
+            table = tuning_table(self._session).read()
+            planned = liteengine.plan(network, measured_cycles=table, target=target)
+            return planned.arena_bytes  # without writing the C
         return self._engine.generate(network, target).arena_bytes
 
     @cache  # noqa: B019 (one evaluator lives as long as its search)

@@ -54,6 +54,26 @@ def test_boards():
 
 
 @pytest.mark.slow
+def test_tune(tmp_path, monkeypatch):
+    """What `tune` measures decides what `measure` builds; a second time there is nothing to do."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    arguments = ("--model", "resnet8", "--policy", "w2a2", "--simulated")
+    cold, warm = result_of("tune", *arguments), result_of("tune", *arguments)
+    assert (cold["policy"], cold["board"], cold["simulated"]) == ("w2a2", "nucleo_f412zg", True)
+    assert cold["measured"] > 10
+    assert 1 <= cold["board_runs"] <= 3
+    assert (warm["measured"], warm["board_runs"]) == (0, 0)
+    assert cold["schedule"] == warm["schedule"] == "tuned"
+    assert cold["layers"] == warm["layers"]
+    measured = result_of("measure", *arguments, "--n-images", "1")
+    assert measured["schedule"] == "tuned"
+    assert [layer["kernel"] for layer in measured["layers"]] == [
+        layer["kernel"] for layer in cold["layers"]
+    ]
+    assert measured["bit_exact"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("engine", "policy"), [("liteengine", "w4a4"), ("cmsis_nn", "w8a8")])
 def test_measure(engine, policy):
     found = result_of(
@@ -161,5 +181,6 @@ def test_a_users_mistake_ends_with_2_and_says_what_to_do(arguments, message):
 
 def test_help_lists_every_command():
     text = run("--help").stdout
-    for name in ("boards", "measure", "bench", "search", "report", "export", "demo", "doctor"):
+    groups = ("bench", "search", "report", "export", "demo", "doctor")
+    for name in ("boards", "measure", "tune", "profile", *groups):
         assert name in text

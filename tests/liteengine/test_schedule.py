@@ -63,6 +63,14 @@ def test_keys_tell_shapes_and_windows_apart(layer):
     assert len(keys) == 3
 
 
+def test_an_edited_kernel_has_another_key(layer):
+    op, tensors = layer
+    (way,) = lower_conv2d_generic(op, tensors)
+    files = tuple(replace(file, text=f"{file.text}\n") for file in way.files)
+    keys = {kernel_key(op, tensors, replace(way, files=f)) for f in (way.files, files)}
+    assert len(keys) == 2
+
+
 def test_unsupported_operator_is_named(layer):
     with pytest.raises(ModelError, match=r"no kernel for Conv2d 'qconv2d|no kernel for Conv2d"):
         choose(*layer, ())
