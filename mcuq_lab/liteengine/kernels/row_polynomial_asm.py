@@ -187,7 +187,7 @@ def _sum_loop(tile: Tile) -> list[str]:
         *(
             line
             for channel in range(tile.unroll)
-            for line in _products(_GROUPS[tile.stride], channel * entry_bytes, 24 * channel)
+            for line in _products(tile, channel * entry_bytes, 24 * channel)
         ),
         *_add_immediate("r0", tile.unroll * entry_bytes),
         *_add_immediate("r1", 24 * tile.unroll),
@@ -255,8 +255,9 @@ _GROUPS = {
 """By stride: the input rows that both output rows meet are loaded once."""
 
 
-def _products(groups: tuple[_Group, ...], a: int, w: int) -> list[str]:
+def _products(tile: Tile, a: int, w: int) -> list[str]:
     """Twelve products of one channel and weight word; byte offsets of its rows and weights."""
+    groups = _GROUPS[tile.stride]
     last_row = max(row for group in groups for _, row in group.rows)
     wide = a + 4 * last_row > 124 or w + 20 > 124
 
@@ -281,8 +282,13 @@ def _products(groups: tuple[_Group, ...], a: int, w: int) -> list[str]:
     lines = []
     for group in groups:
         weights = w + 8 * group.filter_row
-        lines += [load(register, "r0", a + 4 * row, wide) for register, row in group.rows]
-        lines += [load("r4", "r1", weights, wide), load("r5", "r1", weights + 4, wide)]
+        loads = [(register, "r0", a + 4 * row) for register, row in group.rows]
+        loads += [("r4", "r1", weights), ("r5", "r1", weights + 4)]
+        # an odd number of 16-bit loads would leave what follows between two words
+        lines += [
+            load(*target, wide or (tile.stride == 2 and i == 2 and len(loads) == 3))
+            for i, target in enumerate(loads)
+        ]
         lines += rows(group.row0, group.row1)
     return lines
 
