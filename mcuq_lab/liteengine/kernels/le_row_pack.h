@@ -11,6 +11,7 @@
 typedef struct {
     unsigned pixels, field_bits, toggle, slots;
     unsigned phases;    /* that pixels are dealt to         */
+    unsigned lanes;     /* channels of a word               */
     unsigned in_pairs;  /* a range is two channels          */
     unsigned storage;   /* bits of an activation            */
     unsigned low, bits; /* of the slice                     */
@@ -40,6 +41,14 @@ LE_INLINE uint32_t le_row_word(const uint32_t *fields, unsigned lsb, const le_ro
     return word ^ (shape->toggle ? 1u << 31 : 0u);
 }
 
+/* A of two pixels of two channels, one in either half of a word, at bit `lsb` and half a word above
+ * it. */
+LE_INLINE uint32_t le_row_lanes_word(const uint32_t *fields, unsigned lsb,
+                                     const le_row_shape *shape) {
+    const uint32_t mask = ((1u << shape->bits) - 1u) * 0x00010001u;
+    return le_row_add((fields[0] >> lsb) & mask, (fields[1] >> lsb) & mask, shape->field_bits);
+}
+
 /* Packs `blocks` blocks of `count` channels, a word of them or one: pixels lie `step` bytes apart
  * from `pixel` on, the first channel begins at bit `bit`. */
 LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step, uint32_t blocks,
@@ -52,9 +61,22 @@ LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step
 #pragma GCC unroll 8
         for (unsigned i = 0; i < shape->pixels; ++i) {
             fields[i] = count == 1 ? (uint32_t)*pixel >> bit : le_load32(pixel);
+            if (count == 1 && shape->lanes == 2) { /* the next channel into the upper half */
+                fields[i] |= fields[i] << (16 - shape->storage);
+            }
             pixel += step;
         }
         uint32_t *entry = to;
+        if (shape->lanes == 2) {
+#pragma GCC unroll 8
+            for (unsigned k = 0; k < (count + 1) / 2; ++k) {
+                entry[0] = le_row_lanes_word(fields, k * shape->storage, shape);
+                entry[shape->slots] = le_row_lanes_word(fields + 2, k * shape->storage, shape);
+                entry += 2 * shape->phases * shape->slots;
+            }
+            to += block_words;
+            continue;
+        }
 #pragma GCC unroll 16
         for (unsigned k = 0; k < count; ++k) {
             *entry = le_row_word(fields, k * shape->storage + shape->low, shape);
@@ -113,11 +135,11 @@ LE_INLINE void le_row_pack(uint32_t *entry, const uint8_t *row, const uint8_t *p
                 le_row_pack_channels(to, from, pad + byte, 1, channel * shape->storage % 8, phase,
                                      layer, shape);
             }
-            to += shape->slots;
+            to += shape->lanes * shape->slots;
             from = row ? from + le_pixel_bytes(layer->in_c, shape->storage) : row;
             LE_KEEP_LOOP(phase);
         }
-        channel += whole ? group : 1;
+        channel += whole ? group : shape->lanes;
     }
 }
 

@@ -9,7 +9,9 @@
  *
  * With stride 2 the even and the odd pixels of a row are two phases, each a row with stride 1 and
  * two taps (packing/phases.py), and each channel is two planes, one a phase; with stride 1 a plane
- * is a channel.
+ * is a channel. Where operands are narrow, a plane is a phase of two channels in the halves of a
+ * word, for SMLAD (packing/lanes.py): a block is then twice two pixels with an entry for each two,
+ * and an accumulator is two of 32 bits.
  *
  * The input rows of a band wait packed in scratch. An entry is the word A of one block and plane
  * for each of the band's rows, `slots` words. Planes lie in ranges, [slice][range][block][plane of

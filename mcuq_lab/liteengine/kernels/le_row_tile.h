@@ -17,7 +17,7 @@ _Static_assert(sizeof(le_row_run) == 48 && sizeof(le_row_call) == 80, "as the as
 #endif
 
 typedef struct {
-    unsigned depthwise, stride;
+    unsigned depthwise, stride, lanes;
     unsigned pixels, field_bits, words, slots;
     unsigned last_shift;         /* of the last segment            */
     unsigned middle_shift[2];    /* of segments of mode MIDDLE + i */
@@ -35,6 +35,33 @@ LE_INLINE void le_row_tile_products(uint64_t sums[4], const uint32_t *entry, con
     }
 }
 
+/* The same for one phase of two channels in lanes: each sum is two of 32 bits, one an entry. */
+LE_INLINE void le_row_tile_lanes(uint64_t sums[4], const uint32_t *entry, const uint32_t *w,
+                                 const le_row_tile_shape *shape) {
+    for (unsigned i = 0; i < 12; ++i) {
+        unsigned ky = i / 4, row = i / 2 % 2, oc = i % 2;
+        const uint32_t *a = &entry[ky + row * shape->stride];
+        uint64_t *sum = &sums[2 * row + oc];
+        uint32_t low = (uint32_t)le_smlad(a[0], w[2 * ky + oc], (int32_t)(uint32_t)*sum);
+        uint32_t high = (uint32_t)le_smlad(a[shape->slots], w[2 * ky + oc],
+                                           (int32_t)(uint32_t)(*sum >> 32));
+        *sum = low | ((uint64_t)high << 32);
+    }
+}
+
+/* A finished field of a sum. */
+LE_INLINE uint32_t le_row_tile_field(uint64_t sum, unsigned pixel,
+                                     const le_row_tile_shape *shape) {
+    const unsigned s = shape->field_bits;
+    const uint64_t mask = ((uint64_t)1 << s) - 1;
+    if (shape->lanes == 2) {
+        uint32_t word = (uint32_t)(pixel < 2 ? sum : sum >> 32);
+        uint32_t carried = pixel == 2 ? (uint32_t)sum >> (2 * s) : 0;
+        return ((word >> (pixel % 2 * s)) & (uint32_t)mask) + carried;
+    }
+    return (uint32_t)((sum >> (pixel * s)) & mask);
+}
+
 /* Adds the products of one tile; returns the entries of the next one. */
 LE_INLINE const uint8_t *le_row_tile_sums(uint64_t sums[4], const uint8_t *a, int32_t a_skip,
                                           const le_row_run *run,
@@ -49,8 +76,12 @@ LE_INLINE const uint8_t *le_row_tile_sums(uint64_t sums[4], const uint8_t *a, in
         return a + a_skip;
     }
     do {
-        le_row_tile_products(sums, entry, w, shape);
-        entry += shape->slots;
+        if (shape->lanes == 2) {
+            le_row_tile_lanes(sums, entry, w, shape);
+        } else {
+            le_row_tile_products(sums, entry, w, shape);
+        }
+        entry += shape->lanes * shape->slots;
         w += 6;
     } while (w != w_end);
     return (const uint8_t *)entry + a_skip;
@@ -83,12 +114,11 @@ LE_INLINE void le_row_tile_put(uint8_t *to, const le_row_call *call, const uint3
 LE_INLINE void le_row_tile_fields(const uint64_t sums[4], const le_row_call *call,
                                   uint32_t *partial, le_row_run *run,
                                   const le_row_tile_shape *shape) {
-    const uint64_t mask = ((uint64_t)1 << shape->field_bits) - 1;
     for (unsigned row = 0; row < 2; ++row) {
         for (unsigned j = 0; j < shape->pixels; ++j) {
             uint32_t fields[2];
             for (unsigned oc = 0; oc < 2; ++oc) {
-                fields[oc] = (uint32_t)((sums[2 * row + oc] >> (j * shape->field_bits)) & mask);
+                fields[oc] = le_row_tile_field(sums[2 * row + oc], j, shape);
                 if (call->mode == LE_ROW_FIRST) {
                     int32_t surplus = oc ? call->multiplier1 : call->multiplier0;
                     *partial++ = fields[oc] - (uint32_t)surplus;
@@ -128,7 +158,8 @@ LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
             partial = partial ? partial + 4 * shape->pixels : partial;
             for (unsigned i = 0; i < 4; ++i) {
                 const uint32_t *next = &call->next[2 * (i % 2)];
-                sums[i] >>= shape->pixels * shape->field_bits;
+                sums[i] >>= shape->lanes == 2 ? 32 + 2 * shape->field_bits
+                                              : shape->pixels * shape->field_bits;
                 sums[i] = (uint32_t)sums[i] + (next[0] | ((uint64_t)next[1] << 32));
             }
         } while (a != run.a_end);

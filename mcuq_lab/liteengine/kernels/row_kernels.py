@@ -98,7 +98,8 @@ def _cuts(letter: str, slices: Sequence[Slice]) -> str:
 
 
 def _geometry(packing: RowPacking) -> str:
-    toggle, words = "x" if packing.toggle else "", "t" if packing.words == 2 else ""
+    toggle = "x" if packing.toggle else "h" if packing.lanes == 2 else ""
+    words = "t" if packing.words == 2 else ""
     phases = "_y2" if packing.phases == 2 else ""
     return f"m{packing.pixels}s{packing.field_bits}{toggle}{words}{phases}"
 
@@ -106,7 +107,8 @@ def _geometry(packing: RowPacking) -> str:
 def _packer(key: KernelKey) -> tuple[str, Files]:
     """The function that packs a row, by name, and its files."""
     packing, tile = key.packing, key.tile
-    toggle, pairs = "x" if packing.toggle else "", "_dw" if tile.depthwise else ""
+    toggle = "x" if packing.toggle else "h" if packing.lanes == 2 else ""
+    pairs = "_dw" if tile.depthwise else ""
     name = (
         f"le_row_pack_a{key.a_bits}{_cuts('c', packing.a_slices)}_m{packing.pixels}"
         f"s{packing.field_bits}{toggle}_{tile.band_name}{pairs}"
@@ -116,8 +118,8 @@ def _packer(key: KernelKey) -> tuple[str, Files]:
         to = f"entry + {index} * layer->ranges * (layer->range_bytes / 4)" if index else "entry"
         statements.append(
             f"{{\n        const le_row_shape shape = {{{packing.pixels}, {packing.field_bits}, "
-            f"{int(packing.toggle)}, {tile.slots}, {packing.phases}, {int(tile.depthwise)}, "
-            f"{key.storage}, {part.low}, {part.bits}}};\n"
+            f"{int(packing.toggle)}, {tile.slots}, {packing.phases}, {packing.lanes}, "
+            f"{int(tile.depthwise)}, {key.storage}, {part.low}, {part.bits}}};\n"
             f"        le_row_pack({to}, row, pad, channels, layer, &shape);\n    }}"
         )
     parameters = (
@@ -134,14 +136,15 @@ def _unpacker(key: KernelKey) -> tuple[str, Files]:
     name = f"le_row_unpack_w{key.w_bits}{f'c{cut}' if cut else ''}_s{packing.field_bits}"
     name += ("t" if words == 2 else "") + ("_dw" if depthwise else "")
     if packing.phases == 2:
-        name += "_y2l" if key.padded else "_y2"
+        name += ("_y2l" if key.padded else "_y2") + ("h" if packing.lanes == 2 else "")
     constants = f"{key.w_bits}, {cut}, {packing.field_bits}, {words}"
     headers = _HEADERS
     if depthwise:
         body = f"(void)layer;\n    (void)le_row_unpack(to, from, 1, 1, {constants});"
     elif packing.phases == 2:
         constants = f"{key.w_bits}, {cut}, {packing.field_bits}, {int(key.padded)}"
-        body = f"le_row_phases_unpack(to, from, layer, {constants});"
+        unpack = "le_row_lanes_unpack" if packing.lanes == 2 else "le_row_phases_unpack"
+        body = f"{unpack}(to, from, layer, {constants});"
         headers = (*_HEADERS, "le_row_phases.h")
     elif words == 2:
         body = f"le_row_unpack_ranges(to, from, layer, {key.w_bits}, {packing.field_bits});"
@@ -156,14 +159,18 @@ def _starter(packing: RowPacking) -> tuple[str, Files]:
     name = f"le_row_start_{_geometry(packing)}"
     taps, toggle = len(packing.taps_low), int(packing.toggle)
     constants = f"{packing.pixels}, {packing.field_bits}, {taps}, {packing.words}, {toggle}"
+    start, headers = "le_row_start", _HEADERS
+    if packing.lanes == 2:
+        start, headers = "le_row_lanes_start", (*_HEADERS, "le_row_phases.h")
+        constants = f"{packing.field_bits}"
     body = (
-        f"le_row_start(call->next, call->first, low, layer, {constants});\n"
-        f"    le_row_start(call->next + 2, call->first + 2, high, layer, {constants});"
+        f"{start}(call->next, call->first, low, layer, {constants});\n"
+        f"    {start}(call->next + 2, call->first + 2, high, layer, {constants});"
     )
     parameters = (
         "le_row_call *call, const int32_t *low, const int32_t *high, const le_row_layer *layer"
     )
-    return name, specialised(name, parameters, body, _HEADERS)
+    return name, specialised(name, parameters, body, headers)
 
 
 def _tiler(tile: Tile) -> tuple[str, Files]:
@@ -171,7 +178,8 @@ def _tiler(tile: Tile) -> tuple[str, Files]:
     name = f"le_row_tile_{tile.name}"
     shifts = ", ".join(map(str, tile.middle_shifts)) or "0"
     shape = (
-        f"{{.depthwise = {int(tile.depthwise)}, .stride = {tile.stride}, .pixels = {tile.pixels},\n"
+        f"{{.depthwise = {int(tile.depthwise)}, .stride = {tile.stride}, .lanes = {tile.lanes},\n"
+        f"    .pixels = {tile.pixels},\n"
         f"    .field_bits = {tile.field_bits}, .words = {tile.words}, .slots = {tile.slots},\n"
         f"    .last_shift = {tile.last_shift}, .middle_shift = {{{shifts}}}, "
         f".out_bits = {tile.out_bits},\n"

@@ -109,7 +109,9 @@ class RowLayout:
 
     @property
     def pad_word(self) -> int:
-        """A of a block of padding."""
+        """A of a block of padding, if there are any."""
+        if self.pad_blocks == 0:
+            return 0
         s, m = self.packing.field_bits, self.packing.pixels
         word = sum(self.source.zero_point << (i * s) for i in range(m))
         return word ^ (int(self.packing.toggle) << 31)
@@ -134,21 +136,29 @@ class RowLayout:
 
     @property
     def range(self) -> int:
-        """Planes of a range: what a tile sees of a block, or with one word, all of them."""
+        """Planes of a range, each a phase of a channel, or of two in lanes: what a tile sees of a
+        block, or with one word, all of them."""
         if self.depthwise:
             return 2
         if self.packing.words == 1:
-            return padded(self.packing.phases * self.group, self.unroll)
+            return padded(self.weight.shape[3] // self.packing.lanes, self.unroll)
         return padded(self.packing.segments[0].count, self.unroll)
 
     @property
     def ranges(self) -> int:
-        return -(-self.packing.phases * self.group // self.range)
+        if self.packing.words == 1 and not self.depthwise:
+            return 1
+        return -(-self.group // self.range)
 
     @property
     def block_bytes(self) -> int:
         """From one block's entries to the next one's."""
-        return self.range * self.slots * _WORD
+        return self.range * self.plane_bytes
+
+    @property
+    def plane_bytes(self) -> int:
+        """Entries of a block and plane; two channels in lanes have two of half as many pixels."""
+        return self.packing.lanes * self.slots * _WORD
 
     @property
     def range_bytes(self) -> int:
@@ -204,10 +214,11 @@ class RowLayout:
             w_offset += number * 2 * self.range
             count, skip = 2 * self.range, -self.block_bytes
         else:
-            count = padded(segment.count, self.unroll)
-            a_offset += segment.first * self.slots * _WORD
-            w_offset += segment.first
-            skip = self.block_bytes - count * self.slots * _WORD
+            first = segment.first // packing.lanes
+            count = padded(segment.count // packing.lanes, self.unroll)
+            a_offset += first * self.plane_bytes
+            w_offset += first
+            skip = self.block_bytes - count * self.plane_bytes
         w_bytes = _TILE_WEIGHT_BYTES
         return a_offset, skip, w_offset * w_bytes, count * w_bytes, segment.shift, mode
 
@@ -225,6 +236,7 @@ class RowLayout:
         return Tile(
             depthwise=self.depthwise,
             stride=self.stride,
+            lanes=packing.lanes,
             pixels=packing.pixels,
             field_bits=packing.field_bits,
             words=packing.words if self.depthwise else 1,
@@ -255,14 +267,16 @@ class RowLayout:
             self.op.requantize.pre_shift > 0,
         )
         tiles = self.source.shape.w / self.packing.pixels + 0.25 if self.halves else self.tiles
-        batched = (row_pairs - 1) / row_pairs if self._in_batches else 0.0
-        if self.output.storage_bits == 2 and not self.flush:
+        batched = (row_pairs - (self.lead > 0)) / row_pairs if self._in_batches else 0.0
+        if self.output.storage_bits == 2 and self.lead > 0 and not self.flush:
             batched /= 2  # channels that are merged into a byte go another way
-        edges = self.packing.pixels * (1 + (self.right < self.tiles))
-        alone = 450 + 25 * edges + segments * (150 + 40 * len(self.plans[1]))
+        edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
+        alone = (450 if self.lead else 350) + 25 * edges
+        alone += segments * (150 + 40 * len(self.plans[1]))
         call = tiles * tile + 110 * self.flush + batched * 140 + (1 - batched) * alone
         words = self.summed_planes * 6 * len(self.packing.w_slices)
-        prepare = 8 * words + 300 + 60 * segments
+        word = (8 if self.packing.phases == 1 else 4.5) * self.packing.lanes
+        prepare = word * words + 300 + 60 * segments
         return int(
             row_pairs * channel_pairs * call
             + bands * channel_pairs * prepare
@@ -287,10 +301,15 @@ class RowLayout:
         m, channels = self.packing.pixels, self.source.shape.c
         fields = 32 // self.source.storage_bits
         words, single = divmod(channels, fields)
-        by_word = 200 + self.blocks * (fields * (2 * m + 1) + m + 12)
-        by_channel = 160 + self.blocks * (4 * m + 14)
+        if self.packing.phases == 1:
+            by_word = 200 + self.blocks * (fields * (2 * m + 1) + m + 12)
+            by_channel = 160 + self.blocks * (4 * m + 14)
+            return len(self.packing.a_slices) * (words * by_word + single * by_channel)
+        word = 7 if self.packing.lanes == 2 else 2 * m + 1
+        by_word = 140 + self.blocks * (fields * word + m + 12)
+        by_channel = 60 + self.blocks * (5 * m + 2)
         phases = len(self.packing.a_slices) * self.packing.phases
-        return phases * (words * by_word + single * by_channel)
+        return phases * (words * by_word + -(-single // self.packing.lanes) * by_channel)
 
     @property
     def allows_in_place(self) -> bool:

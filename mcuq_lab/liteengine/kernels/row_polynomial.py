@@ -11,8 +11,14 @@ from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
 from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.packing.lanes import LANES, fold_lanes, in_lane_order, lane_packings
 from mcuq_lab.liteengine.packing.phases import fold_phases
-from mcuq_lab.liteengine.packing.row import row_packings, segment_weights, start_values
+from mcuq_lab.liteengine.packing.row import (
+    RowPacking,
+    row_packings,
+    segment_weights,
+    start_values,
+)
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QTensor
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
@@ -31,7 +37,10 @@ def lower_row_polynomial(
     if not isinstance(op, QConv2d) or not _applies(op, (1, 2)):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    return _cheapest(_dense_layouts(op, source, output))
+    return (
+        *_cheapest(_dense_layouts(op, source, output)),
+        *_cheapest(_lane_layouts(op, source, output)),
+    )
 
 
 def lower_depthwise_row(
@@ -61,7 +70,30 @@ def _cheapest(layouts: Iterator[RowLayout]) -> tuple[Lowered, ...]:
 def _dense_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:
     weight = fold_phases(op.weight, op.window)
     unroll = _unroll(weight.shape[3])
-    for packing in row_packings(weight, op.w_bits, source.bits, unroll):
+    packings = row_packings(weight, op.w_bits, source.bits, unroll)
+    yield from _with_heights(op, source, output, weight, packings, unroll)
+
+
+def _lane_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:
+    """Strided layers of few bits: both channels of a lane lie in one byte."""
+    if op.window.stride_h == 1 or source.storage_bits == 8:
+        return
+    weight = fold_lanes(op.weight, op.window, 32 // source.storage_bits)
+    # Segments are whole rounds: shorter ones fit where fields are narrow.
+    for unroll in {_unroll(weight.shape[3] // LANES), 5, 4, 3, 2}:
+        packings = lane_packings(weight, op.w_bits, source.bits, LANES * unroll)
+        yield from _with_heights(op, source, output, weight, packings, unroll)
+
+
+def _with_heights(
+    op: QConv2d,
+    source: QTensor,
+    output: QTensor,
+    weight: np.ndarray,
+    packings: Iterator[RowPacking],
+    unroll: int,
+) -> Iterator[RowLayout]:
+    for packing in packings:
         for pairs in _heights(output):
             layout = RowLayout(op, source, output, weight, packing, unroll, pairs, source.shape.c)
             if pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output):
@@ -111,7 +143,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         op.w_bits, source.bits, source.storage_bits, packing, layout.tile, padded_phases
     )
     kernel, files = row_kernel(key)
-    weights = _flash_weights(op)
+    weights = _flash_weights(op, source, packing.lanes)
     channels = _channel_table(layout)
     segments = [
         layout.segment_row(segment, mode)
@@ -176,11 +208,12 @@ def _lowered(layout: RowLayout) -> Lowered:
     )
 
 
-def _flash_weights(op: QConv2d | QDepthwiseConv2d) -> np.ndarray:
+def _flash_weights(op: QConv2d | QDepthwiseConv2d, source: QTensor, lanes: int) -> np.ndarray:
     """Weights as `le_row_unpack` reads them: uint8 (pairs of output channels, bytes)."""
+    weight = in_lane_order(op.weight, 32 // source.storage_bits) if lanes == 2 else op.weight
     pairs, group = (op.out_channels + 1) // 2, 2 if op.w_bits == 2 else 1
-    whole = np.zeros((2 * pairs, 3, 3, padded(op.weight.shape[3], group)), np.int8)
-    whole[: op.out_channels, ..., : op.weight.shape[3]] = op.weight
+    whole = np.zeros((2 * pairs, 3, 3, padded(weight.shape[3], group)), np.int8)
+    whole[: op.out_channels, ..., : weight.shape[3]] = weight
     # (pair, oc, ky, kx, ic) -> (pair, ic, ky, oc, columns 2 to 0)
     ordered = whole.reshape(pairs, 2, 3, 3, -1).transpose(0, 4, 2, 1, 3)[..., ::-1]
     groups = ordered.reshape(pairs, -1, 18 * group)

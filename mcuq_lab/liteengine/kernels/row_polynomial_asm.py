@@ -36,6 +36,7 @@ class Tile:
     Attributes:
         depthwise: output channels see one input channel each; `unroll` is then 2.
         stride: input rows from one output row to the next.
+        lanes: of the packing. With two, an accumulator's two words are those of two pixels each.
         pixels, field_bits, toggle: of the packing.
         words: of the packing, where a depthwise layer is concerned; else 1, see `le_row_run`.
         slots: rows of a band with their neighbours, words of an entry.
@@ -48,6 +49,7 @@ class Tile:
 
     depthwise: bool
     stride: int
+    lanes: int
     pixels: int
     field_bits: int
     words: int
@@ -71,6 +73,7 @@ class Tile:
         """Part of the tile function's name; different tiles have different names."""
         text = f"m{self.pixels}s{self.field_bits}"
         text += ("x" if self.toggle else "") + ("t" if self.words == 2 else "")
+        text += "h" if self.lanes == 2 else ""
         if self.segmented:
             text += "g" + "_".join(map(str, (self.last_shift, *self.middle_shifts)))
             text += "d" if self.surplus else ""
@@ -173,7 +176,8 @@ def _tail() -> list[str]:
 
 
 def _sum_loop(tile: Tile) -> list[str]:
-    entry_bytes = 4 * tile.slots
+    entry_bytes = 4 * tile.slots * tile.lanes
+    products = _lane_products if tile.lanes == 2 else _products
     if tile.depthwise:
         return [
             line
@@ -187,7 +191,7 @@ def _sum_loop(tile: Tile) -> list[str]:
         *(
             line
             for channel in range(tile.unroll)
-            for line in _products(tile, channel * entry_bytes, 24 * channel)
+            for line in products(tile, channel * entry_bytes, 24 * channel)
         ),
         *_add_immediate("r0", tile.unroll * entry_bytes),
         *_add_immediate("r1", 24 * tile.unroll),
@@ -293,8 +297,46 @@ def _products(tile: Tile, a: int, w: int) -> list[str]:
     return lines
 
 
+def _lane_products(tile: Tile, a: int, w: int) -> list[str]:
+    """24 products of one phase of two channels; byte offsets of its two entries and weights."""
+    wide = a + 8 * tile.slots > 124 or w + 20 > 124
+
+    def load(first: Register, second: Register, base: Register, low: int, high: int) -> list[str]:
+        suffix = ".w" if wide else ""
+        return [
+            f"ldr{suffix} {first}, [{base}, #{low}]",
+            f"ldr{suffix} {second}, [{base}, #{high}]",
+        ]
+
+    def pixels(row: int) -> list[str]:
+        return load("r2", "r3", "r0", a + 4 * row, a + 4 * (tile.slots + row))
+
+    def weights(ky: int) -> list[str]:
+        return load("r4", "r5", "r1", w + 8 * ky, w + 8 * ky + 4)
+
+    def add(row: tuple[_Accumulator, _Accumulator]) -> list[str]:
+        return [
+            f"smlad {total}, {x}, {y}, {total}"
+            for accumulator, y in zip(row, ("r4", "r5"), strict=True)
+            for total, x in ((accumulator.low, "r2"), (accumulator.high, "r3"))
+        ]
+
+    return [
+        *(*weights(0), *pixels(0), *add(_ROW0)),
+        *(*pixels(2), *add(_ROW1)),
+        *(*weights(2), *add(_ROW0)),  # both output rows meet input row 2
+        *(*pixels(4), *add(_ROW1)),
+        *(*weights(1), *pixels(1), *add(_ROW0)),
+        *(*pixels(3), *add(_ROW1)),
+    ]
+
+
 def _extract(tile: Tile, to: Register, accumulator: _Accumulator, pixel: int) -> list[str]:
     s = tile.field_bits
+    if tile.lanes == 2:
+        word = accumulator.low if pixel < 2 else accumulator.high
+        lines = [f"ubfx {to}, {word}, #{pixel % 2 * s}, #{s}"]
+        return [*lines, f"add {to}, {to}, {accumulator.low}, lsr #{2 * s}"] if pixel == 2 else lines
     low, high = pixel * s, (pixel + 1) * s
     if high <= 32:
         return [f"ubfx {to}, {accumulator.low}, #{low}, #{s}"]
@@ -310,6 +352,9 @@ def _carry(tile: Tile, accumulator: _Accumulator, plus: Register = "") -> list[s
     """low := what the next block takes over, and `plus`, if given, added to it."""
     shift = tile.pixels * tile.field_bits
     low, high = accumulator.low, accumulator.high
+    if tile.lanes == 2:
+        shifted = f"{high}, lsr #{2 * tile.field_bits}"
+        return [f"adds {low}, {plus}, {shifted}" if plus else f"mov {low}, {shifted}"]
     if shift < 32:
         lines = [f"lsr {low}, {low}, #{shift}", f"orr {low}, {low}, {high}, lsl #{32 - shift}"]
         return [*lines, f"adds {low}, {low}, {plus}"] if plus else lines

@@ -96,6 +96,7 @@ class RowPacking:
             2**31 from every A, and 2**31 * sum(W) is added to the accumulator.
         segments: at least one.
         phases: 1, or with stride 2 the two phases of a row; see `phases.py`.
+        lanes: channels in a word; 2 in its halves, see `lanes.py`.
     """
 
     pixels: int
@@ -104,6 +105,7 @@ class RowPacking:
     toggle: bool
     segments: tuple[Segment, ...]
     phases: int = 1
+    lanes: int = 1
 
     @property
     def taps(self) -> int:
@@ -131,11 +133,14 @@ class RowPacking:
         return tuple(dict.fromkeys(segment.w_slice for segment in self.segments))
 
     def __str__(self) -> str:
-        text = f"row polynomial m={self.pixels} s={self.field_bits}"
+        pixels = self.pixels if self.lanes == 1 else f"{self.pixels // 2}+{self.pixels // 2}"
+        text = f"row polynomial m={pixels} s={self.field_bits}"
         if self.words == 2:
             text += ", 2+1 taps"
         if self.phases > 1:
             text += f", {self.phases} phases"
+        if self.lanes > 1:
+            text += f", {self.lanes} lanes"
         if len(self.a_slices) > 1:
             text += f", activations {'+'.join(str(part.bits) for part in self.a_slices)}"
         if len(self.w_slices) > 1:
@@ -296,7 +301,7 @@ def _segments(
             def fits(end: int, before=before, total=total, amax=a_slice.amax) -> bool:
                 return sums_fit(total[..., end - 1] - before, amax, *geometry, slack)
 
-            end = _longest(fits, first, channels, granule)
+            end = longest(fits, first, channels, granule)
             if end == first or len(segments) == max_segments:
                 return ()
             significance = a_slice.low + w_slice.low
@@ -334,7 +339,7 @@ def _equal_segments(
     return ()
 
 
-def _longest(fits: Callable[[int], bool], first: int, channels: int, granule: int) -> int:
+def longest(fits: Callable[[int], bool], first: int, channels: int, granule: int) -> int:
     """Largest end that fits, a whole number of granules behind `first`; `first` for none."""
     low, high = 0, -(-(channels - first) // granule)
     while low < high:  # more channels never fit better
@@ -380,7 +385,9 @@ def segment_weights(segment: Segment, weight: np.ndarray) -> np.ndarray:
 
 
 def extraction_instructions(packing: RowPacking) -> int:
-    """Instructions that take all finished fields out of one accumulator."""
+    """Instructions that take all finished fields out of one accumulator, or pair of them."""
+    if packing.lanes == 2:
+        return packing.pixels + 1
     ends = [(j * packing.field_bits, (j + 1) * packing.field_bits) for j in range(packing.pixels)]
     return sum(2 if low < WORD_BITS < high else 1 for low, high in ends)
 
@@ -391,7 +398,8 @@ def tile_cycles(
     """Cortex-M4 cycles of one tile, 2 rows x 2 channels x one block, in all its segments.
 
     Three multiply groups with 10 loads take 25 cycles for each input channel and weight word, with
-    11 loads for each of two phases 26; the loop costs 7 cycles a round of `unroll` channels;
+    11 loads for each of two phases 26, and with 16 loads and twice as many products 46 for each
+    phase of two channels in lanes; the loop costs 7 cycles a round of `unroll` channels;
     toggling costs a carry for each accumulator. Outputs that share a byte with another pair's
     (`storage` 2) are merged with it.
     """
@@ -399,8 +407,8 @@ def tile_cycles(
     outputs = 14 + 4 * pre_shift + 5 * (storage == 2)
     cycles = 0.0
     for index, segment in enumerate(packing.segments):
-        count = min(segment.count, channels)
-        products = (25 if packing.phases == 1 else 26) * count
+        count = min(segment.count, channels) / packing.lanes
+        products = (46 if packing.lanes == 2 else 25 if packing.phases == 1 else 26) * count
         cycles += packing.words * (products + 7 * -(-count // unroll)) + 8 * packing.toggle
         if index < len(packing.segments) - 1:
             cycles += extraction + 5 * m + 35 + (9 * m if index else 0)
