@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mcuq_lab.sources import SourceFile
+
+W = TypeVar("W")
+
+NEAR = 1.12
+"""Ways that take more than this times the fastest one's cycles are not worth a shared kernel."""
+
+_MOST_NEAR = 6
 
 
 @dataclass(frozen=True)
@@ -35,3 +44,20 @@ class Lowered:
     scratch_bytes: int = 0
     in_place: tuple[int, ...] = ()
     predicted_cycles: int = 0
+
+
+def near_fastest(
+    ways: Iterable[W], kernel: Callable[[W], Hashable], cycles: Callable[[W], float]
+) -> list[W]:
+    """What a family should offer of its many ways: the fastest one for each of a few kernels.
+
+    The fastest way of all comes first, then those of other kernels that are nearly as fast: the
+    schedule may prefer one of them because other layers use its kernel.
+    """
+    fastest: dict[Hashable, W] = {}
+    for way in ways:
+        known = fastest.setdefault(kernel(way), way)
+        if cycles(way) < cycles(known):
+            fastest[kernel(way)] = way
+    ordered = sorted(fastest.values(), key=cycles)
+    return [way for way in ordered if cycles(way) <= NEAR * cycles(ordered[0])][:_MOST_NEAR]

@@ -1,4 +1,4 @@
-"""Which kernel computes which operator: the cheapest of all that can."""
+"""Which kernel computes which operator: the cheapest of all that can, in cycles and flash."""
 
 from __future__ import annotations
 
@@ -7,13 +7,20 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Protocol
 
-from mcuq_lab.errors import ModelError
+from mcuq_lab.errors import FitError, ModelError
 from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.runtime import runtime_headers
+from mcuq_lab.liteengine.sharing import Choice, SharedChoice
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
+
+FLASH_PRICE = 0.003
+"""A kilobyte of flash may cost this share of the cycles of an inference."""
+
+# Doublings of the price until a budget counts as impossible, and steps that set it finely then.
+_DOUBLINGS, _HALVINGS = 24, 6
 
 
 class Family(Protocol):
@@ -83,21 +90,8 @@ def choose(
     Raises:
         ModelError: no family computes this operator.
     """
-    ways = candidates(op, tensors, families, target)
-    if not ways:
-        shapes = ", ".join(str(tensors[name].shape) for name in op.inputs)
-        raise ModelError(
-            f"LiteEngine has no kernel for {op.op} '{op.name}' on {shapes}; supported are Conv2d, "
-            "DepthwiseConv2d, FullyConnected, Add, AveragePool and MaxPool without padding, "
-            "Flatten, Concat."
-        )
-    table = measured_cycles or {}
-
-    def cost(way: Lowered) -> float:
-        known = table.get(kernel_key(op, tensors, way), way.predicted_cycles)
-        return known if known > 0 else float("inf")
-
-    return min(ways, key=cost)
+    ways = _timed_ways(op, tensors, families, measured_cycles or {}, target)
+    return min(ways, key=lambda timed: timed[1])[0]
 
 
 def schedule(
@@ -106,5 +100,81 @@ def schedule(
     measured_cycles: Mapping[str, int] | None = None,
     target: Target = DEFAULT_TARGET,
 ) -> tuple[Lowered, ...]:
-    """One kernel call for each operator of `graph`, in its order; raises ModelError."""
-    return tuple(choose(op, graph.tensors, families, measured_cycles, target) for op in graph.ops)
+    """One kernel call for each operator of `graph`, in its order.
+
+    Operators share kernels where that saves flash at a small cost in cycles, see `FLASH_PRICE`, or
+    at any cost if the target has a budget that is not met otherwise.
+
+    Raises:
+        ModelError: an operator that no family computes.
+        FitError: no choice of kernels fits the target's flash.
+    """
+    table = measured_cycles or {}
+    timed = [_timed_ways(op, graph.tensors, families, table, target) for op in graph.ops]
+    ways = [[way for way, _ in some] for some in timed]
+    shared = SharedChoice(ways, [[cycles for _, cycles in some] for some in timed])
+    choice = _within_flash(shared, graph, target)
+    return tuple(some[i] for some, i in zip(ways, choice, strict=True))
+
+
+def _within_flash(shared: SharedChoice, graph: QuantGraph, target: Target) -> Choice:
+    """The best choice at the default price of flash, or at the lowest one that meets the budget."""
+    price, budget = FLASH_PRICE * shared.cycles(shared.fastest()) / 1024, target.flash_bytes
+    choice = shared.best(price)
+    if budget is None or shared.flash_bytes(choice) <= budget:
+        return choice
+    for _ in range(_DOUBLINGS):
+        price *= 2
+        choice = shared.best(price)
+        if shared.flash_bytes(choice) <= budget:
+            return _cheapest_within(shared, price, choice, budget)
+    missing = shared.flash_bytes(choice) - budget
+    raise FitError(
+        f"'{graph.name}' ({graph.policy}) takes {budget + missing:,} bytes of flash, {missing:,} "
+        f"more than the budget of {budget:,}. Lower weight bits, or allow more flash.",
+        memory="flash",
+        overflow_bytes=missing,
+    )
+
+
+def _cheapest_within(shared: SharedChoice, price: float, choice: Choice, budget: int) -> Choice:
+    """The fastest choice that fits, at prices between half of `price` and that, which fits."""
+    low, high = price / 2, price
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        found = shared.best(middle)
+        if shared.flash_bytes(found) > budget:
+            low = middle
+            continue
+        high = middle
+        choice = min(choice, found, key=shared.cycles)
+    return choice
+
+
+def _timed_ways(
+    op: QOp,
+    tensors: Mapping[str, QTensor],
+    families: Sequence[Family],
+    table: Mapping[str, int],
+    target: Target,
+) -> list[tuple[Lowered, int]]:
+    """The ways to compute `op` with their cycles; if none are known, the first way with 0."""
+    ways = candidates(op, tensors, families, target)
+    if not ways:
+        shapes = ", ".join(str(tensors[name].shape) for name in op.inputs)
+        raise ModelError(
+            f"LiteEngine has no kernel for {op.op} '{op.name}' on {shapes}; supported are Conv2d, "
+            "DepthwiseConv2d, FullyConnected, Add, AveragePool and MaxPool without padding, "
+            "Flatten, Concat."
+        )
+
+    def cycles(way: Lowered) -> int:
+        # Keys take a while: without a table nobody looks them up.
+        return (
+            table.get(kernel_key(op, tensors, way), way.predicted_cycles)
+            if table
+            else (way.predicted_cycles)
+        )
+
+    timed = [(way, cycles(way)) for way in ways]
+    return [(way, count) for way, count in timed if count > 0] or [(ways[0], 0)]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 
 from mcuq_lab.graph import Shape, Window
-from mcuq_lab.liteengine import generate
+from mcuq_lab.liteengine import trial_sources, trials
 from mcuq_lab.liteengine.kernels import PACKED_FAMILIES
-from mcuq_lab.liteengine.schedule import candidates
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d
-from mcuq_lab.quantize import random_inputs, single_layer
-from mcuq_lab.storage import pack_batch
+from mcuq_lab.quantize import single_layer
 from tests.support.simulated_core import has_toolchain, run_on_core
 
 SAME, POINT, STRIDED = Window.square(3, 1, 1), Window.square(1), Window.square(3, 2, 1)
@@ -34,8 +35,8 @@ def test_estimates_are_near_what_the_core_takes(layer, bits):
     graph = single_layer(
         kind, shape, channels, window, w_bits=w_bits, a_bits=a_bits, out_bits=a_bits
     )
-    stored = pack_batch(random_inputs(graph, 1), graph.input)
-    for way in candidates(graph.ops[0], graph.tensors, PACKED_FAMILIES):
-        sources = generate(graph, (lambda op, tensors, target, way=way: (way,),))
-        measured = run_on_core(sources, stored).layer_cycles[0]
-        assert 0.75 < way.predicted_cycles / measured < 1.33, way.kernel
+    found = trials(graph, {}, PACKED_FAMILIES, worth_trying=math.inf)
+    assert found
+    cycles = run_on_core(trial_sources(found), np.zeros((1, 8), np.uint8)).layer_cycles
+    for trial, measured in zip(found, cycles, strict=True):
+        assert 0.75 < trial.way.predicted_cycles / measured < 1.33, trial.way.kernel

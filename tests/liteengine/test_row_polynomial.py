@@ -110,6 +110,6 @@ def test_layers_that_differ_in_shape_share_kernels():
         graph = single_layer(
             QConv2d, Shape(height, 20, 8), 8, Window.square(3, 1, 1), w_bits=4, a_bits=4, out_bits=4
         )
-        kernels.extend(lower_row_polynomial(graph.ops[0], graph.tensors))
+        kernels.append(lower_row_polynomial(graph.ops[0], graph.tensors)[0])
     assert kernels[0].kernel == kernels[1].kernel
     assert kernels[0].files == kernels[1].files

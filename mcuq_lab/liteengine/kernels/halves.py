@@ -13,7 +13,7 @@ from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.halves_asm import HalvesTile, halves_assembly
 from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
-from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.lowering import Lowered, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
     HalvesPacking,
     byte_pairs,
@@ -134,8 +134,13 @@ def lower_halves(
     if not isinstance(op, QConv2d):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    choices = _choices(op, source, output)
-    return (_lowered(min(choices, key=lambda choice: (choice.cycles, str(choice.packing)))),)
+    choices = sorted(_choices(op, source, output), key=lambda choice: str(choice.packing))
+    return tuple(map(_lowered, near_fastest(choices, _kernel_parts, lambda way: way.cycles)))
+
+
+def _kernel_parts(choice: _Choice) -> tuple:
+    """What tells its kernel from those of other ways to compute the same operator."""
+    return choice.tile, choice.packing.toggle, choice.packing.a_shift, choice.packing.w_shift
 
 
 def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]:

@@ -10,7 +10,7 @@ from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
-from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.lowering import Lowered, near_fastest
 from mcuq_lab.liteengine.packing.lanes import LANES, fold_lanes, in_lane_order, lane_packings
 from mcuq_lab.liteengine.packing.phases import fold_phases
 from mcuq_lab.liteengine.packing.row import (
@@ -38,8 +38,8 @@ def lower_row_polynomial(
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     return (
-        *_cheapest(_dense_layouts(op, source, output)),
-        *_cheapest(_lane_layouts(op, source, output)),
+        *_offered(_dense_layouts(op, source, output)),
+        *_offered(_lane_layouts(op, source, output)),
     )
 
 
@@ -50,7 +50,7 @@ def lower_depthwise_row(
     if not isinstance(op, QDepthwiseConv2d) or not _applies(op, (1,)):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    return _cheapest(_depthwise_layouts(op, source, output))
+    return _offered(_depthwise_layouts(op, source, output))
 
 
 def _applies(op: QConv2d | QDepthwiseConv2d, strides: tuple[int, ...]) -> bool:
@@ -61,10 +61,16 @@ def _applies(op: QConv2d | QDepthwiseConv2d, strides: tuple[int, ...]) -> bool:
     return max(window.pad_left, window.pad_right) <= 1
 
 
-def _cheapest(layouts: Iterator[RowLayout]) -> tuple[Lowered, ...]:
+def _offered(layouts: Iterator[RowLayout]) -> tuple[Lowered, ...]:
     # Where cycles are equal, wider fields are more likely to suit another layer, too.
-    best = min(layouts, key=lambda way: (way.cycles, -way.packing.field_bits), default=None)
-    return () if best is None else (_lowered(best),)
+    ordered = sorted(layouts, key=lambda way: -way.packing.field_bits)
+    return tuple(map(_lowered, near_fastest(ordered, _kernel_parts, lambda way: way.cycles)))
+
+
+def _kernel_parts(layout: RowLayout) -> tuple:
+    """What tells its kernel from those of other ways to compute the same operator."""
+    packing = layout.packing
+    return layout.tile, packing.words, packing.phases, packing.a_slices, packing.w_slices
 
 
 def _dense_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:

@@ -1,0 +1,142 @@
+"""One choice for all operators together: cycles, and flash, where a shared kernel counts once.
+
+The fastest kernel of each operator alone may mean a kernel for each. So flash has a price in
+cycles, and the choice with the lowest sum of both is searched: from the fastest kernels on, by
+moves of one operator to another kernel, and of all operators at once that a kernel can serve or
+that use it now, until no move pays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mcuq_lab.liteengine.code_size import code_bytes
+from mcuq_lab.liteengine.lowering import Lowered
+
+CALL_BYTES = 40
+"""Code of an operator beside its kernel: its call with the addresses of its tensors."""
+
+Choice = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way to compute one operator.
+
+    Attributes:
+        kernel: name of its kernel.
+        cycles: of one call.
+        constants_bytes: flash that only this operator uses.
+        files: the kernel's files, as a set of bits (see `_Flash`).
+    """
+
+    kernel: str
+    cycles: float
+    constants_bytes: int
+    files: int
+
+
+class SharedChoice:
+    """The ways of all operators, and what a choice among them costs.
+
+    Args:
+        ways: the ways of each operator, at least one.
+        cycles: what each takes.
+    """
+
+    def __init__(
+        self, ways: Sequence[Sequence[Lowered]], cycles: Sequence[Sequence[float]]
+    ) -> None:
+        files = {file.name: code_bytes(file) for some in ways for way in some for file in way.files}
+        bit = {name: 1 << i for i, name in enumerate(files)}
+        self._file_bytes = tuple(files.values())
+        self._known: dict[int, int] = {}
+        self.options = tuple(
+            tuple(
+                Option(
+                    way.kernel,
+                    count,
+                    way.weights_bytes + (CALL_BYTES if way.call else 0),
+                    sum({bit[file.name] for file in way.files}),
+                )
+                for way, count in zip(some, counts, strict=True)
+            )
+            for some, counts in zip(ways, cycles, strict=True)
+        )
+
+    def cycles(self, choice: Choice) -> float:
+        """Of one inference."""
+        return sum(some[i].cycles for some, i in zip(self.options, choice, strict=True))
+
+    def flash_bytes(self, choice: Choice) -> int:
+        """Constants and code; a file that several operators use counts once."""
+        files = constants = 0
+        for some, i in zip(self.options, choice, strict=True):
+            files |= some[i].files
+            constants += some[i].constants_bytes
+        return constants + self._bytes_of(files)
+
+    def fastest(self) -> Choice:
+        """Every operator by itself; of equally fast ways the first."""
+        return tuple(min(range(len(some)), key=lambda i: some[i].cycles) for some in self.options)
+
+    def best(self, cycles_per_byte: float) -> Choice:
+        """The choice with the lowest cycles + price of its flash that the moves lead to."""
+
+        def cost(choice: Choice) -> float:
+            return self.cycles(choice) + cycles_per_byte * self.flash_bytes(choice)
+
+        choice = self.fastest()
+        lowest = cost(choice)
+        while True:
+            moves = {move: cost(move) for move in self._moves(choice, cycles_per_byte)}
+            move = min(moves, key=moves.__getitem__, default=choice)
+            if move == choice or moves[move] >= lowest:
+                return choice
+            choice, lowest = move, moves[move]
+
+    def _moves(self, choice: Choice, cycles_per_byte: float) -> Iterator[Choice]:
+        for op, some in enumerate(self.options):
+            for i in range(len(some)):
+                if i != choice[op]:
+                    yield (*choice[:op], i, *choice[op + 1 :])
+        for serving in self._by_kernel().values():
+            yield tuple(serving.get(op, i) for op, i in enumerate(choice))
+        for kernel in {some[i].kernel for some, i in zip(self.options, choice, strict=True)}:
+            yield self._without(kernel, choice, cycles_per_byte)
+
+    def _by_kernel(self) -> Mapping[str, Mapping[int, int]]:
+        """For each kernel, the operators that it can serve, each with its fastest such way."""
+        found: dict[str, dict[int, int]] = {}
+        for op, some in enumerate(self.options):
+            for i in sorted(range(len(some)), key=lambda i: some[i].cycles):
+                found.setdefault(some[i].kernel, {}).setdefault(op, i)
+        return found
+
+    def _without(self, kernel: str, choice: Choice, cycles_per_byte: float) -> Choice:
+        """The same choice, with the operators that use `kernel` on what is there for the others."""
+        files = 0
+        for some, i in zip(self.options, choice, strict=True):
+            files |= 0 if some[i].kernel == kernel else some[i].files
+        moved = list(choice)
+        for op, some in enumerate(self.options):
+            others = [i for i in range(len(some)) if some[i].kernel != kernel]
+            if some[choice[op]].kernel == kernel and others:
+                moved[op] = min(
+                    others,
+                    key=lambda i: (
+                        some[i].cycles
+                        + cycles_per_byte
+                        * (some[i].constants_bytes + self._bytes_of(some[i].files & ~files))
+                    ),
+                )
+                files |= some[moved[op]].files
+        return tuple(moved)
+
+    def _bytes_of(self, files: int) -> int:
+        if files not in self._known:
+            self._known[files] = sum(
+                size for i, size in enumerate(self._file_bytes) if files >> i & 1
+            )
+        return self._known[files]

@@ -1,0 +1,129 @@
+"""Kernels chosen for all operators together: flash against cycles, within budgets."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+
+import numpy as np
+import pytest
+
+from mcuq_lab.bench import BuildFlags, find_toolchain
+from mcuq_lab.bench.cache import user_cache
+from mcuq_lab.bench.objects import compile_objects
+from mcuq_lab.board import DEFAULT_BOARD, load_board
+from mcuq_lab.errors import FitError
+from mcuq_lab.liteengine import generate, plan
+from mcuq_lab.liteengine.code_size import code_bytes
+from mcuq_lab.liteengine.lowering import Lowered, near_fastest
+from mcuq_lab.liteengine.schedule import FLASH_PRICE, choose
+from mcuq_lab.liteengine.sharing import CALL_BYTES, SharedChoice
+from mcuq_lab.sources import SourceFile
+from mcuq_lab.target import Target
+from tests.support.networks import mobilenet, resnet8
+from tests.support.simulated_core import has_toolchain
+
+
+def kernel_file(name: str, instructions: int) -> SourceFile:
+    return SourceFile(f"{name}.c", '    "nop\\n"\n' * instructions)
+
+
+def way(kernel: str, instructions: int = 300, constants: int = 0) -> Lowered:
+    return Lowered(kernel, "", (kernel_file(kernel, instructions),), "", "call();", constants)
+
+
+A, B, C = way("a"), way("b"), way("c")
+KERNEL_BYTES = code_bytes(A.files[0])
+
+
+def test_a_shared_file_counts_once():
+    shared = SharedChoice([[A, B], [A, B], [A]], [[1, 2], [1, 2], [1]])
+    assert shared.flash_bytes((0, 0, 0)) == KERNEL_BYTES + 3 * CALL_BYTES
+    assert shared.flash_bytes((0, 1, 0)) == 2 * KERNEL_BYTES + 3 * CALL_BYTES
+
+
+def test_operators_meet_on_one_kernel_if_it_is_cheap_enough():
+    shared = SharedChoice([[A, B], [B, A]], [[1000, 1100], [1000, 1100]])
+    assert shared.best(0.0) == (0, 0)
+    assert shared.best(90 / KERNEL_BYTES) == (0, 0)
+    assert shared.best(110 / KERNEL_BYTES) in ((0, 1), (1, 0))
+
+
+def test_all_operators_may_move_to_a_kernel_that_nobody_likes_best():
+    ways = [[A, way("x")], [B, way("x")], [C, way("x")]]
+    shared = SharedChoice(ways, [[1000, 1050]] * 3)
+    assert shared.best(0.0) == (0, 0, 0)
+    assert shared.best(100 / KERNEL_BYTES) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_moves_find_nearly_the_best_of_all_choices(seed):
+    rng = np.random.default_rng(seed)
+    kernels = [way(f"k{i}", int(rng.integers(50, 600))) for i in range(6)]
+    ways = [[kernels[i] for i in rng.permutation(6)[:3]] for _ in range(6)]
+    cycles = [[float(c) for c in rng.integers(1000, 1400, 3)] for _ in range(6)]
+    shared = SharedChoice(ways, cycles)
+    for price in (0.05, 0.2, 1.0):
+
+        def cost(choice, price=price):
+            return shared.cycles(choice) + price * shared.flash_bytes(choice)
+
+        found = cost(shared.best(price))
+        assert found <= cost(shared.fastest())
+        assert found <= 1.02 * min(map(cost, itertools.product(range(3), repeat=6)))
+
+
+def test_near_ways_one_a_kernel_the_fastest_first():
+    ways = [("slow", 200), ("near", 110), ("fast", 120), ("fast", 100), ("near", 105)]
+    found = near_fastest(ways, lambda w: w[0], lambda w: w[1])
+    assert found == [("fast", 100), ("near", 105)]
+    assert near_fastest([], lambda w: w[0], lambda w: w[1]) == []
+
+
+@pytest.mark.parametrize("network", [resnet8, mobilenet])
+def test_flash_is_bought_at_no_more_than_its_price(network):
+    graph = network(4)
+    shared, alone = plan(graph), plan_of_fastest(graph)
+    saved_bytes = estimated_bytes(alone) - estimated_bytes(shared)
+    lost = shared.predicted_cycles / alone.predicted_cycles - 1
+    assert saved_bytes > 1000
+    assert lost <= FLASH_PRICE * saved_bytes / 1024
+
+
+def plan_of_fastest(graph):
+    """Each operator by itself: with a family that has but the one way for it."""
+    ways = {op.name: choose(op, graph.tensors) for op in graph.ops}
+    return plan(graph, (lambda op, tensors, target: (ways[op.name],),))
+
+
+def estimated_bytes(planned) -> int:
+    files = {file.name: file for step in planned.steps for file in step.lowered.files}
+    constants = sum(step.lowered.weights_bytes + CALL_BYTES for step in planned.steps)
+    return constants + sum(map(code_bytes, files.values()))
+
+
+def test_budget_of_flash_is_kept_or_refused_with_the_bytes_that_are_missing():
+    graph = resnet8(4)
+    free = estimated_bytes(plan(graph))
+    tight = plan(graph, target=Target(flash_bytes=free - 2500))
+    assert estimated_bytes(tight) <= free - 2500
+    assert plan(graph, target=Target(flash_bytes=free)).predicted_cycles <= tight.predicted_cycles
+    weights = sum(op.weight.size * op.w_bits // 8 for op in graph.layers)
+    with pytest.raises(FitError, match="more than the budget") as caught:
+        plan(graph, target=Target(flash_bytes=weights))
+    assert caught.value.memory == "flash"
+    assert 0 < caught.value.overflow_bytes < estimated_bytes(tight) - weights
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize("bits", [8, 4, 2])
+def test_estimated_code_is_near_what_the_compiler_makes(bits):
+    board = load_board(DEFAULT_BOARD)
+    sources = generate(resnet8(bits))
+    files = [file for file in sources.files if not file.name.startswith(("layer_", "model."))]
+    objects = compile_objects(find_toolchain(), files, BuildFlags().arguments(board), user_cache())
+    done = subprocess.run(
+        ["arm-none-eabi-size", *map(str, objects.paths)], capture_output=True, text=True, check=True
+    )
+    compiled = sum(int(line.split()[0]) for line in done.stdout.splitlines()[1:])
+    assert sum(map(code_bytes, files)) == pytest.approx(compiled, rel=0.12)
