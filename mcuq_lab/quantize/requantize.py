@@ -8,7 +8,8 @@ With r = s_x * s_w / s_y, a layer's output in steps is
 M / 2**32), so M = r * 2**(32 + shift - pre). Since (acc + start) * 2**pre < 2**31, rounding M moves
 t by less than 1/4 and the floor by less than 1: together with the rounding of `offset`, y deviates
 from the real value by less than 2 / 2**shift steps before it is rounded. So `shift`, the number of
-fractional bits, is what decides precision; a pre-shift buys fractional bits for large r.
+fractional bits, is what decides precision, not the size of M. Nearly all layers therefore get the
+same two shifts, whatever their scales: kernels have them as constants, and share one kernel.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from mcuq_lab.quantgraph import QTensor, Requantize
 from mcuq_lab.quantize.ranges import accumulator_peak, accumulator_start
 
 FRACTION_BITS = 6
-"""Fractional bits of t that do without a pre-shift: six leave an error of 1/32 step."""
+"""Fractional bits of t, which leave an error of 1/32 step."""
 
-PRE_SHIFTED_FRACTION_BITS = 14
-"""What a pre-shift aims at: it costs one instruction, however far it shifts."""
+PRE_SHIFT = 6
+"""Where a large r (2**-7 and up) leaves no room for them in M: one instruction for each output."""
 
 _INT31 = 1 << 31
 _INT15 = 1 << 15
@@ -103,11 +104,12 @@ def _fit(
 ) -> Requantize:
     """Constants with y = ratio * (acc - zero) + target and 0 <= acc + start <= peak.
 
-    The largest multiplier gets its 31 bits unless `shift` would pass 30 - bits. That cap makes all
-    sums fit: t < 2**30 always, and qmax * 2**shift < 2**30. A channel that is not saturated for
-    every input has offset < qmax * 2**shift and offset > -t for some t, so |t + offset| < 2**31.
-    The others saturate however far away they are, and are clipped below without any effect:
-    -(2**31 - 1) + t stays negative, and 2**31 - 1 - t stays above qmax * 2**shift.
+    `shift` is FRACTION_BITS where a multiplier below 2**31 can express that, with a pre-shift if it
+    must. All sums fit: t < 2**30 always, and qmax * 2**shift < 2**30. A channel that is not
+    saturated for every input has offset < qmax * 2**shift and offset > -t for some t, so
+    |t + offset| < 2**31. The others saturate however far away they are, and are clipped below
+    without any effect: -(2**31 - 1) + t stays negative, and 2**31 - 1 - t stays above
+    qmax * 2**shift.
     """
     live = peak > 0  # a channel without any weight yields its bias, whatever its scale says
     _check_ratios(name, ratio[live])
@@ -120,15 +122,14 @@ def _fit(
         )
     spare = -_exponent(ratio[live].max()) - 1 if live.any() else FRACTION_BITS
     head_room = 31 - int(peak.max()).bit_length()
-    enough = spare >= FRACTION_BITS
-    shift = spare if enough else min(PRE_SHIFTED_FRACTION_BITS, spare + head_room)
-    shift = min(shift, 30 - bits)
+    shift = min(FRACTION_BITS, spare + head_room)
     if shift < 0:
         raise NumericsError(
             f"'{name}': one step of its accumulator is {ratio[live].max():.3g} output steps, and "
             f"{head_room} bits of head-room cannot take that up. Give its output a larger step."
         )
-    pre_shift = max(0, shift - spare)
+    missing = max(0, shift - spare)
+    pre_shift = max(missing, min(PRE_SHIFT, head_room)) if missing else 0
     exact = np.where(live, ratio, 0.0) * 2.0 ** (32 + shift - pre_shift)
     multiplier = np.minimum(np.rint(exact), _INT31 - 1).astype(np.int64)
     largest = ((peak << pre_shift) * multiplier) >> 32
