@@ -124,6 +124,8 @@ def _heights(output: QTensor) -> range:
 
 def _scratch_limit(source: QTensor, output: QTensor) -> int:
     left = ARENA_BYTES - source.size_bytes - output.size_bytes
+    # What a strided layer's output is smaller than its input, the layer before had to have.
+    left = max(left, LEAST_SCRATCH_BYTES + source.size_bytes - output.size_bytes)
     return min(max(left, LEAST_SCRATCH_BYTES), MOST_SCRATCH_BYTES)
 
 
