@@ -1,0 +1,98 @@
+/* The tile function of folded depthwise convolutions in plain C: what the assembly computes, for
+ * machines without its instructions, and as its oracle.
+ */
+#ifndef LE_FOLD_TILE_H
+#define LE_FOLD_TILE_H
+
+#include "le_fold.h"
+
+/* The assembly needs the DSP extension, registers of a floating-point unit, and Thumb. */
+#if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
+#define LE_FOLD_ASSEMBLY 1
+_Static_assert(sizeof(le_fold_call) == 116, "as the assembly has it");
+#else
+#define LE_FOLD_ASSEMBLY 0
+#endif
+
+typedef struct {
+    unsigned kernel, stride;
+    unsigned group; /* words from one row to the next */
+    unsigned folds, field_bits;
+    unsigned out_bits, pre_shift, shift;
+} le_fold_shape;
+
+/* Products of one kernel row with the two outputs of a row; `a` are its pairs of columns. */
+LE_INLINE void le_fold_row(uint32_t sums[2], const uint32_t *a, const uint32_t *w,
+                           unsigned kernel, unsigned stride) {
+    const unsigned pairs = kernel / 2;
+    int32_t first = (int32_t)sums[0], second = (int32_t)sums[1];
+    for (unsigned i = 0; i < pairs; ++i) {
+        first = le_smlad(a[i], w[i], first);
+    }
+    if (stride == 2) {
+        first = le_smlabb(a[pairs], w[pairs], first);
+        for (unsigned i = 0; i < pairs; ++i) {
+            second = le_smlad(a[i + 1], w[i], second);
+        }
+        second = le_smlabb(a[pairs + 1], w[pairs], second);
+    } else {
+        first = le_smlabt(a[pairs], w[2 * pairs - 1], first);
+        second = le_smlatb(a[0], w[0], second);
+        for (unsigned i = 0; i < pairs; ++i) {
+            second = le_smlad(a[i + 1], w[pairs + i], second);
+        }
+    }
+    sums[0] = (uint32_t)first;
+    sums[1] = (uint32_t)second;
+}
+
+/* The word that replaces the sums of two columns. */
+LE_INLINE uint32_t le_fold_outputs(const le_fold_call *call, const uint32_t sums[2],
+                                   const le_fold_shape *shape) {
+    uint32_t word = 0;
+    for (unsigned fold = 0; fold < shape->folds; ++fold) {
+        for (unsigned column = 0; column < 2; ++column) {
+            uint32_t sum = sums[column];
+            if (shape->folds == 2) {
+                sum = (sum >> (fold * shape->field_bits)) & ((1u << shape->field_bits) - 1u);
+            }
+            const uint32_t y =
+                le_usat(le_smmla((int32_t)(sum << shape->pre_shift), call->multiplier,
+                                 call->offset) >> shape->shift,
+                        shape->out_bits, 0);
+            word |= y << (shape->folds == 2 ? 16 * fold + 8 * column : 16 * column);
+        }
+    }
+    return word;
+}
+
+LE_INLINE void le_fold_tile(le_fold_call *call, const le_fold_shape *shape) {
+    const unsigned words = shape->kernel / 2 + shape->stride; /* pairs of columns */
+    const unsigned row_weights =
+        shape->stride == 2 ? shape->kernel / 2 + 1 : shape->kernel / 2 * 2;
+    for (uint8_t *strip = call->a; strip != call->a_end; strip += call->strip_bytes) {
+        uint32_t *a = (uint32_t *)(void *)strip;
+        uint32_t *end = a + call->tile_rows_bytes / 4;
+        while (a != end) {
+            uint32_t sums[2][2];
+            for (unsigned row = 0; row < 2; ++row) {
+                sums[row][0] = sums[row][1] = call->start;
+                for (unsigned ky = 0; ky < shape->kernel; ++ky) {
+                    uint32_t columns[4];
+                    for (unsigned i = 0; i < words; ++i) {
+                        columns[i] =
+                            a[(row * shape->stride + ky) * shape->group + i * call->pair_bytes / 4];
+                    }
+                    le_fold_row(sums[row], columns, call->w + ky * row_weights, shape->kernel,
+                                shape->stride);
+                }
+            }
+            for (unsigned row = 0; row < 2; ++row) {
+                *a = le_fold_outputs(call, sums[row], shape);
+                a += shape->stride * shape->group;
+            }
+        }
+    }
+}
+
+#endif
