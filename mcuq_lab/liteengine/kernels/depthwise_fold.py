@@ -3,114 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_struct
 from mcuq_lab.liteengine.dense import pack_stream, stream_bytes
-from mcuq_lab.liteengine.kernels.fold_asm import FoldTile
+from mcuq_lab.liteengine.kernels.fold_asm import LARGEST_STEP_WORDS
 from mcuq_lab.liteengine.kernels.fold_kernels import FoldKey, fold_kernel
-from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
+from mcuq_lab.liteengine.kernels.fold_layout import FoldLayout
 from mcuq_lab.liteengine.lowering import Lowered
-from mcuq_lab.liteengine.packing.fold import FoldPacking, fold_packings
+from mcuq_lab.liteengine.packing.fold import fold_packings
 from mcuq_lab.quantgraph import QDepthwiseConv2d, QOp, QTensor, Requantize
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
-SCRATCH_BYTES = 8192
-"""Bands are as high as this much scratch allows, or one tile."""
-
-SMALL_SCRATCH_BYTES = 2048
-"""A second way, where the first takes more than this."""
+SCRATCH_BYTES = (8192, 2048, 1024)
+"""The ways that are offered: the fastest one within each of these."""
 
 _LAYER_BYTES = 32
-_CALL_BYTES, _PAD_BYTES = 144, 8  # as `le_fold_begin` carves the scratch
-
-
-@dataclass(frozen=True, eq=False)
-class _Way:
-    """A packing, and the sizes that decide loops and memory.
-
-    Attributes:
-        pack_bytes, scatter_bytes: 1 or 2 bytes of a pixel that are read, or written, at once.
-        band: output rows of a band.
-        requantize: the layer's, or the same scaled to a shift of 16.
-    """
-
-    op: QDepthwiseConv2d
-    source: QTensor
-    output: QTensor
-    packing: FoldPacking
-    pack_bytes: int
-    scatter_bytes: int
-    band: int
-    requantize: Requantize
-
-    @property
-    def group(self) -> int:
-        """Channels of a group."""
-        return max(
-            8 * self.pack_bytes // self.source.storage_bits,
-            8 * self.scatter_bytes // self.output.storage_bits,
-        )
-
-    @property
-    def channels(self) -> int:
-        """Rounded up to whole bytes of the output."""
-        unit = 8 // self.output.storage_bits
-        return -(-self.output.shape.c // unit) * unit
-
-    @property
-    def strips(self) -> int:
-        return -(-self.output.shape.w // 2)
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of columns."""
-        window = self.op.window
-        return (self.strips - 1) * window.stride_w + window.kernel_w // 2 + window.stride_w
-
-    @property
-    def tile_rows(self) -> int:
-        """Pairs of output rows of a band, each a row of tiles."""
-        return -(--(-self.band // self.packing.folds) // 2)
-
-    @property
-    def rows(self) -> int:
-        """Packed rows of a band."""
-        window = self.op.window
-        return (2 * self.tile_rows - 1) * window.stride_h + window.kernel_h
-
-    @property
-    def bands(self) -> int:
-        return -(-self.output.shape.h // self.band)
-
-    @property
-    def scratch_bytes(self) -> int:
-        planes = 4 * self.group * self.pairs * self.rows
-        kept = 0
-        if self.bands > 1:
-            pixel = -(-self.group * self.source.storage_bits // 8)
-            kept = self.op.window.pad_top * self.source.shape.w * pixel
-        return _CALL_BYTES + _PAD_BYTES + planes + eight_byte_aligned(kept)
-
-    @property
-    def tile(self) -> FoldTile:
-        return FoldTile(
-            kernel=self.op.window.kernel_h,
-            stride=self.op.window.stride_h,
-            group=self.group,
-            folds=self.packing.folds,
-            field_bits=self.packing.field_bits,
-            out_bits=self.requantize.bits,
-            pre_shift=self.requantize.pre_shift,
-            shift=self.requantize.shift,
-        )
-
-    @property
-    def cycles(self) -> int:
-        """Estimate, fitted to simulated Cortex-M4 runs."""
-        return 1000
 
 
 def lower_depthwise_fold(
@@ -120,9 +30,7 @@ def lower_depthwise_fold(
     if not isinstance(op, QDepthwiseConv2d) or not _applies(op):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    ways = list(_ways(op, source, output))
-    best = min(ways, key=lambda way: (way.cycles, way.scratch_bytes))
-    return (_lowered(best),)
+    return tuple(_lowered(way) for way in _fastest(list(_ways(op, source, output))))
 
 
 def _applies(op: QDepthwiseConv2d) -> bool:
@@ -131,21 +39,55 @@ def _applies(op: QDepthwiseConv2d) -> bool:
     return square and window.kernel_h in (3, 5) and window.stride_h in (1, 2)
 
 
-def _ways(op: QDepthwiseConv2d, source: QTensor, output: QTensor) -> Iterator[_Way]:
-    at_once = (1, 2) if source.pixel_bytes % 2 == 0 and output.pixel_bytes % 2 == 0 else (1,)
+def _fastest(ways: list[FoldLayout]) -> list[FoldLayout]:
+    """The fastest way within each of SCRATCH_BYTES; at least the one with the smallest scratch."""
+    smallest = min(way.scratch_bytes for way in ways)
+    chosen = []
+    for limit in SCRATCH_BYTES:
+        fitting = [way for way in ways if way.scratch_bytes <= max(limit, smallest)]
+        best = min(fitting, key=lambda way: (way.cycles, way.scratch_bytes))
+        if best not in chosen:
+            chosen.append(best)
+    return chosen
+
+
+def _ways(op: QDepthwiseConv2d, source: QTensor, output: QTensor) -> Iterator[FoldLayout]:
+    narrowest = min(source.storage_bits, output.storage_bits)
     for packing in fold_packings(op.weight, source.bits):
-        requantize = op.requantize if packing.folds == 1 else _with_shift_16(op, source)
-        for size in at_once:
-            yield _Way(op, source, output, packing, size, size, output.shape.h, requantize)
+        requantize = op.requantize if packing.folds == 1 else with_shift_16(op, source)
+        for group in (1, 2, 4, 8, 16):
+            if group * narrowest < 8 or group * op.window.stride_h > LARGEST_STEP_WORDS:
+                continue
+            sizes = [_at_once(group, tensor) for tensor in (source, output)]
+            way = FoldLayout(op, source, output, packing, *sizes, output.shape.h, requantize)
+            if way.group == group:
+                yield way
+                yield from _banded(way)
 
 
-def _with_shift_16(op: QDepthwiseConv2d, source: QTensor) -> Requantize:
+def _at_once(group: int, tensor: QTensor) -> int:
+    """Bytes of a pixel to handle at once: 1, 2 or 4, as many as it is made of, of the group's."""
+    group_bytes = group * tensor.storage_bits // 8
+    return next(n for n in (4, 2, 1) if n <= group_bytes and tensor.pixel_bytes % n == 0)
+
+
+def _banded(way: FoldLayout) -> Iterator[FoldLayout]:
+    """Bands of whole tiles, as high as the scratch sizes allow, if it must be bands."""
+    rows = 2 * way.packing.folds
+    for limit in SCRATCH_BYTES:
+        heights = range(rows, way.output.shape.h, rows)
+        bands = [replace(way, band=height) for height in heights]
+        fitting = [band for band in bands if band.scratch_bytes <= limit]
+        if way.scratch_bytes > limit and fitting:
+            yield fitting[-1]
+
+
+def with_shift_16(op: QDepthwiseConv2d, source: QTensor) -> Requantize:
     """The same requantization with a shift of 16, where that fits; else as it is.
 
     With d = 16 - shift >= 0, the sums are shifted d further and the offset counts 2**d times:
-    t' = 2**d t + f with 0 <= f < 2**d, so floor((t' + 2**d offset) / 2**16) is the same. All of it
-    must stay below 2**31. A channel whose offset is too large for this saturates for every input
-    (or nothing is changed).
+    t' = 2**d t + f with 0 <= f < 2**d, so floor((t' + 2**d offset) / 2**16) is the same. Both the
+    shifted sums and t' + 2**d offset must stay below 2**31.
     """
     requantize = op.requantize
     more = 16 - requantize.shift
@@ -163,7 +105,7 @@ def _with_shift_16(op: QDepthwiseConv2d, source: QTensor) -> Requantize:
     return replace(requantize, offset=offset.astype(np.int32), pre_shift=pre_shift, shift=16)
 
 
-def _lowered(way: _Way) -> Lowered:
+def _lowered(way: FoldLayout) -> Lowered:
     op, source, output, window = way.op, way.source, way.output, way.op.window
     name = c_identifier(op.name)
     key = FoldKey(
@@ -206,7 +148,7 @@ def _lowered(way: _Way) -> Lowered:
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=flash.size + 12 * way.channels + _LAYER_BYTES,
         scratch_bytes=way.scratch_bytes,
-        in_place=(0,) if _allows_in_place(source, output) else (),
+        in_place=(0,) if _allows_in_place(way) else (),
         predicted_cycles=way.cycles,
     )
 
@@ -219,7 +161,13 @@ def _padded(requantize: Requantize, channels: int) -> Requantize:
     return replace(requantize, start=start, multiplier=multiplier, offset=offset)
 
 
-def _allows_in_place(source: QTensor, output: QTensor) -> bool:
-    """Whether a group's outputs take the place of its own inputs alone."""
-    same = source.storage_bits == output.storage_bits
-    return same and output.size_bytes <= source.size_bytes
+def _allows_in_place(way: FoldLayout) -> bool:
+    """Whether outputs, written at the input's address, spare what is read later.
+
+    A group's outputs take the place of its own inputs alone, which have been packed where the map
+    is one band. Else the rows above the next band are set aside; those below must be spared.
+    """
+    source, output = way.source, way.output
+    if source.storage_bits != output.storage_bits or output.size_bytes > source.size_bytes:
+        return False
+    return way.bands == 1 or output.shape.w <= way.op.window.stride_w * source.shape.w

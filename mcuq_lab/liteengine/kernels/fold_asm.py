@@ -24,7 +24,12 @@ from dataclasses import dataclass
 
 Register = str
 
+LARGEST_STEP_WORDS = 31
+"""Words from the first packed row of an output row to that of the next; immediates reach two such
+steps back."""
+
 _ACCUMULATORS = (("r4", "r5"), ("r6", "r7"))
+_WEIGHTS = ("r8", "r9", "r10", "r11", "r12", "lr")
 _MULTIPLIER, _OFFSET = "r2", "r3"
 
 
@@ -84,7 +89,7 @@ def fold_assembly(tile: FoldTile) -> list[str]:
         "vldmia r0!, {s0-s7}",
         "ldr r1, [r0], #4",
         *(
-            ["vldr s9, [r0, #16]", "vldr s10, [r0, #20]", "ldm r0, {r8-r12, lr}"]
+            ["vldr s9, [r0, #16]", "vldr s10, [r0, #20]", "ldm r0, {r8-r12}", "vmov lr, s0"]
             if tile.weights_stay
             else ["mov r12, r0"]
         ),
@@ -111,6 +116,14 @@ def fold_assembly(tile: FoldTile) -> list[str]:
     ]
 
 
+def tile_cycles(tile: FoldTile) -> int:
+    """Cycles of one tile: an instruction takes one, a load after something else one more."""
+    lines = [*_sums(tile), *_outputs(tile)]
+    loads = [line.startswith("ldr") for line in lines]
+    first_loads = sum(now > before for before, now in zip([False, *loads], loads, strict=False))
+    return len(lines) + first_loads + 5  # and the loop
+
+
 def _visits(tile: FoldTile) -> list[tuple[int, int | None, list[tuple[int, int]]]]:
     """What the tile reads: (packed row, kernel row to load before, [(output row, kernel row)]).
 
@@ -131,10 +144,14 @@ def _visits(tile: FoldTile) -> list[tuple[int, int | None, list[tuple[int, int]]
 
 
 def _sums(tile: FoldTile) -> list[str]:
-    """All products; r0 ends at the first row of the tile below."""
+    """All products; r0 ends at the first row of the tile below.
+
+    Of a kernel of 3, lr holds the accumulators' start until its weights are needed.
+    """
     lines = []
     visits = _visits(tile)
     begun: set[Register] = set()
+    start_at_hand = tile.weights_stay
     nexts = [row for row, _, _ in visits[1:]] + [2 * tile.stride]
     for (row, loaded, uses), after in zip(visits, nexts, strict=True):
         if loaded is not None:
@@ -146,12 +163,15 @@ def _sums(tile: FoldTile) -> list[str]:
             where = dict(zip(columns, ("r2", "r3", "lr"), strict=False))
             lines += _loads(where, step)
             for column, pair in where.items():
-                for out, ky in uses:
-                    for accumulator, product in _products(tile, out, ky, column, pair):
-                        if accumulator not in begun:
-                            lines.append(f"vmov {accumulator}, s0")
-                            begun.add(accumulator)
-                        lines.append(product)
+                for name, to, weight in _products(tile, uses, column):
+                    if weight == "lr" and start_at_hand:
+                        lines.append("vmov lr, s10")
+                        start_at_hand = False
+                    if to not in begun and not start_at_hand:
+                        lines.append(f"vmov {to}, s0")
+                    term = "lr" if to not in begun and start_at_hand else to
+                    lines.append(f"{name} {to}, {pair}, {weight}, {term}")
+                    begun.add(to)
     return lines
 
 
@@ -176,31 +196,26 @@ def _loads(where: dict[int, Register], step: int) -> list[str]:
 
 
 def _products(
-    tile: FoldTile, out: int, ky: int, column: int, pair: Register
-) -> list[tuple[Register, str]]:
-    """Products of one pair of columns with one kernel row: (accumulator, instruction)."""
-    registers = [f"r{8 + i}" for i in range(5)] + ["lr"]
-    first = ky * tile.row_weights if tile.weights_stay else 0
-    weights = registers[first : first + tile.row_weights]
+    tile: FoldTile, uses: list[tuple[int, int]], column: int
+) -> list[tuple[str, Register, Register]]:
+    """Products of one pair of columns of a row: (instruction, accumulator, pair of taps)."""
     pairs = tile.kernel // 2
     found = []
-    for index, accumulator in enumerate(_ACCUMULATORS[out]):
-        if tile.stride == 2:
-            at = column - index
-            if 0 <= at < pairs:
-                found.append((accumulator, "smlad", weights[at]))
-            elif at == pairs:
-                found.append((accumulator, "smlabb", weights[pairs]))
-        elif index == 0:
-            if column < pairs:
-                found.append((accumulator, "smlad", weights[column]))
-            else:
-                found.append((accumulator, "smlabt", weights[-1]))
-        elif column == 0:
-            found.append((accumulator, "smlatb", weights[0]))
-        else:
-            found.append((accumulator, "smlad", weights[pairs + column - 1]))
-    return [(to, f"{name} {to}, {pair}, {weight}, {to}") for to, name, weight in found]
+    for out, ky in uses:
+        first = ky * tile.row_weights if tile.weights_stay else 0
+        weights = _WEIGHTS[first : first + tile.row_weights]
+        for index, to in enumerate(_ACCUMULATORS[out]):
+            tap = column - index if tile.stride == 2 else column
+            if tile.stride == 2 and 0 <= tap <= pairs:
+                found.append(("smlad" if tap < pairs else "smlabb", to, weights[tap]))
+            elif tile.stride == 1 and index == 0:
+                last = tap == pairs
+                found.append(("smlabt", to, weights[-1]) if last else ("smlad", to, weights[tap]))
+            elif tile.stride == 1:
+                first_column = tap == 0
+                weight = weights[0] if first_column else weights[pairs + tap - 1]
+                found.append(("smlatb" if first_column else "smlad", to, weight))
+    return found
 
 
 def _outputs(tile: FoldTile) -> list[str]:
@@ -215,8 +230,9 @@ def _outputs(tile: FoldTile) -> list[str]:
             lines += _two_folds(tile, sums, mask) if two else _one_fold(tile, sums)
         lines.append(f"orr {left}, {left}, {right}, lsl #{8 if two else 16}")
         lines.append(f"str {left}, [r0, #{4 * tile.group * tile.stride * (row - 2)}]")
-    if two and tile.weights_stay:
-        lines += ["vmov r12, s9", "vmov lr, s10"]
+    if tile.weights_stay:
+        lines += ["vmov r12, s9"] if two else []
+        lines.append("vmov lr, s0")
     return lines
 
 

@@ -24,12 +24,12 @@ static void le_fold_begin_band(le_fold_state *state, uint32_t first) {
     band->upper = kernel->folds == 2 ? (rows + 1) / 2 : rows;
     band->lower = rows - band->upper;
     band->fold_rows = (int32_t)(band->upper * stride);
-    const uint32_t tile_rows = (band->upper + 1) / 2 * 2;
-    band->rows = (int32_t)((tile_rows - 1) * stride + kernel->kernel);
+    band->rows = (int32_t)((band->upper - 1) * stride + kernel->kernel);
     band->top = (int32_t)(first * stride) - layer->pad_top;
 
     const uint32_t row_bytes = kernel->group * 4u;
-    band->pair_bytes = (uint32_t)band->rows * row_bytes;
+    const uint32_t tile_rows = (band->upper + 1) / 2 * 2; /* the last one may be for nothing */
+    band->pair_bytes = ((tile_rows - 1) * stride + kernel->kernel) * row_bytes;
     band->strip_bytes = band->pair_bytes * stride;
     le_fold_call *call = state->call;
     call->strip_bytes = band->strip_bytes;

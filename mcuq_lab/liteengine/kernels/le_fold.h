@@ -44,7 +44,7 @@ typedef struct {
     uint32_t in_pixel_bytes, in_row_bytes;
     int32_t top, left;     /* input pixel at the upper fold's first word            */
     int32_t fold_rows;     /* input rows from the upper fold to the lower one       */
-    int32_t rows, pairs;   /* packed rows, pairs of columns                         */
+    int32_t rows, pairs;   /* to pack: rows, pairs of columns                       */
     uint8_t *out;          /* the group's first byte in the band's first output     */
     uint32_t out_w, out_pixel_bytes, out_row_bytes;
     uint32_t upper, lower; /* output rows of the folds                              */

@@ -8,37 +8,43 @@
 
 #include "le_fold.h"
 
-/* A pixel's address, and what leads from it to the pixel below and to that of the lower fold.
- * Numbers, as they may lead from the padding to the input. */
+/* The first pixel of a row, and what leads to the next one: 0 in a row of padding. Addresses are
+ * numbers, as differences lead from the padding to the input, and rows begin outside. */
+typedef struct {
+    uintptr_t at;
+    uint32_t step;
+} le_fold_line;
+
+/* A pixel, and what leads from it to the one below and to that of the lower fold. */
 typedef struct {
     uintptr_t at, down, lower;
 } le_fold_pixel;
 
 LE_INLINE uint32_t le_fold_load(uintptr_t address, unsigned bytes) {
     const void *p = (const void *)address;
-    return bytes == 2 ? le_load16(p) : *(const uint8_t *)p;
+    return bytes == 4 ? le_load32(p) : bytes == 2 ? le_load16(p) : *(const uint8_t *)p;
 }
 
-/* The address of a pixel that may lie outside. */
-LE_INLINE uintptr_t le_fold_address(const le_fold_band *band, int32_t y, int32_t x) {
-    if (y < 0 || y >= band->in_h || x < 0 || x >= band->in_w) {
-        return (uintptr_t)band->pad;
-    }
-    if (y < band->end_kept) {
-        return (uintptr_t)(band->kept + (uint32_t)((y - band->first_kept) * band->in_w + x) *
-                                            band->kept_bytes);
-    }
-    return (uintptr_t)(band->in + (uint32_t)y * band->in_row_bytes +
-                       (uint32_t)x * band->in_pixel_bytes);
+/* Two pixels side by side: bits [lsb & ~15, +16) of each. */
+LE_INLINE uint32_t le_fold_pair(uint32_t left, uint32_t right, unsigned lsb) {
+    return lsb < 16 ? le_pkhbt(left, right, 16) : le_pkhtb(right, left, 16);
 }
 
-LE_INLINE le_fold_pixel le_fold_find(const le_fold_band *band, int32_t y, int32_t x,
-                                     unsigned folds) {
-    le_fold_pixel pixel;
-    pixel.at = le_fold_address(band, y, x);
-    pixel.lower = folds == 2 ? le_fold_address(band, y + band->fold_rows, x) - pixel.at : 0;
-    pixel.down = x < 0 || x >= band->in_w ? 0 : band->in_row_bytes;
-    return pixel;
+/* Row `y`, which may lie outside, from column band->left on. */
+LE_INLINE le_fold_line le_fold_find(const le_fold_band *band, int32_t y) {
+    le_fold_line line = {(uintptr_t)band->pad, 0};
+    if (y >= 0 && y < band->in_h) {
+        if (y < band->end_kept) {
+            line.step = band->kept_bytes;
+            line.at = (uintptr_t)band->kept +
+                      (uint32_t)((y - band->first_kept) * band->in_w) * band->kept_bytes;
+        } else {
+            line.step = band->in_pixel_bytes;
+            line.at = (uintptr_t)band->in + (uint32_t)y * band->in_row_bytes;
+        }
+        line.at += (uintptr_t)(band->left * (int32_t)line.step);
+    }
+    return line;
 }
 
 /* Packs `bytes` bytes of each pixel; rows are `group` words apart. */
@@ -47,38 +53,63 @@ LE_INLINE void le_fold_pack(uint32_t *to, const le_fold_band *band, unsigned sto
     uint32_t mask = ((1u << storage) - 1u) * 0x00010001u;
     LE_IN_REGISTER(mask);
     /* Rows begin .. end of both folds lie inside, one below the other. */
-    const int32_t lower = folds == 2 ? band->fold_rows : 0;
-    int32_t begin = (band->end_kept > 0 ? band->end_kept : 0) - band->top;
-    int32_t end = band->in_h - lower - band->top;
-    end = end < band->rows ? end : band->rows;
-    for (int32_t pair = 0; pair < band->pairs; ++pair) {
-        const int32_t x = band->left + 2 * pair;
-        int32_t row = 0;
-        while (row < band->rows) {
-            int32_t count = row >= begin && row < end ? end - row : 1;
-            le_fold_pixel left = le_fold_find(band, band->top + row, x, folds);
-            le_fold_pixel right = le_fold_find(band, band->top + row, x + 1, folds);
-            row += count;
+    const int32_t begin = band->end_kept - band->top;
+    const int32_t end = band->in_h - (folds == 2 ? band->fold_rows : 0) - band->top;
+    int32_t row = 0;
+    while (row < band->rows) {
+        int32_t rows = row >= begin && row < end ? end - row : 1;
+        rows = rows < band->rows - row ? rows : band->rows - row;
+        le_fold_line upper = le_fold_find(band, band->top + row);
+        le_fold_line below = upper;
+        if (folds == 2) {
+            below = le_fold_find(band, band->top + row + band->fold_rows);
+        }
+        uint32_t *column = to;
+        int32_t x = band->left;
+        for (int32_t pairs = band->pairs; pairs > 0; --pairs) {
+            const le_fold_pixel outside = {(uintptr_t)band->pad, 0, 0};
+            le_fold_pixel left = outside, right = outside;
+            if ((uint32_t)x < (uint32_t)band->in_w) {
+                left.at = upper.at;
+                left.down = band->in_row_bytes;
+                left.lower = below.at - upper.at;
+            }
+            if ((uint32_t)(x + 1) < (uint32_t)band->in_w) {
+                right.at = upper.at + upper.step;
+                right.down = band->in_row_bytes;
+                right.lower = below.at + below.step - right.at;
+            }
+            uint32_t *word = column;
+            uint32_t *words_end = word + (uint32_t)rows * group;
             do {
-                uint32_t upper = le_fold_load(left.at, bytes);
-                upper |= le_fold_load(right.at, bytes) << 16;
-                uint32_t below = 0;
+                uint32_t above = le_fold_load(left.at, bytes);
+                uint32_t above_right = le_fold_load(right.at, bytes);
+                uint32_t lower = 0, lower_right = 0;
                 if (folds == 2) {
-                    below = le_fold_load(left.at + left.lower, bytes);
-                    below |= le_fold_load(right.at + right.lower, bytes) << 16;
+                    lower = le_fold_load(left.at + left.lower, bytes);
+                    lower_right = le_fold_load(right.at + right.lower, bytes);
+                    LE_NOT_BEFORE_4(above, above_right, lower, lower_right);
                 }
                 left.at += left.down;
                 right.at += right.down;
-                for (unsigned i = 0; i < bytes * 8 / storage; ++i) {
-                    uint32_t word = (upper >> (i * storage)) & mask;
+                for (unsigned lsb = 0; lsb < bytes * 8; lsb += storage) {
+                    uint32_t pair = le_fold_pair(above, above_right, lsb);
+                    uint32_t halves = (pair >> lsb % 16) & mask;
                     if (folds == 2) {
-                        word |= ((below >> (i * storage)) & mask) << field_bits;
+                        pair = le_fold_pair(lower, lower_right, lsb);
+                        halves |= ((pair >> lsb % 16) & mask) << field_bits;
                     }
-                    to[i] = word;
+                    word[lsb / storage] = halves;
                 }
-                to += group;
-            } while (--count > 0);
+                word += group;
+            } while (word != words_end);
+            x += 2;
+            upper.at += 2 * upper.step;
+            below.at += 2 * below.step;
+            column += band->pair_bytes / 4;
         }
+        to += (uint32_t)rows * group;
+        row += rows;
     }
 }
 
@@ -123,7 +154,9 @@ LE_INLINE void le_fold_unpack(uint32_t *w, const uint8_t *weights, unsigned w_bi
 }
 
 LE_INLINE void le_fold_store(uint8_t *p, uint32_t value, unsigned bytes) {
-    if (bytes == 2) {
+    if (bytes == 4) {
+        le_store32(p, value);
+    } else if (bytes == 2) {
         le_store16(p, value);
     } else {
         *p = (uint8_t)value;
@@ -139,6 +172,35 @@ LE_INLINE uint32_t le_fold_gather(const uint32_t *from, unsigned storage) {
     return lanes;
 }
 
+/* The outputs of the channels of at most two bytes of a pixel: of its left and its right column,
+ * one fold in each half. With one fold, a column in each half of `left`. */
+typedef struct {
+    uint32_t left, right;
+} le_fold_columns;
+
+LE_INLINE le_fold_columns le_fold_gather_bytes(const uint32_t *from, unsigned storage,
+                                               unsigned bytes, unsigned folds) {
+    const uint32_t even = le_fold_gather(from, storage);
+    const uint32_t odd = bytes > 1 ? le_fold_gather(from + 8 / storage, storage) : 0;
+    le_fold_columns columns;
+    if (folds == 1) {
+        columns.left = even | (odd << 8);
+        columns.right = 0;
+    } else { /* a fold in each half, a column in each byte */
+        columns.left = bytes > 1 ? le_uxtb16(even, 0) | (le_uxtb16(odd, 0) << 8) : even;
+        columns.right = le_uxtb16(even, 8) | (odd & 0xFF00FF00u);
+    }
+    return columns;
+}
+
+/* Stores the pixels in the halves of `low` at `first` and `second`; of pixels of four bytes, the
+ * upper two are in `high`. */
+LE_INLINE void le_fold_store_halves(uint8_t *first, uint8_t *second, uint32_t low, uint32_t high,
+                                    unsigned bytes) {
+    le_fold_store(second, bytes == 4 ? le_pkhtb(high, low, 16) : low >> 16, bytes);
+    le_fold_store(first, bytes == 4 ? le_pkhbt(low, high, 16) : low, bytes);
+}
+
 /* `count` rows of a strip. Where the second column, or the lower fold, does not exist, `step` or
  * `lower` is 0, and what exists is written last. */
 LE_INLINE void le_fold_scatter_rows(uint8_t *out, const uint32_t *from, uint32_t count,
@@ -146,20 +208,17 @@ LE_INLINE void le_fold_scatter_rows(uint8_t *out, const uint32_t *from, uint32_t
                                     unsigned storage, unsigned bytes, unsigned folds,
                                     unsigned row_words) {
     for (; count > 0; --count) {
-        const uint32_t even = le_fold_gather(from, storage);
-        const uint32_t odd = bytes == 2 ? le_fold_gather(from + 8 / storage, storage) : 0;
-        if (folds == 1) { /* a column in each half */
-            const uint32_t columns = even | (odd << 8);
-            le_fold_store(out + step, columns >> 16, bytes);
-            le_fold_store(out, columns, bytes);
-        } else { /* a fold in each half, a column in each byte */
-            const uint32_t right = le_uxtb16(even, 8) | (odd & 0xFF00FF00u);
-            const uint32_t left = bytes == 2 ? le_uxtb16(even, 0) | (le_uxtb16(odd, 0) << 8) : even;
+        const le_fold_columns low = le_fold_gather_bytes(from, storage, bytes, folds);
+        le_fold_columns high = {0, 0};
+        if (bytes == 4) {
+            high = le_fold_gather_bytes(from + 16 / storage, storage, bytes, folds);
+        }
+        if (folds == 1) {
+            le_fold_store_halves(out, out + step, low.left, high.left, bytes);
+        } else {
             uint8_t *below = out + lower;
-            le_fold_store(below + step, right >> 16, bytes);
-            le_fold_store(below, left >> 16, bytes);
-            le_fold_store(out + step, right, bytes);
-            le_fold_store(out, left, bytes);
+            le_fold_store_halves(out + step, below + step, low.right, high.right, bytes);
+            le_fold_store_halves(out, below, low.left, high.left, bytes);
         }
         out += row_bytes;
         from += row_words;

@@ -51,7 +51,7 @@ def fold_packings(weight: np.ndarray, a_bits: int) -> Iterator[FoldPacking]:
 
     A weight fits into a half as it is. Of the rest,
 
-    1. A half of pixels is at most (2**a_bits - 1) * (1 + 2**s) < 2**(s + a_bits), since s >= a_bits.
+    1. A half of pixels is at most (2**a_bits - 1) * (1 + 2**s) < 2**(s + a_bits), as s >= a_bits.
        It must not reach the sign: s + a_bits <= 15.
     2. A field that starts at K ends within 0 .. amax * sum|w|, for every input, and this must be
        below 2**s: then nothing is carried into the upper field. The upper field must fit into the
