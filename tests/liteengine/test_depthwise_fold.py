@@ -32,7 +32,7 @@ needs_toolchain = pytest.mark.skipif(not has_toolchain(), reason="needs arm-none
 def packed_sums(
     packing: FoldPacking, weight: np.ndarray, a_bits: int, pixels: np.ndarray
 ) -> np.ndarray:
-    """acc + start as SMLAD computes it: `weight` (c, n), `pixels` (folds, n); returns (folds, c)."""
+    """acc + start as SMLAD computes it: `weight` (c, n), `pixels` (folds, n); gives (folds, c)."""
     halves = sum(pixels[i].astype(np.int64) << (i * packing.field_bits) for i in range(len(pixels)))
     assert (halves == halves.astype(np.int16)).all()
     start = ((1 << a_bits) - 1) * np.maximum(-weight, 0).sum(axis=1)
@@ -140,7 +140,8 @@ def test_a_shift_of_16_changes_no_output(seed):
     for requantize in (op.requantize, with_shift_16(op, source)):
         t = ((sums << requantize.pre_shift) * requantize.multiplier) >> 32
         reach = np.abs(t + requantize.offset)
-        assert (sums << requantize.pre_shift < 1 << 31).all() and (reach < 1 << 31).all()
+        assert (sums << requantize.pre_shift < 1 << 31).all()
+        assert (reach < 1 << 31).all()
         y = (t + requantize.offset) >> requantize.shift
         outputs.append(y.clip(0, (1 << requantize.bits) - 1))
     np.testing.assert_array_equal(*outputs)
@@ -191,7 +192,7 @@ def test_odd_layers_on_the_core(seed):
 @pytest.mark.nightly
 @pytest.mark.parametrize("on_core", [False, True], ids=["host", "core"])
 @pytest.mark.parametrize("seed", range(100, 300))
-def test_many_odd_layers(seed, on_core):
+def test_many_layers(seed, on_core):
     if on_core and not has_toolchain():
         pytest.skip("needs arm-none-eabi-gcc")
     check(layer(seed), on_core=on_core)

@@ -23,6 +23,8 @@ LAYERS = (
     (QConv2d, Shape(12, 12, 16), 16, STRIDED),
     (QDepthwiseConv2d, Shape(12, 12, 16), 16, SAME),
     (QDepthwiseConv2d, Shape(4, 4, 64), 64, SAME),
+    (QDepthwiseConv2d, Shape(12, 12, 16), 16, STRIDED),
+    (QDepthwiseConv2d, Shape(8, 8, 16), 16, Window.square(5, 1, 2)),
 )
 
 

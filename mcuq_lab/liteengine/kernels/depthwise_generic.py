@@ -76,4 +76,4 @@ def _cycles(op: QDepthwiseConv2d, source: QTensor, output: QTensor) -> int:
     taps = window.kernel_h * window.kernel_w
     unrolled = (window.kernel_h, window.kernel_w) in _UNROLLED
     each = 4.4 * taps + 26 if unrolled else 8 * taps + 12 * window.kernel_h + 22
-    return int(output.shape.size * each + 2.5 * source.shape.size)
+    return int(output.shape.size * each + 2.5 * source.shape.size + 12 * op.weight.size)
