@@ -179,3 +179,10 @@ def test_many_odd_layers(seed, on_core):
     if on_core and not has_toolchain():
         pytest.skip("needs arm-none-eabi-gcc")
     check_exact(odd_layer(seed), FAMILIES, on_core=on_core)
+
+
+def test_what_it_does_not_take():
+    """Windows of other strides, and more channels than the C structures count bytes for."""
+    for window, channels in ((Window.square(3, 3, 1), 4), (Window(3, 3, 2, 1), 4), (SAME, 1400)):
+        graph = single_layer(QConv2d, Shape(6, 6, channels), 2, window, w_bits=2, a_bits=2)
+        assert lower_row_polynomial(graph.ops[0], graph.tensors) == ()

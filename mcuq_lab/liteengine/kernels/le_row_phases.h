@@ -89,17 +89,15 @@ LE_INLINE void le_row_lanes_channels(volatile uint32_t *to, const uint32_t *cons
     }
 }
 
-/* The same for channels in lanes, which are neighbours in flash. */
+/* The same for whole operands of channels in lanes, which are neighbours in flash. */
 LE_INLINE void le_row_lanes_unpack(uint32_t *to, const uint8_t *from, const le_row_layer *layer,
-                                   unsigned w_bits, unsigned cut, unsigned field_bits,
-                                   int padded) {
+                                   unsigned w_bits, unsigned field_bits, int padded) {
     const unsigned streams = w_bits == 2 ? 1 : 2; /* of two channels */
     const unsigned stream_bytes = (36 / streams * w_bits + 7) / 8;
     const uint32_t *end = to + layer->range * 6u;
     uint32_t runs[2][6];
     const uint32_t *const starts[2] = {runs[0], runs[streams - 1]};
     const unsigned lsb[2] = {0, streams == 1 ? 18 * w_bits : 0};
-    (void)cut;
     for (uint32_t channel = 0; channel < layer->in_c; channel += 2) {
 #pragma GCC unroll 2
         for (unsigned k = 0; k < streams; ++k) {

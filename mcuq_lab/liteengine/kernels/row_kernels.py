@@ -142,8 +142,9 @@ def _unpacker(key: KernelKey) -> tuple[str, Files]:
     if depthwise:
         body = f"(void)layer;\n    (void)le_row_unpack(to, from, 1, 1, {constants});"
     elif packing.phases == 2:
-        constants = f"{key.w_bits}, {cut}, {packing.field_bits}, {int(key.padded)}"
+        slices = "" if packing.lanes == 2 else f"{cut}, "
         unpack = "le_row_lanes_unpack" if packing.lanes == 2 else "le_row_phases_unpack"
+        constants = f"{key.w_bits}, {slices}{packing.field_bits}, {int(key.padded)}"
         body = f"{unpack}(to, from, layer, {constants});"
         headers = (*_HEADERS, "le_row_phases.h")
     elif words == 2:

@@ -102,6 +102,8 @@ def _with_heights(
     for packing in packings:
         for pairs in _heights(output):
             layout = RowLayout(op, source, output, weight, packing, unroll, pairs, source.shape.c)
+            if layout.w_bytes > 0xFFFF:  # `le_row_layer.w_bytes` has 16 bits
+                return
             if pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output):
                 yield layout
 
