@@ -27,7 +27,8 @@ _COMPILED = (
     (r"le_halves_unpack_", 300),
     (r"le_(conv2d|depthwise)_.*_(row|halves)", 55),  # a table and a call
     (r"le_(conv2d|depthwiseconv2d)_.*_generic", 1550),
-    (r"le_fullyconnected_", 1500),
+    (r"le_fullyconnected_.*_bytes_", 1300),
+    (r"le_fullyconnected_", 600),
     (r"le_(average|max)pool_", 900),
     (r"le_add_", 500),
 )

@@ -49,6 +49,7 @@ static uint64_t run(uint32_t operation, uint32_t a, uint32_t b, uint32_t c, uint
         return le_requantize_sum((int32_t)(a >> 4), &channel, 3, d % 32, 8);
     }
     case 30: return le_ssub16(a, b);
+    case 31: return le_add_bytes(a, b);
     default: return 0xDEADBEEFu;
     }
 }

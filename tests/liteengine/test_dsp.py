@@ -120,6 +120,7 @@ ORACLE = {
     28: lambda a, b, c, d: requantized(a >> 4, b >> 1, c, 6, 4),
     29: lambda a, b, c, d: requantized(a >> 4, b >> 1, c, d % 32, 8),
     30: lambda a, b, c, d: halves(a - b, (a >> 16) - (b >> 16)),
+    31: lambda a, b, c, d: (a + sum(b >> i & 0xFF for i in (0, 8, 16, 24))) & _WORD,
 }
 
 

@@ -6,7 +6,10 @@ from mcuq_lab.liteengine.kernels.add_generic import lower_add_generic
 from mcuq_lab.liteengine.kernels.conv2d_generic import lower_conv2d_generic
 from mcuq_lab.liteengine.kernels.depthwise_fold import lower_depthwise_fold
 from mcuq_lab.liteengine.kernels.depthwise_generic import lower_depthwise_generic
-from mcuq_lab.liteengine.kernels.fullyconnected_lanes import lower_fullyconnected_lanes
+from mcuq_lab.liteengine.kernels.fullyconnected import (
+    lower_fullyconnected_bytes,
+    lower_fullyconnected_lanes,
+)
 from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.kernels.layout import lower_concat, lower_flatten
 from mcuq_lab.liteengine.kernels.pool_generic import (
@@ -30,7 +33,13 @@ GENERIC_FAMILIES = (
 )
 """Together they compute every operator at every width; also the twins that others are tested by."""
 
-PACKED_FAMILIES = (lower_row_polynomial, lower_depthwise_row, lower_depthwise_fold, lower_halves)
+PACKED_FAMILIES = (
+    lower_row_polynomial,
+    lower_depthwise_row,
+    lower_depthwise_fold,
+    lower_halves,
+    lower_fullyconnected_bytes,
+)
 """General operand packing."""
 
 FAMILIES = (*PACKED_FAMILIES, *GENERIC_FAMILIES)

@@ -243,6 +243,17 @@ LE_INLINE uint32_t le_ssub16(uint32_t a, uint32_t b) {
 #endif
 }
 
+/* USADA8 against zero: the four bytes of a word added to `sum`. */
+LE_INLINE uint32_t le_add_bytes(uint32_t sum, uint32_t word) {
+#if LE_ARM_DSP
+    uint32_t result;
+    __asm__("usada8 %0, %1, %2, %3" : "=r"(result) : "r"(word), "r"(0), "r"(sum));
+    return result;
+#else
+    return sum + (word & 0xFFu) + (word >> 8 & 0xFFu) + (word >> 16 & 0xFFu) + (word >> 24);
+#endif
+}
+
 /* PKHBT: lower half of a, upper half of (b << shift); shift 0..31, constant. */
 LE_INLINE uint32_t le_pkhbt(uint32_t a, uint32_t b, unsigned shift) {
 #if LE_ARM_DSP

@@ -35,6 +35,17 @@ LE_INLINE uint32_t le_load32(const void *p) { return ((const le_any32 *)p)->valu
 LE_INLINE void le_store16(void *p, uint32_t value) { ((le_any16 *)p)->value = (uint16_t)value; }
 LE_INLINE void le_store32(void *p, uint32_t value) { ((le_any32 *)p)->value = value; }
 
+/* Two words of a constant array that is aligned to 4, `offset` (constant, below 1,024) bytes behind
+ * `p`: side by side they cost three cycles, where the compiler would load each by itself. */
+LE_INLINE void le_load_two(const uint8_t *p, unsigned offset, uint32_t *low, uint32_t *high) {
+#if LE_ARM_DSP
+    __asm__ volatile("ldrd %0, %1, [%2, %3]" : "=&r"(*low), "=&r"(*high) : "r"(p), "i"(offset));
+#else
+    *low = le_load32(p + offset);
+    *high = le_load32(p + offset + 4);
+#endif
+}
+
 /* Width of the field that an activation of `bits` bits takes in memory. */
 LE_INLINE unsigned le_storage_bits(unsigned bits) { return bits <= 2 ? 2 : bits <= 4 ? 4 : 8; }
 

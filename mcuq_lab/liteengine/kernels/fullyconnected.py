@@ -1,0 +1,190 @@
+"""Fully connected layers: weights go from flash straight into the product, each is used once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_struct
+from mcuq_lab.liteengine.dense import LANE_FIELDS, pack_lanes
+from mcuq_lab.liteengine.kernels.specialise import specialised
+from mcuq_lab.liteengine.lowering import Lowered, near_fastest
+from mcuq_lab.quantgraph import QFullyConnected, QOp, QTensor, Requantize
+from mcuq_lab.target import DEFAULT_TARGET, Target
+
+_HEADERS = ("le_fullyconnected.h",)
+_PARAMETERS = "const le_fullyconnected_layer *layer, const uint8_t *in, uint8_t *out"
+_LAYER_BYTES = 20
+_CHANNELS = (4, 2, 1)
+_BYTES_GROUP = 8  # inputs in a round of the loop
+_LARGEST_SUM = 1 << 24
+
+
+def lower_fullyconnected_lanes(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
+    """Any `QFullyConnected`, by tiles of 4, 2 or 1 outputs."""
+    if not isinstance(op, QFullyConnected):
+        return ()
+    ways = (_lanes(op, tensors, channels) for channels in _CHANNELS)
+    return tuple(near_fastest(ways, lambda way: way.kernel, lambda way: way.predicted_cycles))
+
+
+def lower_fullyconnected_bytes(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
+    """A `QFullyConnected` with 8-bit weights whose sums stay below 2**24."""
+    if not isinstance(op, QFullyConnected) or op.w_bits != 8:
+        return ()
+    source = tensors[op.inputs[0]]
+    sums = np.abs(op.weight.astype(np.int64)).sum(axis=1)
+    if source.qmax * int(sums.max()) >= _LARGEST_SUM:
+        return ()
+    oc, ic = op.weight.shape
+    padded = _padded(op.weight, 2, _BYTES_GROUP)
+    # (pair, channel, four inputs, upper or lower two, its even or odd one)
+    quads = padded.reshape(-1, 2, padded.shape[1] // 4, 2, 2)
+    halves = 256 * quads[:, 1] + (quads[:, 0] + 128) * _real(quads[:, 0].shape, ic)
+    weights = _by_tiles(halves.astype("<i2").transpose(0, 1, 3, 2))
+    kernel = f"le_fullyconnected_w8a{source.storage_bits}_bytes_{_suffix(op.requantize)}"
+    body = (
+        f"le_fullyconnected_bytes(layer, in, out, {source.storage_bits}, "
+        f"{_constants(op.requantize)});"
+    )
+    return (
+        _lowered(
+            op, kernel, body, "byte pairs of 2 ch", ("le_fullyconnected_bytes.h",),
+            weights, 2 * padded.shape[1], 2, _bytes_cycles(oc, ic, source.storage_bits),
+        ),
+    )  # fmt: skip
+
+
+def _lanes(op: QFullyConnected, tensors: Mapping[str, QTensor], channels: int) -> Lowered:
+    source = tensors[op.inputs[0]]
+    oc, ic = op.weight.shape
+    inputs = 2 * LANE_FIELDS // channels
+    padded = _padded(op.weight, channels, inputs)
+    surplus = (1 << (op.w_bits - 1)) * _real(padded.shape, ic)
+    # (tile, channel, group, word of activations, lane, pair)
+    word = min(32 // source.storage_bits, inputs)
+    split = (-1, channels, padded.shape[1] // inputs, inputs // word, 2, word // 2)
+    fields = (padded + surplus).reshape(split).transpose(0, 2, 3, 5, 1, 4)
+    weights = pack_lanes(fields.reshape(len(padded) // channels, -1, LANE_FIELDS, 2), op.w_bits)
+    kernel = f"le_fullyconnected_w{op.w_bits}a{source.storage_bits}_lanes{channels}"
+    body = (
+        f"le_fullyconnected_lanes(layer, in, out, {op.w_bits}, {source.storage_bits}, "
+        f"{channels}, {_constants(op.requantize)});"
+    )
+    return _lowered(
+        op, f"{kernel}_{_suffix(op.requantize)}", body, f"lanes of {channels} ch",
+        ("le_fullyconnected_lanes.h",), weights, weights.shape[1], channels,
+        _lanes_cycles(oc, ic, op.w_bits, source.storage_bits, channels),
+    )  # fmt: skip
+
+
+def _lowered(
+    op: QFullyConnected,
+    kernel: str,
+    body: str,
+    packing: str,
+    headers: tuple[str, ...],
+    weights: np.ndarray,
+    tile_bytes: int,
+    channels: int,
+    predicted_cycles: int,
+) -> Lowered:
+    oc, ic = op.weight.shape
+    name = c_identifier(op.name)
+    fields = {
+        "in_c": ic,
+        "out_c": oc,
+        "tile_bytes": tile_bytes,
+        "weights": f"{name}_weights",
+        "channels": f"{name}_channels",
+    }
+    constants = _padded_constants(op.requantize, -oc % channels)
+    return Lowered(
+        kernel=kernel,
+        packing=packing,
+        files=specialised(kernel, _PARAMETERS, body, (*_HEADERS, *headers)),
+        declarations=c_array("uint8_t", f"{name}_weights", weights)
+        + c_requantize(f"{name}_channels", constants)
+        + c_struct("le_fullyconnected_layer", f"{name}_layer", fields),
+        call=f"{kernel}(&{name}_layer, {{in0}}, {{out}});",
+        weights_bytes=weights.size + 12 * len(constants.start) + _LAYER_BYTES,
+        predicted_cycles=predicted_cycles,
+    )
+
+
+def _padded(weight: np.ndarray, channels: int, inputs: int) -> np.ndarray:
+    """Weights (oc, ic) with rows and columns of zeros up to whole tiles: int64."""
+    missing = ((0, -weight.shape[0] % channels), (0, -weight.shape[1] % inputs))
+    return np.pad(weight.astype(np.int64), missing)
+
+
+def _real(shape: tuple[int, ...], inputs: int) -> np.ndarray:
+    """1 where the last axes of `shape`, one after the other, count a real input, else 0."""
+    counted = np.arange(int(np.prod(shape[1:]))).reshape(1, *shape[1:])
+    return (counted < inputs).astype(np.int64)
+
+
+def _tiles(pairs: int) -> list[int]:
+    """Pairs of channels in each tile, as `le_fullyconnected_bytes` takes them."""
+    tiles = []
+    while pairs:
+        tiles.append(2 if pairs in (2, 4) else min(pairs, 3))
+        pairs -= tiles[-1]
+    return tiles
+
+
+def _by_tiles(halves: np.ndarray) -> np.ndarray:
+    """Halves (channel pairs, quads, even or odd, 2), the pairs of a tile side by side: uint8."""
+    ends = np.cumsum(_tiles(len(halves)))[:-1]
+    tiles = (np.swapaxes(tile, 0, 1).reshape(-1) for tile in np.split(halves, ends))
+    return np.concatenate(list(tiles)).view(np.uint8)
+
+
+def _padded_constants(requantize: Requantize, missing: int) -> Requantize:
+    def longer(values: np.ndarray) -> np.ndarray:
+        return np.pad(values, (0, missing))
+
+    return Requantize(
+        longer(requantize.start),
+        longer(requantize.multiplier),
+        longer(requantize.offset),
+        requantize.pre_shift,
+        requantize.shift,
+        requantize.bits,
+    )
+
+
+def _suffix(requantize: Requantize) -> str:
+    return f"o{requantize.bits}p{requantize.pre_shift}h{requantize.shift}"
+
+
+def _constants(requantize: Requantize) -> str:
+    return f"{requantize.pre_shift}, {requantize.shift}, {requantize.bits}"
+
+
+def _lanes_cycles(oc: int, ic: int, w_bits: int, storage: int, channels: int) -> int:
+    """Estimate, fitted to simulated Cortex-M4 runs."""
+    groups, tiles = -(-ic * channels // (2 * LANE_FIELDS)), -(-oc // channels)
+    straddling = sum(k * w_bits % 16 + w_bits > 16 for k in range(LANE_FIELDS))
+    words = -(-LANE_FIELDS // channels * storage // 16)
+    group = 2 * LANE_FIELDS + LANE_FIELDS // channels + 2 * (w_bits + words) + 3 * straddling + 5
+    return tiles * (groups * group + 18 * channels + 25) + _sum_cycles(ic, storage)
+
+
+def _bytes_cycles(oc: int, ic: int, storage: int) -> int:
+    """Estimate, fitted to simulated Cortex-M4 runs."""
+    rounds = -(-ic // _BYTES_GROUP)
+    tile = rounds * 46 + 70
+    return (
+        (oc + 1) // 4 * tile + ((oc + 1) // 2 % 2) * (rounds * 28 + 45) + _sum_cycles(ic, storage)
+    )
+
+
+def _sum_cycles(ic: int, storage: int) -> int:
+    words = -(-ic * storage // 32)
+    return 60 + words * {8: 9, 4: 12, 2: 15}[storage]

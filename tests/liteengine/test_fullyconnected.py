@@ -1,0 +1,68 @@
+"""Fully connected layers: every tile and width, rows that end anywhere, on host and core."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mcuq_lab.bench.host import run_on_host
+from mcuq_lab.graph import Shape
+from mcuq_lab.liteengine import generate
+from mcuq_lab.liteengine.kernels.fullyconnected import (
+    lower_fullyconnected_bytes,
+    lower_fullyconnected_lanes,
+)
+from mcuq_lab.liteengine.schedule import candidates
+from mcuq_lab.quantgraph import QFullyConnected
+from mcuq_lab.quantize import random_inputs, run_reference, single_layer
+from mcuq_lab.storage import pack_batch, unpack_batch
+from tests.support.simulated_core import has_toolchain, run_on_core
+
+FAMILIES = (lower_fullyconnected_bytes, lower_fullyconnected_lanes)
+
+
+def ways(graph):
+    """The network by each way to compute its layer."""
+    for way in candidates(graph.ops[0], graph.tensors, FAMILIES):
+        yield generate(graph, (lambda op, tensors, target, way=way: (way,),))
+
+
+def layer(ic: int, oc: int, w_bits: int, a_bits: int, out_bits: int):
+    shape = Shape(1, 1, ic)
+    return single_layer(
+        QFullyConnected, shape, oc, None, w_bits=w_bits, a_bits=a_bits, out_bits=out_bits
+    )
+
+
+@pytest.mark.parametrize("w_bits", range(2, 9))
+@pytest.mark.parametrize("a_bits", [3, 8])
+def test_odd_sizes_equal_the_reference_on_the_host(w_bits, a_bits):
+    rng = np.random.default_rng(10 * w_bits + a_bits)
+    ic, oc = (int(count) for count in rng.integers(1, 80, 2))
+    graph = layer(ic, oc, w_bits, a_bits, int(rng.integers(2, 9)))
+    inputs = random_inputs(graph, 3)
+    expected = run_reference(graph, inputs)
+    for sources in ways(graph):
+        stored = run_on_host(sources, pack_batch(inputs, graph.input))
+        np.testing.assert_array_equal(unpack_batch(stored, graph.output), expected)
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize("oc", [1, 2, 3, 5, 6, 8])
+def test_all_numbers_of_outputs_equal_the_reference_on_the_core(oc):
+    w_bits, a_bits = (8, 8) if oc % 2 else (3 + oc % 5, 2 + oc % 7)
+    graph = layer(37, oc, w_bits, a_bits, a_bits)
+    inputs = random_inputs(graph, 2)
+    for sources in ways(graph):
+        stored = run_on_core(sources, pack_batch(inputs, graph.input)).outputs
+        expected = run_reference(graph, inputs)
+        np.testing.assert_array_equal(unpack_batch(stored, graph.output), expected)
+
+
+def test_sums_beyond_24_bits_are_left_to_the_lanes():
+    graph = layer(1200, 2, 8, 8, 8)
+    op, source = graph.ops[0], graph.tensors[graph.ops[0].inputs[0]]
+    heaviest = np.abs(op.weight.astype(int)).sum(1).max() * source.qmax
+    assert heaviest >= 1 << 24
+    assert lower_fullyconnected_bytes(op, graph.tensors) == ()
+    assert lower_fullyconnected_lanes(op, graph.tensors)
