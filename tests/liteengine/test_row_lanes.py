@@ -20,6 +20,8 @@ from mcuq_lab.liteengine.packing.lanes import (
 )
 from mcuq_lab.liteengine.packing.row import (
     RowPacking,
+    Segment,
+    Slice,
     column_sums,
     segment_weights,
     start_values,
@@ -144,7 +146,11 @@ def test_exhaustive_at_two_bits():
         rows = np.full((3, row.size, 2), 3)
         rows[1, :, 0] = row
         folded, pixels = fold_lanes(weight, SAME, 16), dealt(rows, 16)
-        packing = next(lane_packings(folded, 2, 2, LANES))  # of the narrowest fields
+        columns = column_sums(folded)
+        narrowest = next(s for s in range(2, 14) if lane_sums_fit(columns, 3, s))
+        assert lanes_fit(folded, narrowest, 2)
+        whole = Segment(0, 4, Slice(0, 2, 2), Slice(0, 2, 2))
+        packing = RowPacking(4, narrowest, 1, False, (whole,), 2, LANES)
         np.testing.assert_array_equal(
             lane_sums(packing, folded, 2, pixels), exact_sums(folded, 2, pixels)
         )

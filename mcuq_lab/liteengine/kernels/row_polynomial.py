@@ -85,10 +85,12 @@ def _lane_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[Row
     if op.window.stride_h == 1 or source.storage_bits == 8:
         return
     weight = fold_lanes(op.weight, op.window, 32 // source.storage_bits)
-    # Segments are whole rounds: shorter ones fit where fields are narrow.
-    for unroll in {_unroll(weight.shape[3] // LANES), 5, 4, 3, 2}:
+    longest = _unroll(weight.shape[3] // LANES)
+    for unroll in range(1, longest + 1):
         packings = lane_packings(weight, op.w_bits, source.bits, LANES * unroll)
-        yield from _with_heights(op, source, output, weight, packings, unroll)
+        # Segments are whole rounds: shorter ones are for narrow fields.
+        chosen = (way for way in packings if unroll == longest or len(way.segments) > 1)
+        yield from _with_heights(op, source, output, weight, chosen, unroll)
 
 
 def _with_heights(

@@ -91,7 +91,7 @@ def lane_sums_fit(columns: np.ndarray, amax: int, field_bits: int) -> bool:
 def lane_packings(
     weight: np.ndarray, w_bits: int, a_bits: int, granule: int, max_segments: int = 12
 ) -> Iterator[RowPacking]:
-    """All valid packings of two phases in lanes.
+    """Packings of two phases in lanes, of those with equal segments the one with the widest fields.
 
     Args:
         weight: integers of `fold_lanes`.
@@ -101,6 +101,7 @@ def lane_packings(
     """
     whole_a, whole_w = Slice(0, a_bits, a_bits), Slice(0, w_bits, w_bits)
     channels = weight.shape[-1]
+    found: dict[tuple[Segment, ...], RowPacking] = {}
     for field_bits in range(2, 15):
         if not lanes_fit(weight, field_bits, a_bits):
             continue
@@ -118,5 +119,6 @@ def lane_packings(
             segments.append(Segment(first, end - first, whole_a, whole_w))
             first = end
         if first == channels:
-            pixels = LANES * _LANE_PIXELS
-            yield RowPacking(pixels, field_bits, 1, False, tuple(segments), 2, LANES)
+            parts = tuple(segments)
+            found[parts] = RowPacking(LANES * _LANE_PIXELS, field_bits, 1, False, parts, 2, LANES)
+    yield from found.values()

@@ -407,9 +407,9 @@ def tile_cycles(
     outputs = 14 + 4 * pre_shift + 5 * (storage == 2)
     cycles = 0.0
     for index, segment in enumerate(packing.segments):
-        count = min(segment.count, channels) / packing.lanes
-        products = (46 if packing.lanes == 2 else 25 if packing.phases == 1 else 26) * count
-        cycles += packing.words * (products + 7 * -(-count // unroll)) + 8 * packing.toggle
+        rounds = -(-min(segment.count, channels) // (packing.lanes * unroll))
+        products = (46 if packing.lanes == 2 else 25 if packing.phases == 1 else 26) * unroll
+        cycles += packing.words * (products + 7) * rounds + 8 * packing.toggle
         if index < len(packing.segments) - 1:
             cycles += extraction + 5 * m + 35 + (9 * m if index else 0)
         else:
