@@ -143,7 +143,7 @@ def _lowered(way: FoldLayout) -> Lowered:
         packing=str(way.packing),
         files=files,
         declarations=c_array("uint8_t", f"{name}_weights", flash)
-        + c_requantize(f"{name}_requantize", _padded(way.requantize, way.channels))
+        + c_requantize(f"{name}_requantize", _table(way))
         + c_struct("le_fold_layer", f"{name}_layer", fields),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=flash.size + 12 * way.channels + _LAYER_BYTES,
@@ -153,10 +153,12 @@ def _lowered(way: FoldLayout) -> Lowered:
     )
 
 
-def _padded(requantize: Requantize, channels: int) -> Requantize:
-    """With channels that yield 0 behind the real ones."""
-    more = (0, channels - len(requantize.start))
-    arrays = (requantize.start, requantize.multiplier, requantize.offset)
+def _table(way: FoldLayout) -> Requantize:
+    """Start values of all folds, and channels that yield 0 behind the real ones."""
+    requantize = way.requantize
+    start = (requantize.start.astype(np.int64) * way.packing.start_factor).astype(np.int32)
+    more = (0, way.channels - len(start))
+    arrays = (start, requantize.multiplier, requantize.offset)
     start, multiplier, offset = (np.pad(array, more) for array in arrays)
     return replace(requantize, start=start, multiplier=multiplier, offset=offset)
 

@@ -10,9 +10,10 @@ A tile is two columns x two rows of outputs; an accumulator holds one output of 
 Everything else waits in registers of the floating-point unit, from where VMOV fetches a word in one
 cycle; none of them must be preserved for the caller:
 
-    s0 start   s1 multiplier   s2 offset   s3 mask   s4 strip   s5 end of the strips
+    s0 start   s1 multiplier   s2 offset   s3 mask   s4 first strip   s5 end of the strips
     s6 bytes from strip to strip   s7 bytes of a strip's tiles   s8 end of the strip's tiles
     s9, s10 the weights of r12 and lr, which the epilogue overwrites
+    s11 requantization of the next channel   s12 end of those   s13 its weights   s14 strip
 
 A pair of columns is read from `[r0]`, `[r0, r1]` and `[r0, r1, lsl #1]`; the last read of a row
 takes r0 to the row that comes next.
@@ -69,6 +70,11 @@ class FoldTile:
         return self.kernel // 2 + 1 if self.stride == 2 else self.kernel // 2 * 2
 
     @property
+    def weight_words(self) -> int:
+        """Pairs of taps of a channel."""
+        return self.kernel * self.row_weights
+
+    @property
     def weights_stay(self) -> bool:
         """Whether registers hold the whole kernel."""
         return self.kernel == 3
@@ -82,18 +88,20 @@ class FoldTile:
 def fold_assembly(tile: FoldTile) -> list[str]:
     """Instructions of the tile function: `void (le_fold_call *)`, the argument in r0.
 
-    Local labels are numbers: 1 strip, 2 tile.
+    Local labels are numbers: 1 strip, 2 tile, 3 channel.
     """
     return [
         "push {r4-r11, lr}",
-        "vldmia r0!, {s0-s7}",
+        "vldmia r0!, {s3-s7}",
         "ldr r1, [r0], #4",
-        *(
-            ["vldr s9, [r0, #16]", "vldr s10, [r0, #20]", "ldm r0, {r8-r12}", "vmov lr, s0"]
-            if tile.weights_stay
-            else ["mov r12, r0"]
-        ),
+        "vldmia r0, {s11-s13}",
+        "3:",
+        "vmov r2, s11",
+        "vldmia r2!, {s0-s2}",
+        "vmov s11, r2",
+        *_weights(tile),
         "vmov r0, s4",
+        "vmov s14, r0",
         "1:",
         "vmov r2, s7",
         "add r2, r0",
@@ -105,15 +113,39 @@ def fold_assembly(tile: FoldTile) -> list[str]:
         "vmov r2, s8",
         "cmp r0, r2",
         "bne.w 2b",
-        "vmov r0, s4",
+        "vmov r0, s14",
         "vmov r2, s6",
         "vmov r3, s5",
         "add r0, r2",
-        "vmov s4, r0",
+        "vmov s14, r0",
         "cmp r0, r3",
         "bne.w 1b",
+        "vmov r0, s4",
+        "adds r3, #4",
+        "adds r0, #4",
+        "vmov s5, r3",
+        "vmov s4, r0",
+        "vmov r2, s11",
+        "vmov r3, s12",
+        "cmp r2, r3",
+        "bne.w 3b",
         "pop {r4-r11, pc}",
     ]
+
+
+def _weights(tile: FoldTile) -> list[str]:
+    """A channel's weights, and where the next one's are."""
+    if tile.weights_stay:
+        return [
+            "vmov r3, s13",
+            "vldr s9, [r3, #16]",
+            "vldr s10, [r3, #20]",
+            "ldmia r3!, {r8-r12}",
+            "adds r3, #4",
+            "vmov s13, r3",
+            "vmov lr, s0",
+        ]
+    return ["vmov r12, s13", f"add r2, r12, #{4 * tile.weight_words}", "vmov s13, r2"]
 
 
 def tile_cycles(tile: FoldTile) -> int:

@@ -58,6 +58,7 @@ def fold_kernel(key: FoldKey) -> tuple[str, Files]:
         "field_bits": tile.field_bits,
         "pre_shift": tile.pre_shift,
         "group": tile.group,
+        "weight_words": tile.weight_words,
         "in_storage": key.in_storage,
         "out_storage": key.out_storage,
         "pack_bytes": key.pack_bytes,
@@ -106,8 +107,9 @@ def _unpacker(key: FoldKey) -> tuple[str, Files]:
     """The function that unpacks a channel's weights, by name, and its files."""
     tile = key.tile
     name = f"le_fold_unpack_w{key.w_bits}k{tile.kernel}s{tile.stride}"
-    body = f"le_fold_unpack(w, weights, {key.w_bits}, {tile.kernel}, {tile.stride});"
-    return name, specialised(name, "uint32_t *w, const uint8_t *weights", body, _HEADERS)
+    body = f"le_fold_unpack(w, weights, channels, {key.w_bits}, {tile.kernel}, {tile.stride});"
+    parameters = "uint32_t *w, const uint8_t *weights, uint32_t channels"
+    return name, specialised(name, parameters, body, _HEADERS)
 
 
 def _scatterer(key: FoldKey) -> tuple[str, Files]:

@@ -9,7 +9,7 @@ from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.packing.fold import FoldPacking
 from mcuq_lab.quantgraph import QDepthwiseConv2d, QTensor, Requantize
 
-_CALL_BYTES, _PAD_BYTES = 144, 8  # as `le_fold_begin` carves the scratch
+_CALL_BYTES, _PAD_BYTES = 64, 8  # as `le_fold_begin` carves the scratch
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,8 @@ class FoldLayout:
             pixel = self.group * self.source.storage_bits // 8
             kept = window.pad_top * self.source.shape.w * pixel
         planes = 4 * self.group * self.pairs * rows
-        return _CALL_BYTES + _PAD_BYTES + planes + eight_byte_aligned(kept)
+        weights = eight_byte_aligned(4 * self.group * self.tile.weight_words)
+        return _CALL_BYTES + _PAD_BYTES + weights + planes + eight_byte_aligned(kept)
 
     @property
     def tile(self) -> FoldTile:

@@ -8,6 +8,7 @@ typedef struct {
     const uint8_t *in;
     uint8_t *out;
     le_fold_call *call;
+    uint32_t *weights; /* of a group's channels                              */
     uint32_t *planes; /* the packed band                                  */
     uint8_t *kept;    /* input rows that the next band will find overwritten */
     le_fold_band band;
@@ -47,7 +48,9 @@ static void le_fold_begin(le_fold_state *state, uint8_t *scratch) {
                                                : kernel->in_storage == 4 ? 0x11u
                                                                          : 1u);
     le_store32(pad, byte * 0x01010101u); /* all fields hold the zero point */
-    state->planes = (uint32_t *)(void *)(pad + 8);
+    state->weights = (uint32_t *)(void *)(pad + 8);
+    const uint32_t weight_words = (uint32_t)kernel->group * kernel->weight_words;
+    state->planes = state->weights + (weight_words + 1) / 2 * 2;
 
     band->pad = pad;
     band->in_h = layer->in_h;
@@ -113,21 +116,13 @@ static void le_fold_run(le_fold_state *state, uint32_t channel, uint32_t first) 
         le_fold_keep(state, state->in + in_byte, first + layer->band, bytes);
     }
 
-    const uint8_t *weights = layer->weights + channel * layer->weight_bytes;
-    const le_requantize *requantize = layer->requantize + channel;
+    kernel->unpack(state->weights, layer->weights + channel * layer->weight_bytes, count);
+    call->w = state->weights;
+    call->requantize = layer->requantize + channel;
+    call->requantize_end = call->requantize + count;
     call->a = (uint8_t *)state->planes;
-    for (uint32_t i = 0; i < count; ++i) {
-        kernel->unpack(call->w, weights);
-        const uint32_t start = (uint32_t)requantize->start;
-        call->start = kernel->folds == 2 ? start + (start << kernel->field_bits) : start;
-        call->multiplier = requantize->multiplier;
-        call->offset = requantize->offset;
-        call->a_end = call->a + (layer->out_w + 1u) / 2 * call->strip_bytes;
-        kernel->tile(call);
-        call->a += 4;
-        weights += layer->weight_bytes;
-        requantize += 1;
-    }
+    call->a_end = call->a + (layer->out_w + 1u) / 2 * call->strip_bytes;
+    kernel->tile(call);
 
     bytes = band->out_pixel_bytes - out_byte;
     const uint32_t group_bytes = kernel->group * kernel->out_storage / 8u;

@@ -20,17 +20,16 @@
 #include "le_memory.h"
 #include "le_requantize.h"
 
-/* One call of a tile function: all tiles of one channel in a band. The order of the fields is that
- * of the registers s0 to s7 in the assembly. */
+/* One call of a tile function: all tiles of a group's channels in a band. The order of the fields is
+ * that of the registers in the assembly: s3 to s7, r1, s11 to s13. */
 typedef struct {
-    uint32_t start;         /* of all fields of an accumulator                       */
-    int32_t multiplier, offset;
-    uint32_t mask;          /* of a field, where it is requantized                   */
-    uint8_t *a, *a_end;     /* the channel's first word, the same behind the strips  */
-    uint32_t strip_bytes;   /* from one strip of two output columns to the next      */
-    uint32_t tile_rows_bytes; /* from the first tile of a strip to the last one's end */
-    uint32_t pair_bytes;    /* from one pair of columns to the next                  */
-    uint32_t w[20];         /* pairs of taps, see le_fold_unpack                     */
+    uint32_t mask;            /* of a field, where it is requantized                  */
+    uint8_t *a, *a_end;       /* the first channel's first word, and behind the strips */
+    uint32_t strip_bytes;     /* from one strip of two output columns to the next     */
+    uint32_t tile_rows_bytes; /* from a strip's first tile to the end of its last one */
+    uint32_t pair_bytes;      /* from one pair of columns to the next                 */
+    const le_requantize *requantize, *requantize_end; /* of the channels              */
+    const uint32_t *w;        /* pairs of taps of each channel, see le_fold_unpack    */
 } le_fold_call;
 
 /* A band as the packing and the scattering functions see it; sizes in rows, pixels, bytes. */
@@ -59,24 +58,25 @@ typedef struct {
     uint16_t band;     /* output rows of a band, a multiple of the folds    */
     uint8_t pad_top, pad_left;
     uint8_t zero_point;
-    uint16_t weight_bytes;         /* of a channel                          */
-    const uint8_t *weights;        /* a stream of taps for each channel     */
-    const le_requantize *requantize;
+    uint16_t weight_bytes;           /* of a channel                          */
+    const uint8_t *weights;          /* a stream of taps for each channel     */
+    const le_requantize *requantize; /* `start` is that of all folds          */
 } le_fold_layer;
 
 /* What the driver needs to know of a specialisation. */
 typedef struct {
     void (*pack)(uint32_t *to, const le_fold_band *band);
-    void (*unpack)(uint32_t *w, const uint8_t *weights);
+    void (*unpack)(uint32_t *w, const uint8_t *weights, uint32_t channels);
     void (*tile)(le_fold_call *call);
     void (*scatter)(const uint32_t *from, const le_fold_band *band);
     uint8_t kernel, stride, folds, field_bits, pre_shift;
     uint8_t group;                     /* channels                              */
+    uint8_t weight_words;              /* of a channel's pairs of taps          */
     uint8_t in_storage, out_storage;   /* bits                                  */
     uint8_t pack_bytes, scatter_bytes; /* of a pixel, of one call of a function */
 } le_fold_kernel;
 
-#define LE_FOLD_CALL_BYTES 144 /* no less than sizeof on any machine */
+#define LE_FOLD_CALL_BYTES 64 /* no less than sizeof on any machine */
 _Static_assert(sizeof(le_fold_call) <= LE_FOLD_CALL_BYTES, "scratch is planned with this");
 
 LE_INTERNAL void le_fold(const le_fold_layer *layer, const le_fold_kernel *kernel,

@@ -55,6 +55,8 @@ LE_INLINE void le_fold_pack(uint32_t *to, const le_fold_band *band, unsigned sto
     /* Rows begin .. end of both folds lie inside, one below the other. */
     const int32_t begin = band->end_kept - band->top;
     const int32_t end = band->in_h - (folds == 2 ? band->fold_rows : 0) - band->top;
+    const uint32_t pair_words = band->pair_bytes / 4, row_bytes = band->in_row_bytes;
+    const uint32_t columns = (uint32_t)band->in_w;
     int32_t row = 0;
     while (row < band->rows) {
         int32_t rows = row >= begin && row < end ? end - row : 1;
@@ -65,22 +67,19 @@ LE_INLINE void le_fold_pack(uint32_t *to, const le_fold_band *band, unsigned sto
             below = le_fold_find(band, band->top + row + band->fold_rows);
         }
         uint32_t *column = to;
+        const uint32_t run_words = (uint32_t)rows * group;
         int32_t x = band->left;
         for (int32_t pairs = band->pairs; pairs > 0; --pairs) {
             const le_fold_pixel outside = {(uintptr_t)band->pad, 0, 0};
-            le_fold_pixel left = outside, right = outside;
-            if ((uint32_t)x < (uint32_t)band->in_w) {
-                left.at = upper.at;
-                left.down = band->in_row_bytes;
-                left.lower = below.at - upper.at;
-            }
-            if ((uint32_t)(x + 1) < (uint32_t)band->in_w) {
-                right.at = upper.at + upper.step;
-                right.down = band->in_row_bytes;
-                right.lower = below.at + below.step - right.at;
+            le_fold_pixel left = {upper.at, row_bytes, below.at - upper.at};
+            le_fold_pixel right = {upper.at + upper.step, row_bytes, 0};
+            right.lower = below.at + below.step - right.at;
+            if ((uint32_t)x >= columns - 1) { /* one of them at least */
+                left = (uint32_t)x < columns ? left : outside;
+                right = (uint32_t)(x + 1) < columns ? right : outside;
             }
             uint32_t *word = column;
-            uint32_t *words_end = word + (uint32_t)rows * group;
+            uint32_t *words_end = word + run_words;
             do {
                 uint32_t above = le_fold_load(left.at, bytes);
                 uint32_t above_right = le_fold_load(right.at, bytes);
@@ -106,9 +105,9 @@ LE_INLINE void le_fold_pack(uint32_t *to, const le_fold_band *band, unsigned sto
             x += 2;
             upper.at += 2 * upper.step;
             below.at += 2 * below.step;
-            column += band->pair_bytes / 4;
+            column += pair_words;
         }
-        to += (uint32_t)rows * group;
+        to += run_words;
         row += rows;
     }
 }
@@ -123,32 +122,35 @@ LE_INLINE uint32_t le_fold_tap(const uint32_t *run, unsigned i, unsigned w_bits)
     return (uint32_t)le_sbfx(value, 0, w_bits);
 }
 
-/* Pairs of neighbouring taps, for each row of the kernel: from the even columns on (0-1, 2-3),
- * then, for stride 1, from the odd ones on (1-2, 3-4), for stride 2 the last tap alone. */
-LE_INLINE void le_fold_unpack(uint32_t *w, const uint8_t *weights, unsigned w_bits,
-                              unsigned kernel, unsigned stride) {
+/* Unpacks the weights of some channels. For each row of the kernel: pairs of neighbouring taps from
+ * the even columns on (0-1, 2-3), then, for stride 1, from the odd ones on (1-2, 3-4), for stride 2
+ * the last tap alone. */
+LE_INLINE void le_fold_unpack(uint32_t *w, const uint8_t *weights, uint32_t channels,
+                              unsigned w_bits, unsigned kernel, unsigned stride) {
     const unsigned words = (kernel * kernel * w_bits + 31) / 32;
     uint32_t run[8];
+    for (; channels > 0; --channels) {
 #pragma GCC unroll 8
-    for (unsigned i = 0; i < words; ++i) {
-        run[i] = le_load32(weights + 4 * i);
-    }
+        for (unsigned i = 0; i < words; ++i) {
+            run[i] = le_load32(weights + 4 * i);
+        }
+        weights += (kernel * kernel * w_bits + 7) / 8;
 #pragma GCC unroll 5
-    for (unsigned ky = 0; ky < kernel; ++ky) {
-        const unsigned row = ky * kernel;
+        for (unsigned row = 0; row < kernel * kernel; row += kernel) {
 #pragma GCC unroll 2
-        for (unsigned kx = 0; kx + 1 < kernel; kx += 2) {
-            *w++ = le_pkhbt(le_fold_tap(run, row + kx, w_bits),
-                            le_fold_tap(run, row + kx + 1, w_bits), 16);
-        }
-        if (stride == 2) {
-            *w++ = le_fold_tap(run, row + kernel - 1, w_bits);
-            continue;
-        }
+            for (unsigned kx = 0; kx + 1 < kernel; kx += 2) {
+                *w++ = le_pkhbt(le_fold_tap(run, row + kx, w_bits),
+                                le_fold_tap(run, row + kx + 1, w_bits), 16);
+            }
+            if (stride == 2) {
+                *w++ = le_fold_tap(run, row + kernel - 1, w_bits);
+                continue;
+            }
 #pragma GCC unroll 2
-        for (unsigned kx = 1; kx < kernel; kx += 2) {
-            *w++ = le_pkhbt(le_fold_tap(run, row + kx, w_bits),
-                            le_fold_tap(run, row + kx + 1, w_bits), 16);
+            for (unsigned kx = 1; kx < kernel; kx += 2) {
+                *w++ = le_pkhbt(le_fold_tap(run, row + kx, w_bits),
+                                le_fold_tap(run, row + kx + 1, w_bits), 16);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@
 /* The assembly needs the DSP extension, registers of a floating-point unit, and Thumb. */
 #if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
 #define LE_FOLD_ASSEMBLY 1
-_Static_assert(sizeof(le_fold_call) == 116, "as the assembly has it");
+_Static_assert(sizeof(le_fold_call) == 36, "as the assembly has it");
 #else
 #define LE_FOLD_ASSEMBLY 0
 #endif
@@ -47,7 +47,7 @@ LE_INLINE void le_fold_row(uint32_t sums[2], const uint32_t *a, const uint32_t *
 }
 
 /* The word that replaces the sums of two columns. */
-LE_INLINE uint32_t le_fold_outputs(const le_fold_call *call, const uint32_t sums[2],
+LE_INLINE uint32_t le_fold_outputs(const le_requantize *channel, const uint32_t sums[2],
                                    const le_fold_shape *shape) {
     uint32_t word = 0;
     for (unsigned fold = 0; fold < shape->folds; ++fold) {
@@ -56,42 +56,57 @@ LE_INLINE uint32_t le_fold_outputs(const le_fold_call *call, const uint32_t sums
             if (shape->folds == 2) {
                 sum = (sum >> (fold * shape->field_bits)) & ((1u << shape->field_bits) - 1u);
             }
-            const uint32_t y =
-                le_usat(le_smmla((int32_t)(sum << shape->pre_shift), call->multiplier,
-                                 call->offset) >> shape->shift,
-                        shape->out_bits, 0);
+            const uint32_t y = le_requantize_const((int32_t)sum, channel->multiplier,
+                                                   channel->offset, shape->pre_shift,
+                                                   shape->shift, shape->out_bits);
             word |= y << (shape->folds == 2 ? 16 * fold + 8 * column : 16 * column);
         }
     }
     return word;
 }
 
-LE_INLINE void le_fold_tile(le_fold_call *call, const le_fold_shape *shape) {
+/* All tiles of the channel whose first word is `first`. */
+LE_INLINE void le_fold_channel(const le_fold_call *call, uint8_t *first, const uint32_t *w,
+                               const le_requantize *channel, const le_fold_shape *shape) {
     const unsigned words = shape->kernel / 2 + shape->stride; /* pairs of columns */
     const unsigned row_weights =
         shape->stride == 2 ? shape->kernel / 2 + 1 : shape->kernel / 2 * 2;
-    for (uint8_t *strip = call->a; strip != call->a_end; strip += call->strip_bytes) {
+    const uint8_t *end = first + (call->a_end - call->a);
+    for (uint8_t *strip = first; strip != end; strip += call->strip_bytes) {
         uint32_t *a = (uint32_t *)(void *)strip;
-        uint32_t *end = a + call->tile_rows_bytes / 4;
-        while (a != end) {
+        uint32_t *a_end = a + call->tile_rows_bytes / 4;
+        while (a != a_end) {
             uint32_t sums[2][2];
             for (unsigned row = 0; row < 2; ++row) {
-                sums[row][0] = sums[row][1] = call->start;
+                sums[row][0] = sums[row][1] = (uint32_t)channel->start;
                 for (unsigned ky = 0; ky < shape->kernel; ++ky) {
+                    const uint32_t *from = a + (row * shape->stride + ky) * shape->group;
                     uint32_t columns[4];
                     for (unsigned i = 0; i < words; ++i) {
-                        columns[i] =
-                            a[(row * shape->stride + ky) * shape->group + i * call->pair_bytes / 4];
+                        columns[i] = from[i * call->pair_bytes / 4];
                     }
-                    le_fold_row(sums[row], columns, call->w + ky * row_weights, shape->kernel,
+                    le_fold_row(sums[row], columns, w + ky * row_weights, shape->kernel,
                                 shape->stride);
                 }
             }
             for (unsigned row = 0; row < 2; ++row) {
-                *a = le_fold_outputs(call, sums[row], shape);
+                *a = le_fold_outputs(channel, sums[row], shape);
                 a += shape->stride * shape->group;
             }
         }
+    }
+}
+
+LE_INLINE void le_fold_tile(le_fold_call *call, const le_fold_shape *shape) {
+    const unsigned row_weights =
+        shape->stride == 2 ? shape->kernel / 2 + 1 : shape->kernel / 2 * 2;
+    const uint32_t *w = call->w;
+    uint8_t *first = call->a;
+    for (const le_requantize *channel = call->requantize; channel != call->requantize_end;
+         ++channel) {
+        le_fold_channel(call, first, w, channel, shape);
+        w += shape->kernel * row_weights;
+        first += 4;
     }
 }
 
