@@ -47,29 +47,77 @@ LE_INLINE le_fold_line le_fold_find(const le_fold_band *band, int32_t y) {
     return line;
 }
 
+/* Packs row `row`, of which one fold at least lies outside, from what is packed already, rows
+ * begin .. end; returns 0 where they do not contain its other fold. */
+LE_INLINE int le_fold_pack_edge(uint32_t *to, const le_fold_band *band, int32_t row, int32_t begin,
+                                int32_t end, unsigned storage, unsigned bytes, unsigned folds,
+                                unsigned field_bits, unsigned group) {
+    const uint32_t mask = ((1u << storage) - 1u) * 0x00010001u;
+    const uint32_t padding = (*band->pad & ((1u << storage) - 1u)) * 0x00010001u;
+    const uint32_t upper_outside = (uint32_t)(band->top + row) >= (uint32_t)band->in_h;
+    const uint32_t lower_outside =
+        folds == 1 || (uint32_t)(band->top + row + band->fold_rows) >= (uint32_t)band->in_h;
+    int32_t other = row;     /* where the fold inside is packed as the other one */
+    uint32_t rotation = 0;   /* to the right, from there                         */
+    uint32_t keep = 0, fill = padding;
+    if (upper_outside && lower_outside) {
+        fill |= folds == 2 ? padding << field_bits : 0;
+    } else if (upper_outside) {
+        other = row + band->fold_rows;
+        rotation = 32 - field_bits;
+        keep = mask << field_bits;
+    } else if (lower_outside) {
+        other = row - band->fold_rows;
+        rotation = field_bits;
+        keep = mask;
+        fill = padding << field_bits;
+    }
+    const int needs_other = !(upper_outside && lower_outside);
+    if (needs_other && (folds == 1 || other == row || other < begin || other >= end)) {
+        return 0;
+    }
+    const uint32_t *from = to + other * (int32_t)group;
+    to += row * (int32_t)group;
+    for (int32_t pairs = band->pairs; pairs > 0; --pairs) {
+        for (unsigned i = 0; i < bytes * 8 / storage; ++i) {
+            uint32_t word = fill;
+            if (folds == 2) {
+                word |= ((from[i] >> rotation) | (from[i] << ((32 - rotation) & 31))) & keep;
+            }
+            to[i] = word;
+        }
+        from += band->pair_bytes / 4;
+        to += band->pair_bytes / 4;
+    }
+    return 1;
+}
+
 /* Packs `bytes` bytes of each pixel; rows are `group` words apart. */
 LE_INLINE void le_fold_pack(uint32_t *to, const le_fold_band *band, unsigned storage,
                             unsigned bytes, unsigned folds, unsigned field_bits, unsigned group) {
     uint32_t mask = ((1u << storage) - 1u) * 0x00010001u;
     LE_IN_REGISTER(mask);
-    /* Rows begin .. end of both folds lie inside, one below the other. */
-    const int32_t begin = band->end_kept - band->top;
-    const int32_t end = band->in_h - (folds == 2 ? band->fold_rows : 0) - band->top;
+    /* Rows begin .. end of both folds lie inside, one below the other. They come first, in one go;
+     * then one row after the other. */
+    int32_t begin = band->end_kept - band->top;
+    int32_t end = band->in_h - (folds == 2 ? band->fold_rows : 0) - band->top;
+    end = end < band->rows ? end : band->rows;
+    if (begin >= end) {
+        begin = end = 0;
+    }
     const uint32_t pair_words = band->pair_bytes / 4, row_bytes = band->in_row_bytes;
     const uint32_t columns = (uint32_t)band->in_w;
-    int32_t row = 0;
-    while (row < band->rows) {
-        int32_t rows = row >= begin && row < end ? end - row : 1;
-        rows = rows < band->rows - row ? rows : band->rows - row;
+    int32_t row = begin, rows = end - begin, next = 0;
+    for (;;) {
         le_fold_line upper = le_fold_find(band, band->top + row);
         le_fold_line below = upper;
         if (folds == 2) {
             below = le_fold_find(band, band->top + row + band->fold_rows);
         }
-        uint32_t *column = to;
+        uint32_t *column = to + row * (int32_t)group;
         const uint32_t run_words = (uint32_t)rows * group;
         int32_t x = band->left;
-        for (int32_t pairs = band->pairs; pairs > 0; --pairs) {
+        for (int32_t pairs = rows > 0 ? band->pairs : 0; pairs > 0; --pairs) {
             const le_fold_pixel outside = {(uintptr_t)band->pad, 0, 0};
             le_fold_pixel left = {upper.at, row_bytes, below.at - upper.at};
             le_fold_pixel right = {upper.at + upper.step, row_bytes, 0};
@@ -107,8 +155,15 @@ LE_INLINE void le_fold_pack(uint32_t *to, const le_fold_band *band, unsigned sto
             below.at += 2 * below.step;
             column += pair_words;
         }
-        to += run_words;
-        row += rows;
+        if (next == begin) {
+            next = end;
+        }
+        if (next == band->rows) {
+            return;
+        }
+        row = next++;
+        rows = !le_fold_pack_edge(to, band, row, begin, end, storage, bytes, folds, field_bits,
+                                  group);
     }
 }
 
@@ -227,32 +282,33 @@ LE_INLINE void le_fold_scatter_rows(uint8_t *out, const uint32_t *from, uint32_t
     }
 }
 
-/* Writes `bytes` bytes of each output pixel of a band. */
+/* Writes `bytes` bytes of each output pixel of a band: the rows that all folds have, then the one
+ * that the upper fold has alone. */
 LE_INLINE void le_fold_scatter(const uint32_t *from, const le_fold_band *band, unsigned storage,
                                unsigned bytes, unsigned folds, unsigned row_words) {
     const uint32_t row_bytes = band->out_row_bytes, pixel_bytes = band->out_pixel_bytes;
+    const uint32_t strip_words = band->strip_bytes / 4, columns = band->out_w;
     uint8_t *out = band->out;
-    for (uint32_t x = 0; x < band->out_w; x += 2) {
-        const uint32_t step = x + 1 < band->out_w ? pixel_bytes : 0;
-        uint32_t count = folds == 2 ? band->lower : band->upper;
-        uint32_t lower = folds == 2 ? band->upper * row_bytes : 0;
-        const uint32_t *word = from;
-        uint8_t *row = out;
-        uint32_t left = band->upper;
-        while (left > 0) {
-            if (count == 0) { /* the upper fold has one row more */
-                count = left;
-                lower = 0;
-            }
-            le_fold_scatter_rows(row, word, count, row_bytes, step, lower, storage, bytes, folds,
-                                 row_words);
-            word += count * row_words;
-            row += count * row_bytes;
-            left -= count;
-            count = 0;
+    uint32_t count = folds == 2 ? band->lower : band->upper, left = band->upper;
+    uint32_t lower = folds == 2 ? band->upper * row_bytes : 0;
+    while (left > 0) {
+        if (count == 0) {
+            count = left;
+            lower = 0;
         }
-        from += band->strip_bytes / 4;
-        out += 2 * pixel_bytes;
+        const uint32_t *strip = from;
+        uint8_t *column = out;
+        for (uint32_t x = 0; x < columns; x += 2) {
+            const uint32_t step = x + 1 < columns ? pixel_bytes : 0;
+            le_fold_scatter_rows(column, strip, count, row_bytes, step, lower, storage, bytes,
+                                 folds, row_words);
+            strip += strip_words;
+            column += 2 * pixel_bytes;
+        }
+        from += count * row_words;
+        out += count * row_bytes;
+        left -= count;
+        count = 0;
     }
 }
 
