@@ -96,22 +96,30 @@ class FoldLayout:
 
     def _band_cycles(self, first: int, count: int) -> float:
         """Of output rows first .. first + count."""
-        window, folds, strips = self.op.window, self.packing.folds, self.strips
-        tile_rows = self.tile_rows(count)
-        tiles = strips * (tile_rows * tile_cycles(self.tile) + 9)
-        each = 122 + window.kernel_h * window.kernel_w + tiles
+        folds, strips, tile_rows = self.packing.folds, self.strips, self.tile_rows(count)
+        taps = self.op.window.kernel_h * self.op.window.kernel_w
+        each = 47 + 3.6 * taps + strips * (20 + tile_rows * tile_cycles(self.tile))
+        runs, run_rows, edges = self._packed_rows(first, count)
+        words = self.pairs * (8 * self.pack_bytes // self.source.storage_bits) * folds
+        packs = -(-self.source.pixel_bytes // self.pack_bytes)
+        packing = 228 + runs * (211 + 40 * self.pairs) + 26 * edges * self.pairs
+        packing += 3.7 * run_rows * words
+        scatters = -(-self.output.pixel_bytes // self.scatter_bytes)
+        scattering = 34.4 * strips * tile_rows * folds
+        return self.channels * each + packs * packing + scatters * scattering
 
+    def _packed_rows(self, first: int, count: int) -> tuple[int, int, int]:
+        """How `le_fold_pack` packs a band: runs, rows in them, and rows at the border besides."""
+        window, folds, height = self.op.window, self.packing.folds, self.source.shape.h
         upper = -(-count // folds)
         rows = (upper - 1) * window.stride_h + window.kernel_h
-        begin = window.pad_top  # rows from here to `end` are packed in one go
+        top = first * window.stride_h - window.pad_top
         to_lower = upper * window.stride_h if folds == 2 else 0
-        end = self.source.shape.h - to_lower - first * window.stride_h + window.pad_top
-        joined = max(min(end, rows) - begin, 0)
-        runs = rows - joined + (joined > 0)
-        together = 8 * self.pack_bytes // self.source.storage_bits * folds
-        packs = -(-self.source.pixel_bytes // self.pack_bytes)
-        packing = runs * (21 + 58 * self.pairs) + 4.1 * rows * self.pairs * together
-
-        scatters = -(-self.output.pixel_bytes // self.scatter_bytes)
-        scattering = 272 + strips * (60 + 24.4 * tile_rows * folds)
-        return self.channels * each + packs * packing + scatters * scattering
+        joined = range(window.pad_top, max(min(rows, height - to_lower - top), window.pad_top))
+        edges = 0
+        for row in set(range(rows)) - set(joined):
+            outside = [not 0 <= top + row + offset < height for offset in (0, to_lower)]
+            other = row + to_lower if outside[0] else row - to_lower
+            edges += all(outside) or (any(outside) and other in joined)
+        alone = rows - len(joined) - edges
+        return alone + (len(joined) > 0), alone + len(joined), edges
