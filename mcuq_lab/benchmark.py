@@ -44,7 +44,9 @@ INPUTS = 3
 class LayerRow:
     """One layer, at one policy, on one engine.
 
-    `code_bytes` is the flash of the image without weights and without the bench's own harness.
+    `code_bytes` is the flash of the image without weights and without the bench's own harness,
+    `flash_bytes` all of the image, `sram_bytes` its peak; `schedule` and the limit as in
+    `Measurement`.
     """
 
     layer: str
@@ -55,12 +57,16 @@ class LayerRow:
     macs: int
     cycles: int
     macs_per_cycle: float
+    limit_share: float | None
     code_bytes: int
     weights_bytes: int
     scratch_bytes: int
+    flash_bytes: int
+    sram_bytes: int
     bit_exact: bool
     kernel: str
     packing: str
+    schedule: str
 
 
 def bench_layers(
@@ -81,7 +87,7 @@ def bench_layers(
         if not engine.supports(str(bits)):
             continue
         measurement = measure_random(layer_network(layer, bits, seed), engine, session, seed)
-        (info,) = (info for info in measurement.layers if info.name == layer)
+        (info,) = (profile for profile in measurement.profile if profile.name == layer)
         yield LayerRow(
             layer=layer,
             policy=str(bits),
@@ -91,12 +97,16 @@ def bench_layers(
             macs=info.macs,
             cycles=measurement.cycles,
             macs_per_cycle=info.macs / measurement.cycles,
+            limit_share=info.limit_share,
             code_bytes=measurement.sizes.flash_code_bytes - _harness_bytes(session.board),
             weights_bytes=info.weights_bytes,
             scratch_bytes=info.scratch_bytes,
+            flash_bytes=measurement.sizes.flash_total_bytes,
+            sram_bytes=measurement.sram_peak_bytes,
             bit_exact=measurement.bit_exact,
             kernel=info.kernel,
             packing=info.packing,
+            schedule=measurement.schedule,
         )
 
 
@@ -153,11 +163,14 @@ class ModelRow:
     engine: str
     board: str
     simulated: bool
+    macs: int
     cycles: int
+    macs_per_cycle: float
     sram_peak_bytes: int
     flash_total_bytes: int
     bit_exact: bool
     note: str
+    schedule: str
 
 
 def bench_models(
@@ -186,15 +199,19 @@ def bench_models(
             images = dataset.test_images[:INPUTS]
             inputs = quantize_input(images, quantized.input, graph.input.low, graph.input.high)
             measurement = measure_network(quantized, engine, session, inputs, data=dataset.name)
+            macs = sum(info.macs for info in measurement.layers)
             yield ModelRow(
                 model=model,
                 policy=str(chosen),
                 engine=engine.name,
                 board=measurement.bench.board,
                 simulated=measurement.bench.simulated,
+                macs=macs,
                 cycles=measurement.cycles,
+                macs_per_cycle=macs / measurement.cycles,
                 sram_peak_bytes=measurement.sram_peak_bytes,
                 flash_total_bytes=measurement.sizes.flash_total_bytes,
                 bit_exact=measurement.bit_exact,
                 note=measurement.note,
+                schedule=measurement.schedule,
             )

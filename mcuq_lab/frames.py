@@ -36,20 +36,7 @@ def measurement_frame(measurements: Iterable[Measurement]) -> pd.DataFrame:
 
 def layer_frame(measurement: Measurement) -> pd.DataFrame:
     """One row a layer of one measurement, in execution order."""
-    return pd.DataFrame(
-        {
-            "name": layer.name,
-            "op": layer.op,
-            "policy": layer.policy,
-            "kernel": layer.kernel,
-            "packing": layer.packing,
-            "macs": layer.macs,
-            "cycles": cycles,
-            "macs_per_cycle": layer.macs / cycles if cycles else 0.0,
-            "weights_bytes": layer.weights_bytes,
-        }
-        for layer, cycles in zip(measurement.layers, measurement.run.layer_cycles, strict=True)
-    )
+    return pd.DataFrame(asdict(layer) for layer in measurement.profile)
 
 
 def model_frame(document: Mapping) -> pd.DataFrame:

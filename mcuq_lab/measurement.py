@@ -70,6 +70,30 @@ class Bench:
     timing_model: str
 
 
+@dataclass(frozen=True)
+class LayerProfile:
+    """One layer of a measured network.
+
+    `limit_macs_per_cycle` is what the loads and products of the kernel's inner loop alone would
+    reach on a Cortex-M4, and `limit_share` the part of it that the whole layer reaches; both are
+    None where the engine does not know. `code_share_bytes` is estimated, see `LayerInfo`.
+    """
+
+    name: str
+    op: str
+    policy: str
+    kernel: str
+    packing: str
+    macs: int
+    cycles: int
+    macs_per_cycle: float
+    limit_macs_per_cycle: float | None
+    limit_share: float | None
+    weights_bytes: int
+    code_share_bytes: int
+    scratch_bytes: int
+
+
 @dataclass(frozen=True, eq=False)
 class Measurement:
     """One network, at one policy, on one engine, on one board.
@@ -100,9 +124,34 @@ class Measurement:
         return int(np.median(self.run.cycles))
 
     @property
+    def profile(self) -> tuple[LayerProfile, ...]:
+        """The layers with their cycles, in execution order."""
+        return tuple(map(_profile, self.layers, self.run.layer_cycles))
+
+    @property
     def latency_s(self) -> float:
         return self.cycles / self.bench.sysclk_hz
 
     @property
     def sram_peak_bytes(self) -> int:
         return self.sizes.sram_static_bytes + self.sizes.sram_arena_bytes + self.run.stack_bytes
+
+
+def _profile(layer: LayerInfo, cycles: int) -> LayerProfile:
+    macs_per_cycle = layer.macs / cycles if cycles else 0.0
+    limit = layer.limit_macs_per_cycle or None
+    return LayerProfile(
+        name=layer.name,
+        op=layer.op,
+        policy=layer.policy,
+        kernel=layer.kernel,
+        packing=layer.packing,
+        macs=layer.macs,
+        cycles=int(cycles),
+        macs_per_cycle=macs_per_cycle,
+        limit_macs_per_cycle=limit,
+        limit_share=None if limit is None else macs_per_cycle / limit,
+        weights_bytes=layer.weights_bytes,
+        code_share_bytes=layer.code_share_bytes,
+        scratch_bytes=layer.scratch_bytes,
+    )

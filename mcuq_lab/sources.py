@@ -52,6 +52,8 @@ class LayerInfo:
         macs: multiply-accumulates.
         weights_bytes: constants in flash that only this layer uses (weights, requantization).
         scratch_bytes: arena bytes beyond its tensors that it needs while it runs.
+        code_share_bytes: estimated code of its kernel; of files that several layers use, its part.
+        limit_macs_per_cycle: what the kernel's inner loop alone would reach; 0: not known.
     """
 
     name: str
@@ -62,6 +64,8 @@ class LayerInfo:
     macs: int
     weights_bytes: int
     scratch_bytes: int
+    code_share_bytes: int = 0
+    limit_macs_per_cycle: float = 0.0
 
 
 @dataclass(frozen=True)

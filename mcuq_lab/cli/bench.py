@@ -17,9 +17,13 @@ from mcuq_lab.benchmark import LAYERS, MODELS, POLICIES, bench_layers, bench_mod
 from mcuq_lab.board import load_board
 from mcuq_lab.cli import options
 from mcuq_lab.cli.output import command, emit, new_app, stdout_is_stderr
+from mcuq_lab.comparison import BASELINES, with_ratios
 from mcuq_lab.engines import ENGINES, engine_named
+from mcuq_lab.layer_sweep import MAX_MACS, random_layers, sweep
 from mcuq_lab.results import provenance, write_atomically
 from mcuq_lab.simulator_benchmark import bench_simulator
+
+RATIOS = tuple(f"ratio_{name}" for name in BASELINES)
 
 app = new_app(no_args_is_help=True, help="Benchmarks: single layers, whole models.")
 
@@ -53,10 +57,11 @@ def layers(
         names, policies = tuple(layer or LAYERS), tuple(policy or POLICIES)
         with open_board(load_board(board), probe, simulated or None, clock) as session:
             rows = bench_layers(session, names, policies, engines, seed)
-            found = [asdict(row) for row in tqdm(rows, desc="layers", unit="layer")]
+            measured = [asdict(row) for row in tqdm(rows, desc="layers", unit="layer")]
+            found = with_ratios(measured, "layer")
             _write(output, found, session)
-    columns = ("layer", "policy", "engine", "cycles", "macs_per_cycle", "kernel", "packing")
-    emit(found, as_json, (*columns, "bit_exact"))
+    columns = ("layer", "policy", "engine", "cycles", "macs_per_cycle", "limit_share")
+    emit(found, as_json, (*columns, *RATIOS, "flash_bytes", "sram_bytes", "packing", "bit_exact"))
 
 
 @app.command()
@@ -79,10 +84,54 @@ def models(
         names, policies = tuple(model or MODELS), tuple(policy or ("w8a8", "w4a4", "w2a2"))
         with open_board(load_board(board), probe, simulated or None, clock) as session:
             rows = bench_models(session, names, policies, engines, data)
-            found = [asdict(row) for row in tqdm(rows, desc="models", unit="model")]
+            measured = [asdict(row) for row in tqdm(rows, desc="models", unit="model")]
+            found = with_ratios(measured, "model")
             _write(output, found, session)
-    columns = ("model", "policy", "engine", "cycles", "sram_peak_bytes", "flash_total_bytes")
-    emit(found, as_json, (*columns, "bit_exact"))
+    columns = ("model", "policy", "engine", "cycles", "macs_per_cycle", *RATIOS)
+    emit(found, as_json, (*columns, "sram_peak_bytes", "flash_total_bytes", "bit_exact"))
+
+
+@app.command()
+@command
+def random(
+    count: Annotated[int, typer.Option(help="Random layers.")] = 300,
+    policy: Policies = None,
+    max_macs: Annotated[int, typer.Option(help="Larger layers are drawn again.")] = MAX_MACS,
+    board: options.BoardId = options.BOARD,
+    probe: options.Probe = None,
+    simulated: options.Simulated = False,
+    clock: options.ClockName = "reset",
+    seed: options.Seed = 0,
+    rows: Annotated[
+        Path | None,
+        typer.Option(help="File of rows, one JSON object a line; a sweep goes on where it ends."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Cycles of random layers beside CMSIS-NN's; a ratio below 1 is a layer to be mended."""
+    with stdout_is_stderr():
+        policies = tuple(policy or POLICIES)
+        names = random_layers(count, seed, max_macs)
+        known = _rows_of(rows)
+        done = {(row["layer"], row["policy"]) for row in known}
+        with (
+            open_board(load_board(board), probe, simulated or None, clock) as session,
+            tqdm(total=len(names) * len(policies), initial=len(done), unit="row") as bar,
+        ):
+            for row in sweep(session, names, policies, done, seed):
+                known.append(asdict(row))
+                if rows is not None:
+                    with rows.open("a") as file:
+                        file.write(json.dumps(known[-1]) + "\n")
+                bar.update()
+    columns = ("layer", "policy", "macs", "cycles", "cycles_cmsis_nn", "ratio_cmsis_nn", "kernel")
+    emit(known if as_json else [r for r in known if r["ratio_cmsis_nn"] < 1], as_json, columns)
+
+
+def _rows_of(path: Path | None) -> list[dict]:
+    if path is None or not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -17,6 +18,10 @@ from mcuq_lab.measurement import Measurement
 from mcuq_lab.pipeline import measure_network
 
 BOARD_INPUTS = 3
+LAYER_COLUMNS = (
+    *("name", "policy", "packing", "macs", "cycles", "macs_per_cycle", "limit_share"),
+    *("weights_bytes", "code_share_bytes", "scratch_bytes"),
+)
 
 app = new_app()
 
@@ -75,7 +80,7 @@ def measure(
     layers = document.pop("layers")
     document["seconds"] = ", ".join(f"{k} {v:.2f}" for k, v in document["seconds"].items())
     emit([{"": key, "value": value} for key, value in document.items()], False)
-    emit(layers, False)
+    emit(layers, False, LAYER_COLUMNS)
 
 
 def describe(measurement: Measurement) -> dict:
@@ -106,20 +111,7 @@ def describe(measurement: Measurement) -> dict:
         "flash_weights_bytes": sizes.flash_weights_bytes,
         "flash_total_bytes": sizes.flash_total_bytes,
         "bit_exact": measurement.bit_exact,
-        "layers": [
-            {
-                "name": layer.name,
-                "op": layer.op,
-                "policy": layer.policy,
-                "kernel": layer.kernel,
-                "packing": layer.packing,
-                "macs": layer.macs,
-                "cycles": int(cycles),
-                "macs_per_cycle": layer.macs / cycles if cycles else 0.0,
-                "weights_bytes": layer.weights_bytes,
-            }
-            for layer, cycles in zip(measurement.layers, run.layer_cycles, strict=True)
-        ],
+        "layers": [asdict(layer) for layer in measurement.profile],
         "seconds": dict(measurement.seconds),
         "compiler": bench.compiler,
         "flags": bench.flags,

@@ -69,7 +69,7 @@ def emit(document: Any, as_json: bool, columns: Sequence[str] = ()) -> None:
     names = list(columns or rows[0] if rows else columns)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in names:
-        numeric = all(isinstance(row[name], int | float) for row in rows)
+        numeric = all(isinstance(row[name], int | float | None) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_text(row[name]) for name in names))

@@ -9,9 +9,11 @@ objects by content compiles only those. `mcuq_lab.liteengine.export` joins all f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from mcuq_lab.errors import BuildError
+from mcuq_lab.liteengine.code_size import code_bytes
 from mcuq_lab.liteengine.ctext import c_comment, c_identifier
 from mcuq_lab.liteengine.plan import Plan, Step
 from mcuq_lab.liteengine.runtime import runtime_headers
@@ -32,12 +34,13 @@ def generate_sources(plan: Plan) -> Sources:
     layers = tuple(_layer_file(index, step) for index, step in enumerate(plan.steps))
     kernels = (file for step in plan.steps for file in step.lowered.files)
     files = _unique((*runtime_headers(), *kernels))
+    users = Counter(file.name for step in plan.steps for file in step.lowered.files)
     return Sources(
         engine=ENGINE_NAME,
         model=plan.graph.name,
         policy=str(plan.graph.policy),
         files=(*files, *layers, model_header(plan), _model_file(plan)),
-        layers=tuple(_layer_info(plan, step) for step in plan.steps),
+        layers=tuple(_layer_info(plan, step, users) for step in plan.steps),
         arena_bytes=plan.arena_bytes,
         scratch_bytes=plan.scratch_bytes,
         schedule=plan.schedule,
@@ -216,7 +219,7 @@ def _policy_text(step: Step) -> str:
     return f"w{step.op.w_bits}a{a_bits}" if isinstance(step.op, QWeighted) else f"a{a_bits}"
 
 
-def _layer_info(plan: Plan, step: Step) -> LayerInfo:
+def _layer_info(plan: Plan, step: Step, users: Mapping[str, int]) -> LayerInfo:
     return LayerInfo(
         name=step.op.name,
         op=step.op.op,
@@ -226,6 +229,8 @@ def _layer_info(plan: Plan, step: Step) -> LayerInfo:
         macs=plan.graph.macs(step.op),
         weights_bytes=step.lowered.weights_bytes,
         scratch_bytes=step.lowered.scratch_bytes,
+        code_share_bytes=sum(code_bytes(file) // users[file.name] for file in step.lowered.files),
+        limit_macs_per_cycle=step.lowered.limit_macs_per_cycle,
     )
 
 

@@ -33,6 +33,8 @@ class Lowered:
         scratch_bytes: arena bytes that the call needs besides its tensors, 8-byte aligned.
         in_place: indices of the inputs at whose very address the output may be written.
         predicted_cycles: cycles on a Cortex-M4 by the family's own cost formula, 0 if it has none.
+        limit_macs_per_cycle: what the loads and products of the inner loop alone would reach on a
+            Cortex-M4, 0 where nobody has counted them.
     """
 
     kernel: str
@@ -44,6 +46,7 @@ class Lowered:
     scratch_bytes: int = 0
     in_place: tuple[int, ...] = ()
     predicted_cycles: int = 0
+    limit_macs_per_cycle: float = 0.0
 
 
 def near_fastest(

@@ -19,6 +19,7 @@ from mcuq_lab.liteengine.packing.halves import (
     byte_pairs,
     halves_packings,
     halves_tile_cycles,
+    pair_cycles,
     start_words,
 )
 from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
@@ -240,6 +241,7 @@ def _lowered(choice: _Choice) -> Lowered:
         scratch_bytes=choice.scratch_bytes,
         in_place=(0,) if _allows_in_place(choice) else (),
         predicted_cycles=choice.cycles,
+        limit_macs_per_cycle=2 * choice.group * choice.channels / pair_cycles(packing),
     )
 
 

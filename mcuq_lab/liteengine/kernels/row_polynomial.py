@@ -15,6 +15,7 @@ from mcuq_lab.liteengine.packing.lanes import LANES, fold_lanes, in_lane_order, 
 from mcuq_lab.liteengine.packing.phases import fold_phases
 from mcuq_lab.liteengine.packing.row import (
     RowPacking,
+    loop_cycles,
     row_packings,
     segment_weights,
     start_values,
@@ -217,6 +218,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         scratch_bytes=layout.scratch_bytes,
         in_place=(0,) if layout.allows_in_place else (),
         predicted_cycles=layout.cycles,
+        limit_macs_per_cycle=4 * packing.pixels * op.weight[0].size / loop_cycles(packing),
     )
 
 

@@ -204,6 +204,11 @@ def start_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> np.n
     return np.stack(words)
 
 
+def pair_cycles(packing: HalvesPacking) -> int:
+    """Cortex-M4 cycles of the loads and products of a pair of terms in a tile."""
+    return 15 if packing.bytes else 16
+
+
 def halves_tile_cycles(
     packing: HalvesPacking, unroll: int, storage: int, pre_shift: bool = False
 ) -> float:
@@ -215,7 +220,7 @@ def halves_tile_cycles(
     per_word = packing.pixels * packing.channels
     cycles = 0.0
     for index, count in enumerate(packing.pairs):
-        cycles += (15 if packing.bytes else 16) * count + 7 * -(-count // unroll) + 14
+        cycles += pair_cycles(packing) * count + 7 * -(-count // unroll) + 14
         if index < len(packing.pairs) - 1:
             cycles += 8 * per_word * (2.25 if index == 0 else 4.5) + 25
     outputs = 8 * per_word

@@ -392,6 +392,17 @@ def extraction_instructions(packing: RowPacking) -> int:
     return sum(2 if low < WORD_BITS < high else 1 for low, high in ends)
 
 
+def _plane_cycles(packing: RowPacking) -> int:
+    """Cortex-M4 cycles of the loads and products of one plane and weight word in a tile."""
+    return 46 if packing.lanes == 2 else 25 if packing.phases == 1 else 26
+
+
+def loop_cycles(packing: RowPacking) -> float:
+    """Cortex-M4 cycles of one tile's loads and products alone, in all its segments."""
+    planes = sum(segment.count for segment in packing.segments) / packing.lanes
+    return packing.words * _plane_cycles(packing) * planes
+
+
 def tile_cycles(
     packing: RowPacking, channels: int, unroll: int, storage: int = 8, pre_shift: bool = False
 ) -> float:
@@ -408,7 +419,7 @@ def tile_cycles(
     cycles = 0.0
     for index, segment in enumerate(packing.segments):
         rounds = -(-min(segment.count, channels) // (packing.lanes * unroll))
-        products = (46 if packing.lanes == 2 else 25 if packing.phases == 1 else 26) * unroll
+        products = _plane_cycles(packing) * unroll
         cycles += packing.words * (products + 7) * rounds + 8 * packing.toggle
         if index < len(packing.segments) - 1:
             cycles += extraction + 5 * m + 35 + (9 * m if index else 0)

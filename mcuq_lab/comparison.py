@@ -1,0 +1,34 @@
+"""Benchmark rows beside each other: how many times fewer cycles than each baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mcuq_lab.engines import ENGINES
+
+BASELINES = tuple(name for name in ENGINES if name != "liteengine")
+NEAREST_POLICY = "w8a8"
+
+
+def with_ratios(rows: Sequence[Mapping], subject: str) -> list[dict]:
+    """Rows with `ratio_<engine>` for each baseline: its cycles over the row's own.
+
+    A baseline is compared at the row's own policy if it was run at that, else at its int8; the
+    ratio is None where it was run at neither.
+
+    Args:
+        rows: of one run of a benchmark, with `policy`, `engine` and `cycles`.
+        subject: the column that says what was measured, `layer` or `model`.
+    """
+    cycles = {(row[subject], row["engine"], row["policy"]): row["cycles"] for row in rows}
+
+    def ratio(row: Mapping, baseline: str) -> float | None:
+        for policy in (row["policy"], NEAREST_POLICY):
+            if found := cycles.get((row[subject], baseline, policy)):
+                return found / row["cycles"]
+        return None
+
+    return [
+        dict(row) | {f"ratio_{baseline}": ratio(row, baseline) for baseline in BASELINES}
+        for row in rows
+    ]

@@ -1,0 +1,23 @@
+"""Ratios to the baselines of the same run."""
+
+from mcuq_lab.comparison import with_ratios
+
+
+def row(engine: str, policy: str, cycles: int, layer: str = "c3_8x4_4") -> dict:
+    return {"layer": layer, "engine": engine, "policy": policy, "cycles": cycles}
+
+
+def test_a_baseline_is_taken_at_the_same_policy_or_else_at_int8():
+    rows = [
+        row("cmsis_nn", "w8a8", 1000),
+        row("cmix_nn", "w8a8", 1200),
+        row("cmix_nn", "w4a4", 1400),
+        row("liteengine", "w8a8", 500),
+        row("liteengine", "w4a4", 200),
+        row("liteengine", "w4a4", 300, "another"),
+    ]
+    found = with_ratios(rows, "layer")
+    assert [{key: r[key] for key in rows[0]} for r in found] == rows
+    assert [r["ratio_cmsis_nn"] for r in found] == [1.0, 1000 / 1200, 1000 / 1400, 2.0, 5.0, None]
+    assert [r["ratio_cmix_nn"] for r in found[3:]] == [2.4, 7.0, None]
+    assert all(r["ratio_tinyengine"] is None for r in found)
