@@ -56,6 +56,11 @@ class TuningTable:
         write_atomically(path, (json.dumps(part, indent=1) + "\n").encode(), durable=False)
 
 
+def tables_directory() -> Path:
+    """Where all tables of this user lie."""
+    return platformdirs.user_cache_path("mcuq") / "tuning"
+
+
 @lru_cache(maxsize=8)
 def _read(parts: tuple[Path, ...]) -> Mapping[str, int]:
     cycles: dict[str, int] = {}
@@ -91,7 +96,7 @@ def tuning_table(
         "compiler": (toolchain or find_toolchain()).banner,
         "flags": (flags or BuildFlags()).text(session.board),
     }
-    root = root or platformdirs.user_cache_path("mcuq") / "tuning"
+    root = root or tables_directory()
     name = f"{session.board.id}-{content_key(_FORMAT, *setting.values())[:16]}"
     return TuningTable(root / name, setting)
 
