@@ -13,6 +13,7 @@ from mcuq_lab.graph import Shape, Window
 from mcuq_lab.liteengine import generate
 from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.packing.halves import (
+    BYTE_SURPLUS,
     HalvesPacking,
     activation_toggle,
     byte_pairs,
@@ -41,8 +42,9 @@ def packed_sums(
         halves = byte_pairs(weight)
         assert (halves == halves.astype(np.int16)).all()
         low, total = start_words(packing, weight, a_bits).reshape(-1, 2).T
-        total = total + halves @ pixels[0]
-        low = low + halves.astype(np.int8).astype(np.int64) @ pixels[0]
+        surplus = BYTE_SURPLUS * int(pixels[0].sum())
+        total = total - surplus + halves @ pixels[0]
+        low = low - surplus + halves.astype(np.uint8).astype(np.int64) @ pixels[0]
         return np.stack([low, (total - low) % (1 << 32) >> 8], axis=1).reshape(1, -1)
     words = half_words(weight, packing.channels, packing.w_shift)
     assert (words == words.astype(np.int16)).all()
@@ -127,10 +129,9 @@ def test_weight_half_limit():
 
 
 def test_byte_pair_limit():
-    """-128 above a negative channel is no int16; 2**24 is too much for a sum."""
-    assert byte_pairs_fit(np.array([[0, 5], [-128, -128]]), 8)
-    assert not byte_pairs_fit(np.array([[-1, 5], [-128, -128]]), 8)
-    assert byte_pairs_fit(np.array([[-1, 5], [-127, 127]]), 8)
+    """All pairs of weights are int16; 2**24 is too much for a sum."""
+    extremes = byte_pairs(np.array([[-128, 127, -128, 127], [-128, -128, 127, 127]]))
+    np.testing.assert_array_equal(extremes, [[-(1 << 15), -(1 << 15) + 255, 127 * 256, 32767]])
     assert byte_pairs_fit(np.full((2, 518), 127), 8)  # 255 * 518 * 127 < 2**24
     assert not byte_pairs_fit(np.full((2, 520), 127), 8)
 

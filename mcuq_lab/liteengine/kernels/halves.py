@@ -86,7 +86,7 @@ class _Choice:
             _CALL_BYTES,
             parts * _PART_BYTES,
             32 * packing.pixels * packing.channels if parts > 1 else 0,
-            self.band // self.group * self.pairs * 8,
+            self.band // self.group * (self.pairs + packing.bytes) * 8,
             0 if packing.bytes else max(self.pairs, self.flash_pairs) * 16,
             line_pixels * self.channels * self.output.storage_bits // 8,
             self.source.pixel_bytes,
@@ -264,12 +264,15 @@ def _flash_weights(choice: _Choice, terms: np.ndarray) -> np.ndarray:
     """Weights as `le_halves_unpack` reads them: uint8 (tiles, bytes)."""
     bits = choice.op.w_bits
     tiles = choice.padded_channels // choice.channels
+    if choice.packing.bytes:
+        # Behind the terms no activations are packed: what lies there times 0.
+        halves = np.zeros((len(terms) // 2, 2 * choice.flash_pairs), np.int64)
+        halves[:, : terms.shape[1]] = byte_pairs(terms)
+        # (tile, two byte pairs, pair, half) -> (tile, pair, byte pair, half)
+        words = halves.reshape(tiles, 2, -1, 2).transpose(0, 2, 1, 3)
+        return words.astype("<i2").reshape(tiles, -1).view(np.uint8)
     padded = np.zeros((len(terms), 2 * choice.flash_pairs), np.int64)
     padded[:, : terms.shape[1]] = terms
-    if choice.packing.bytes:
-        # (tile, two byte pairs, pair, half) -> (tile, pair, byte pair, half)
-        words = byte_pairs(padded).reshape(tiles, 2, -1, 2).transpose(0, 2, 1, 3)
-        return words.astype("<i2").reshape(tiles, -1).view(np.uint8)
     # (tile, channel, pair, half) -> (tile, half, pair, channel), 16 fields of each half a group
     ordered = padded.reshape(tiles, choice.channels, -1, 2).transpose(0, 3, 2, 1)
     fields = ordered.reshape(tiles, 2, -1, 16) + (1 << (bits - 1))
@@ -323,9 +326,10 @@ def _packer(storage: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile
     """The function that packs a group of output pixels, by name, and its files."""
     toggle = "x" if packing.toggle else ""
     name = f"le_halves_pack_f{storage}_p{packing.pixels}s{packing.a_shift}{toggle}"
+    name += "b" if packing.bytes else ""
     body = (
         f"le_halves_pack(group, pixel, in, pad, layer, {storage}, {packing.pixels}, "
-        f"{packing.a_shift}, {int(packing.toggle)});"
+        f"{packing.a_shift}, {int(packing.toggle)}, {int(packing.bytes)});"
     )
     parameters = (
         "uint32_t *group, uint32_t pixel, const uint8_t *in, const uint8_t *pad, "

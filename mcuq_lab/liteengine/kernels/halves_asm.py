@@ -15,7 +15,8 @@ cycle:
     s25 - s27  the current run: out, step, a_end
 
 A pair of terms is 6 loads in groups of four and two, and 8 SMLAD: 16 cycles. Of byte pairs it is 4
-loads, 2 SXTB16 and 8 SMLAD, 15 cycles; L and S of a pair of channels are neighbours then.
+loads, 2 UXTB16 and 8 SMLAD, 15 cycles; L and S of a pair of channels are neighbours then, and the
+two words in front of a group are added to the start values of its pixels.
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def halves_assembly(tile: HalvesTile) -> list[str]:
         "vmov r2, s17",
         "3:",
         "ldmia r2!, {r3, r6, r8, r10, r12}",
-        *(f"mov {second}, {first}" for first, second in _WORDS),
+        *_start_values(tile),
         "vmov s22, r3",
         *(["vmov s23, r2"] if tile.parts > 1 else []),
         *_sum_loop(tile),
@@ -125,6 +126,16 @@ def _tail() -> list[str]:
     ]
 
 
+def _start_values(tile: HalvesTile) -> list[str]:
+    """Of the second word of pixels, and of byte pairs also of the first."""
+    if not tile.bytes:
+        return [f"mov {second}, {first}" for first, second in _WORDS]
+    lines = ["ldmia r0!, {r4, r5}"]
+    for first, second in _WORDS:
+        lines += [f"add {second}, {first}, r5", f"add {first}, r4"]
+    return lines
+
+
 def _sum_loop(tile: HalvesTile) -> list[str]:
     lines = [".p2align 2", "4:"]
     for pair in range(tile.unroll if tile.bytes else 0):
@@ -154,7 +165,7 @@ def _byte_pair(offset: int) -> list[str]:
     lines += [f"ldr r4, [r1, #{offset}]", f"ldr r5, [r1, #{offset + 4}]"]
     for words in ((1, 3), (0, 2)):  # S, then L
         if words == (0, 2):
-            lines += ["sxtb16 r4, r4", "sxtb16 r5, r5"]
+            lines += ["uxtb16 r4, r4", "uxtb16 r5, r5"]
         for word, weight in zip(words, ("r4", "r5"), strict=True):
             first, second = _WORDS[word]
             lines.append(f"smlad {first}, r2, {weight}, {first}")

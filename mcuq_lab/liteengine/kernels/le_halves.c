@@ -13,6 +13,7 @@ typedef struct {
     uint8_t *line;  /* pixels that do not go to the output as they are           */
     uint8_t *pad;   /* one pixel of padding                                      */
     uint32_t group; /* pixels of a group                                         */
+    uint32_t group_words;
     uint32_t tile;  /* channels of a tile                                        */
     uint32_t out_pixel_bytes;
 } le_halves_state;
@@ -29,6 +30,7 @@ static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
     const uint32_t w_pairs =
         layer->pairs > layer->flash_pairs ? layer->pairs : layer->flash_pairs;
     state->group = 2u * kernel->pixels;
+    state->group_words = 2u * layer->pairs + (kernel->unpack ? 0u : 2u);
     state->tile = 4u * kernel->channels;
     state->out_pixel_bytes = le_pixel_bytes(layer->out_c, kernel->out_storage);
 
@@ -38,7 +40,7 @@ static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
     state->call->partial = le_halves_carve(
         &scratch, layer->part_count > 1 ? 32u * kernel->pixels * kernel->channels : 0u);
     state->a = (uint32_t *)(void *)le_halves_carve(
-        &scratch, layer->band / state->group * layer->pairs * 8);
+        &scratch, layer->band / state->group * state->group_words * 4);
     state->w = (uint32_t *)(void *)le_halves_carve(&scratch, kernel->unpack ? w_pairs * 16 : 0);
     state->line = le_halves_carve(
         &scratch, (layer->out_c % state->tile == 0 ? state->group : layer->band) * state->tile *
@@ -84,7 +86,6 @@ static void le_halves_run_tile(const le_halves_state *state, uint32_t pixel, uin
     const uint32_t storage = state->kernel->out_storage;
     const uint32_t left = layer->out_c - channel;
     const uint32_t step = state->tile * storage / 8; /* bytes of a pixel in the line */
-    const uint32_t group_words = 2u * layer->pairs;
     const uint32_t whole = left < state->tile ? 0 : count / state->group; /* groups */
     const uint32_t groups = (count + state->group - 1) / state->group;
     uint8_t *out = state->out + pixel * state->out_pixel_bytes + channel * storage / 8;
@@ -93,13 +94,13 @@ static void le_halves_run_tile(const le_halves_state *state, uint32_t pixel, uin
     if (whole > 0) {
         runs[0].out = out;
         runs[0].step = (int32_t)state->out_pixel_bytes;
-        runs[0].a_end = (const uint8_t *)(state->a + whole * group_words);
+        runs[0].a_end = (const uint8_t *)(state->a + whole * state->group_words);
         run_count = 1;
     }
     if (whole < groups) {
         runs[run_count].out = state->line;
         runs[run_count].step = (int32_t)step;
-        runs[run_count].a_end = (const uint8_t *)(state->a + groups * group_words);
+        runs[run_count].a_end = (const uint8_t *)(state->a + groups * state->group_words);
         run_count += 1;
     }
     state->call->a = (const uint8_t *)state->a;
@@ -131,7 +132,7 @@ LE_INTERNAL void le_halves(const le_halves_layer *layer, const le_halves_kernel 
         uint32_t *group = state.a;
         for (uint32_t i = 0; i < count; i += state.group) {
             kernel->pack(group, pixel + i, in, state.pad, layer);
-            group += 2u * layer->pairs;
+            group += state.group_words;
         }
         for (uint32_t channel = 0; channel < layer->out_c; channel += state.tile) {
             const uint8_t *w = weights;

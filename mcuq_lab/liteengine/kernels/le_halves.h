@@ -7,8 +7,8 @@
  *
  * Scratch holds a band of output pixels, two words of pixels side by side for each pair of terms,
  *     [group of two words][pair][word],
- * and the weights of four words of output channels: [pair][word]. Byte pairs, w + w' 2^8, are read
- * from flash: [pair][two words].
+ * and the weights of four words of output channels: [pair][word]. Byte pairs, w + 2^7 + w' 2^8, are
+ * read from flash: [pair][two words]; the two words of pixels have -2^7 times their sums in front.
  *
  * A tile is two words of pixels x four words of channels.
  */

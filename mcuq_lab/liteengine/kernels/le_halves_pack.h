@@ -13,10 +13,11 @@ LE_INLINE uint32_t le_halves_fields(uint32_t word, unsigned lsb, unsigned bits) 
 }
 
 /* Packs the channels of one (two) pixels into every second word from `to` on; returns the word
- * behind. Full groups of 32 bits give the pairs (j, j + half a group), the rest neighbours. */
+ * behind. Full groups of 32 bits give the pairs (j, j + half a group), the rest neighbours.
+ * The halves are added to `sum`, which costs nothing where nobody reads it. */
 LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pixel,
                                          uint32_t channels, unsigned storage, unsigned pixels,
-                                         unsigned a_shift, unsigned toggle) {
+                                         unsigned a_shift, unsigned toggle, int32_t *sum) {
     const unsigned group = 32 / storage;
     const uint32_t flip = toggle ? 0x80008000u : 0u;
     uint32_t channel = 0;
@@ -29,6 +30,7 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
             if (pixels == 2) {
                 halves |= le_halves_fields(word1, j * storage, storage) << a_shift;
             }
+            *sum = le_smlad(halves, 0x00010001u, *sum);
             to[2 * j] = halves ^ flip;
         }
         to += group;
@@ -42,16 +44,19 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
                 channel + 1 < channels ? le_get_field(pixel[i], channel + 1, storage) : 0;
             halves |= (low | (high << 16)) << (i * a_shift);
         }
+        *sum = le_smlad(halves, 0x00010001u, *sum);
         *to = halves ^ flip;
         to += 2;
     }
     return to;
 }
 
-/* Packs the windows of output pixels `pixel` and up into one group. */
+/* Packs the windows of output pixels `pixel` and up into one group. For byte pairs, their sums
+ * times -2^7 come first. */
 LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in,
                               const uint8_t *pad, const le_halves_layer *layer, unsigned storage,
-                              unsigned pixels, unsigned a_shift, unsigned toggle) {
+                              unsigned pixels, unsigned a_shift, unsigned toggle,
+                              unsigned bytes) {
     const uint32_t channels = layer->in_c;
     const uint32_t pixel_bytes = le_pixel_bytes(channels, storage);
     const uint32_t row_bytes = layer->in_w * pixel_bytes;
@@ -60,7 +65,8 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
     const int joined = channels % (32 / storage) == 0;
     const uint32_t run = joined ? channels * layer->kernel_w : channels;
     for (unsigned word = 0; word < 2; ++word) {
-        uint32_t *to = group + word;
+        uint32_t *to = group + word + (bytes ? 2 : 0);
+        int32_t sum = 0;
         uint32_t top[2], left[2]; /* of the windows in the input; wrap where they lie outside */
         int inside = 1;           /* whether no window leaves its row on either side          */
 #pragma GCC unroll 2
@@ -80,7 +86,8 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
                 for (unsigned i = 0; i < pixels; ++i) {
                     from[i] = in + (top[i] + ky) * row_bytes + left[i] * pixel_bytes;
                 }
-                to = le_halves_pack_pixel(to, from, run, storage, pixels, a_shift, toggle);
+                to = le_halves_pack_pixel(to, from, run, storage, pixels, a_shift, toggle,
+                                          &sum);
                 continue;
             }
             for (uint32_t kx = 0; kx < layer->kernel_w; ++kx) {
@@ -91,8 +98,12 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
                                   ? in + y * row_bytes + x * pixel_bytes
                                   : pad;
                 }
-                to = le_halves_pack_pixel(to, from, channels, storage, pixels, a_shift, toggle);
+                to = le_halves_pack_pixel(to, from, channels, storage, pixels, a_shift, toggle,
+                                          &sum);
             }
+        }
+        if (bytes) {
+            group[word] = 0u - 128u * (uint32_t)sum;
         }
     }
 }

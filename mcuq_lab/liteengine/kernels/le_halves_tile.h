@@ -44,13 +44,14 @@ LE_INLINE const uint32_t *le_halves_sums(uint32_t sums[8], const uint32_t *a, co
                                          const le_halves_part *part,
                                          const le_halves_shape *shape) {
     for (unsigned i = 0; i < 8; ++i) {
-        sums[i] = part->first[i / 2];
+        sums[i] = part->first[i / 2] + (shape->bytes ? a[i % 2] : 0);
     }
+    a += shape->bytes ? 2 : 0;
     while ((const uint8_t *)w != part->w_end) {
         for (unsigned i = 0; i < 8; ++i) {
             uint32_t weight = shape->bytes ? w[i / 4] : w[i / 2];
             if (shape->bytes && i / 2 % 2 == 0) {
-                weight = le_sxtb16(weight, 0);
+                weight = le_uxtb16(weight, 0);
             }
             sums[i] = (uint32_t)le_smlad(a[i % 2], weight, (int32_t)sums[i]);
         }
@@ -79,7 +80,7 @@ LE_INLINE void le_halves_tile(le_halves_call *call, const le_halves_shape *shape
                 uint32_t sums[8];
                 const uint32_t *begin = w;
                 w = le_halves_sums(sums, a, w, part, shape);
-                a += (w - begin) / (shape->bytes ? 1 : 2);
+                a += shape->bytes ? w - begin + 2 : (w - begin) / 2;
                 for (unsigned i = 0; i < 8; ++i) {
                     le_halves_fold(totals[i], sums[i], part == call->parts, shape);
                 }

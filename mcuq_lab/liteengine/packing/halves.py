@@ -11,8 +11,9 @@ i * a_shift + k * w_shift. Fields start at K = amax * sum(max(-w, 0)) and are ne
 sums outgrow their fields, the terms are split into segments, summed up one after the other.
 
 Weights of 8 bits may stay in flash as they are, two channels in a half (*byte pairs*): with
-h = w' * 256 + w, SXTB16 takes w out of h, so that the sums over both give S = sum(a h) and
-L = sum(a w), and channel w' is (S - L) / 256.
+u = w + 128 and h = w' * 256 + u, which is always an int16, UXTB16 takes u out of h. The sums over
+both start at -128 * sum(a), which packing a pixel finds on the way, and give S = sum(a h) - that
+and L = sum(a w); channel w' is (S - L) / 256.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ import numpy as np
 
 HALF_BITS = 16
 ACCUMULATOR_BITS = 32
+BYTE_SURPLUS = 128
+"""What the lower byte of a byte pair holds above its weight."""
 
 
 @dataclass(frozen=True)
@@ -108,18 +111,16 @@ def activation_toggle(pixels: int, a_shift: int, a_bits: int) -> bool | None:
 def byte_pairs(weight: np.ndarray) -> np.ndarray:
     """Byte pairs of weights (oc, n): int64 (oc / 2, n)."""
     parts = weight.astype(np.int64).reshape(-1, 2, weight.shape[1])
-    return 256 * parts[:, 1] + parts[:, 0]
+    return 256 * parts[:, 1] + parts[:, 0] + BYTE_SURPLUS
 
 
 def byte_pairs_fit(weight: np.ndarray, a_bits: int) -> bool:
-    """Whether byte pairs of weights (oc, n) are int16 and their sums exact.
+    """Whether the sums of byte pairs of weights (oc, n) are exact.
 
-    -128 * 256 fits alone, but not with a negative channel below it. S - L = 256 * (acc + K) is
-    taken modulo 2**32, so acc + K <= amax * sum|w| must be below 2**24.
+    S - L = 256 * (acc + K) is taken modulo 2**32, so acc + K <= amax * sum|w| must be below 2**24.
     """
-    pairs = byte_pairs(weight)
     largest = ((1 << a_bits) - 1) * int(np.abs(weight.astype(np.int64)).sum(axis=1).max())
-    return pairs.min() >= -(1 << 15) and pairs.max() < 1 << 15 and largest < 1 << 24
+    return largest < 1 << 24
 
 
 def halves_packings(
@@ -185,7 +186,7 @@ def start_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> np.n
     """Start values of the accumulators, modulo 2**32: int64 (segments, oc / channels).
 
     `weight` is (oc, 2 n) as above, oc a multiple of `packing.channels`, of 2 for byte pairs. These
-    have L and S of each pair side by side.
+    have L and S of each pair side by side; less BYTE_SURPLUS * sum(a) for each pixel.
     """
     amax = (1 << a_bits) - 1
     if packing.bytes:
@@ -215,12 +216,13 @@ def halves_tile_cycles(
     """Cortex-M4 cycles of one tile: two words of pixels x four words of channels.
 
     A pair of terms takes 16 cycles (6 loads in two groups, 8 SMLAD), of byte pairs 15 (4 loads in
-    one group, 2 SXTB16, 8 SMLAD), a round of the loop 7 more.
+    one group, 2 UXTB16, 8 SMLAD), a round of the loop 7 more.
     """
     per_word = packing.pixels * packing.channels
     cycles = 0.0
     for index, count in enumerate(packing.pairs):
         cycles += pair_cycles(packing) * count + 7 * -(-count // unroll) + 14
+        cycles += 7 * packing.bytes
         if index < len(packing.pairs) - 1:
             cycles += 8 * per_word * (2.25 if index == 0 else 4.5) + 25
     outputs = 8 * per_word
