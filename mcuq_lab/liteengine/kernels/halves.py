@@ -26,8 +26,10 @@ from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
 from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
-SCRATCH_BYTES = 8192
-"""Bands are as large as this much scratch allows: fewer bands unpack the weights less often."""
+LEAST_SCRATCH_BYTES, MOST_SCRATCH_BYTES = 8 << 10, 16 << 10
+ARENA_BYTES = 24 << 10
+"""Bands are as large as scratch allows: fewer bands unpack the weights less often. A layer may take
+what its tensors leave of ARENA_BYTES, within these bounds."""
 
 _LAYER_BYTES = 52
 _CALL_BYTES, _PART_BYTES = 128, 24  # LE_HALVES_CALL_BYTES, LE_HALVES_PART_BYTES
@@ -148,12 +150,14 @@ def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]
     terms = _terms(op, source)
     unroll = _unroll(terms.shape[1] // 2)
     pixels = output.shape.h * output.shape.w
+    left = ARENA_BYTES - source.size_bytes - output.size_bytes
+    scratch_limit = min(max(left, LEAST_SCRATCH_BYTES), MOST_SCRATCH_BYTES)
     for packing in halves_packings(terms, op.w_bits, source.bits, unroll):
         groups = -(-pixels // (2 * packing.pixels))
         for bands in range(1, groups + 1):
             band = -(-groups // bands) * 2 * packing.pixels
             choice = _Choice(op, source, output, packing, unroll, band)
-            if choice.scratch_bytes <= SCRATCH_BYTES or bands == groups:
+            if choice.scratch_bytes <= scratch_limit or bands == groups:
                 yield choice
                 break
 
