@@ -21,7 +21,7 @@ two words in front of a group are added to the start values of its pixels.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mcuq_lab.liteengine.packing.halves import Field
 from mcuq_lab.quantgraph import STORAGE_BITS
@@ -60,11 +60,20 @@ class HalvesTile:
         return STORAGE_BITS[self.out_bits]
 
     @property
+    def lows(self) -> list[int]:
+        """Where fields begin, in order."""
+        return sorted(field.low for field in self.fields)
+
+    @property
+    def sums_in_twos(self) -> bool:
+        """Whether partial sums are words of two fields: four fields, several parts."""
+        return self.parts > 1 and len(self.fields) == 4
+
+    @property
     def name(self) -> str:
         """Part of the tile function's name; different tiles have different names."""
         text = "b" if self.bytes else f"p{self.pixels}q{self.channels}"
-        lows = sorted(field.low for field in self.fields if field.low)
-        text += f"s{'_'.join(map(str, lows))}" if lows else ""
+        text += f"s{'_'.join(map(str, self.lows[1:]))}" if len(self.fields) > 1 else ""
         text += f"g{self.parts}" if self.parts > 1 else ""
         return f"{text}_u{self.unroll}_o{self.out_bits}p{self.pre_shift}h{self.shift}"
 
@@ -191,7 +200,35 @@ def _partial(tile: HalvesTile) -> list[str]:
     return lines
 
 
+def _twos_mask(tile: HalvesTile, to: Register) -> list[str]:
+    """The fields 0 and 2 of an accumulator; shifted right by a field, it has fields 1 and 3 there.
+
+    No part passes the narrowest field, so both may be masked like that.
+    """
+    narrowest = (1 << min(field.bits for field in tile.fields)) - 1
+    mask = narrowest | narrowest << tile.lows[2]
+    return [f"movw {to}, #{mask & 0xFFFF}", f"movt {to}, #{mask >> 16}"]
+
+
+def _fold_in_twos(tile: HalvesTile, *, is_first: bool) -> list[str]:
+    lines = _twos_mask(tile, "r0")
+    for first, second in _WORDS:
+        if is_first:
+            for word, (even, odd) in ((first, ("r1", "r3")), (second, ("r4", "r5"))):
+                lines.append(f"and {even}, r0, {word}")
+                lines.append(f"and {odd}, r0, {word}, lsr #{tile.lows[1]}")
+            lines.append("stmia r2!, {r1, r3, r4, r5}")
+            continue
+        for word in (first, second):
+            lines += ["ldm r2, {r1, r3}", f"and r4, r0, {word}"]
+            lines += [f"and r5, r0, {word}, lsr #{tile.lows[1]}"]
+            lines += ["add r1, r4", "add r3, r5", "stmia r2!, {r1, r3}"]
+    return lines
+
+
 def _fold(tile: HalvesTile, *, is_first: bool) -> list[str]:
+    if tile.sums_in_twos:
+        return _fold_in_twos(tile, is_first=is_first)
     temporaries = ("r1", "r3", "r4", "r5")
     places = [(word, field) for pair in _WORDS for word in pair for field in tile.fields]
     lines = []
@@ -236,6 +273,9 @@ def _word_outputs(tile: HalvesTile, index: int, word: Register) -> list[str]:
     lines: list[str] = []
     last = len(tile.fields) - 1
     has_r0 = False  # whether r0 holds outputs already
+    if tile.sums_in_twos:  # fields 0 and 2 stay in `word`, 1 and 3 go to r3
+        lines += [*_twos_mask(tile, "r3"), "ldmia r2!, {r0, r1}", f"and r4, r3, {word}"]
+        lines += [f"and r3, r3, {word}, lsr #{tile.lows[1]}", f"add {word}, r4, r0", "add r3, r1"]
     for number, field in enumerate(tile.fields):
         constants = ("r4", "r5")
         if tile.channels == 2:
@@ -246,9 +286,14 @@ def _word_outputs(tile: HalvesTile, index: int, word: Register) -> list[str]:
                 lines += [f"vmov r4, s{first}", f"vmov r5, s{first + 1}"]
         at = field.channel * tile.storage + 16 * field.pixel
         to = word if number == last else "r1" if has_r0 else "r0"
-        if not (to == word and field.low == 0 and field.bits == 32):
+        if tile.sums_in_twos:
+            rank, high = tile.lows.index(field.low), tile.lows[2]
+            place = replace(field, low=high, bits=32 - high) if rank > 1 else None
+            place = place or replace(field, low=0, bits=high)
+            lines.append(_extract(to, "r3" if rank % 2 else word, place))
+        elif not (to == word and field.low == 0 and field.bits == 32):
             lines.append(_extract(to, word, field))
-        if tile.parts > 1:
+        if tile.parts > 1 and not tile.sums_in_twos:
             lines += ["ldr r3, [r2], #4", f"add {to}, r3"]
         if tile.pre_shift:
             lines.append(f"lsl {to}, {to}, #{tile.pre_shift}")

@@ -159,7 +159,9 @@ def halves_packings(
                 toggle = activation_toggle(pixels, a_shift, a_bits)
                 narrowest = min(f.bits for f in fields(pixels, channels, a_shift, w_shift))
                 limit = ((1 << narrowest) - 1) // ((1 << a_bits) - 1)
-                pairs = _segments(sums, limit, granule, max_segments)
+                # Partial sums are added up in twice the narrowest field.
+                most = min(max_segments, 1 << narrowest)
+                pairs = _segments(sums, limit, granule, most)
                 if toggle is not None and pairs:
                     yield HalvesPacking(pixels, channels, a_shift, w_shift, toggle, pairs)
 
@@ -223,11 +225,13 @@ def halves_tile_cycles(
     for index, count in enumerate(packing.pairs):
         cycles += pair_cycles(packing) * count + 7 * -(-count // unroll) + 14
         cycles += 7 * packing.bytes
-        if index < len(packing.pairs) - 1:
+        if index < len(packing.pairs) - 1 and per_word == 4:
+            cycles += (36 if index == 0 else 80) + 27
+        elif index < len(packing.pairs) - 1:
             cycles += 8 * per_word * (2.25 if index == 0 else 4.5) + 25
     outputs = 8 * per_word
     merging = 6 + 5 * packing.pixels + (storage == 8) * 2 * packing.pixels * packing.channels
     cycles += (3 + pre_shift) * outputs + 8 * packing.channels + outputs / 2 + merging + 14
     if len(packing.pairs) > 1:
-        cycles += 3 * outputs
+        cycles += 72 if per_word == 4 else 3 * outputs
     return cycles
