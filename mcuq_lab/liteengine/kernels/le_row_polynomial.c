@@ -1,23 +1,24 @@
 /* The driver of the row polynomial: bands of rows, pairs of output channels, pairs of rows. */
 #include "le_row_polynomial.h"
 
-enum { LE_ROW_BATCH = 4 }; /* times two rows in one call of the tile function */
+enum { LE_ROW_RUNS = 10 }; /* in one call of the tile function */
 
 /* What stays the same for one call of the layer. */
 typedef struct {
     const le_row_layer *layer;
     const le_row_kernel *kernel;
     uint8_t *out;
-    le_row_call *calls;  /* one for each segment                                          */
+    le_row_chain *chains; /* one for each segment                                         */
     uint8_t *a;          /* entries                                                       */
     uint32_t *w;         /* weight words of two output channels                           */
-    uint8_t *line;       /* pixels of incomplete blocks, two bytes each, row by row       */
+    uint8_t *line;       /* pixels of incomplete blocks, two bytes each, row by row of a batch */
     uint8_t *pad;        /* one pixel of padding                                          */
     uint32_t line_bytes; /* of one row                                                    */
     uint32_t out_storage, out_pixel_bytes, out_row_bytes;
     uint32_t two_bytes;   /* 1: the two channels take a byte each                         */
     uint32_t kept;        /* bits of a byte that do not belong to the two channels        */
-    uint32_t flushed[4];  /* sums of the last column's outputs, [row][channel]            */
+    le_row_call call;
+    le_row_run runs[LE_ROW_RUNS];
 } le_row_state;
 
 static uint8_t *le_row_carve(uint8_t **scratch, uint32_t bytes) {
@@ -35,11 +36,11 @@ static void le_row_begin(le_row_state *state, uint8_t *scratch) {
     state->out_pixel_bytes = le_pixel_bytes(layer->out_c, state->out_storage);
     state->out_row_bytes = layer->out_w * state->out_pixel_bytes;
     state->line_bytes = 2 * columns;
-    state->calls = (le_row_call *)(void *)le_row_carve(&scratch, segments * LE_ROW_CALL_BYTES);
+    state->chains = (le_row_chain *)(void *)le_row_carve(&scratch, segments * LE_ROW_CHAIN_BYTES);
     state->a = le_row_carve(&scratch, layer->a_bytes);
     state->w = (uint32_t *)(void *)le_row_carve(&scratch, layer->w_bytes);
-    uint8_t *partial = le_row_carve(&scratch, segments > 1 ? 16 * columns : 0);
-    state->line = le_row_carve(&scratch, 2 * state->line_bytes);
+    uint8_t *sums = le_row_carve(&scratch, (segments - 1) * layer->tiles * 32);
+    state->line = le_row_carve(&scratch, layer->batch * 2 * state->line_bytes);
     state->pad = scratch;
     if (layer->pad_blocks > 0) { /* the first and the last block, which rows may overwrite */
         uint32_t *range = (uint32_t *)(void *)state->a;
@@ -55,12 +56,12 @@ static void le_row_begin(le_row_state *state, uint8_t *scratch) {
     }
     for (uint32_t i = 0; i < segments; ++i) { /* what is the same for all output channels */
         const le_row_segment *segment = &layer->segments[i];
-        le_row_call *call = &state->calls[i];
-        call->w = (const uint8_t *)state->w + segment->w_offset;
-        call->w_bytes = segment->w_bytes;
-        call->a_skip = segment->a_skip;
-        call->partial = segments > 1 ? partial : 0;
-        call->mode = segment->mode;
+        le_row_chain *chain = &state->chains[i];
+        chain->w = (const uint8_t *)state->w + segment->w_offset;
+        chain->w_bytes = segment->w_bytes;
+        chain->a_skip = segment->a_skip;
+        chain->is_last = i + 1 == segments;
+        chain->sums = (uint32_t *)(void *)sums + (chain->is_last ? 0 : 8 * i);
     }
     for (uint32_t i = 0; i < le_pixel_bytes(layer->in_c, kernel->a_storage); ++i) {
         uint32_t byte = layer->zero_point * (kernel->a_storage == 2   ? 0x55u
@@ -112,25 +113,27 @@ static void le_row_pack_band(const le_row_state *state, const uint8_t *in, uint3
     }
 }
 
-/* Prepares the calls of all segments for output channels `channel` and `channel` + 1. */
+/* Prepares the call and all segments for output channels `channel` and `channel` + 1. */
 static void le_row_prepare(le_row_state *state, uint32_t channel) {
     const le_row_layer *layer = state->layer;
     const int32_t *low = layer->channels + channel * layer->channel_words;
     const int32_t *high = low + layer->channel_words;
-    const int32_t *low_start = low + 3, *high_start = high + 3;
+    le_row_call *call = &state->call;
     state->kept = state->out_storage == 2 && channel % 4 != 0 ? 0x0F : 0;
     state->two_bytes = state->out_storage == 8 && channel + 1 < layer->out_c;
+    call->multiplier0 = low[0];
+    call->offset0 = low[1];
+    call->multiplier1 = high[0];
+    call->offset1 = high[1];
+    call->upper = state->kept;
+    call->surplus[0] = (uint32_t)low[2];
+    call->surplus[1] = (uint32_t)high[2];
+    low += 3;
+    high += 3;
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
-        le_row_call *call = &state->calls[i];
-        const int last = call->mode == LE_ROW_LAST;
-        call->multiplier0 = last ? low[0] : low[2];
-        call->offset0 = low[1];
-        call->multiplier1 = last ? high[0] : high[2];
-        call->offset1 = high[1];
-        call->upper = state->kept;
-        state->kernel->start(call, low_start, high_start, layer);
-        low_start += layer->segment_words;
-        high_start += layer->segment_words;
+        state->kernel->start(&state->chains[i], low, high, layer);
+        low += layer->segment_words;
+        high += layer->segment_words;
     }
 }
 
@@ -149,39 +152,35 @@ static void le_row_copy(const le_row_state *state, uint8_t *out, const uint8_t *
     }
 }
 
-/* What one segment's sums of the last column need besides what is carried, by output channel. */
-static void le_row_flush_more(const le_row_state *state, const int32_t *constants, uint32_t i,
-                              uint32_t more[2]) {
+/* Writes the last column's two channels of both rows (of one row: out0 == out1): the sums of all
+ * segments, what each has carried behind its run, and what the padding adds to it. `run` is that of
+ * the first segment, `last` that of the last one. */
+static void le_row_flush(const le_row_state *state, const le_row_run *run, const le_row_run *last,
+                         const int32_t *constants, uint8_t *out0, uint8_t *out1) {
     const le_row_layer *layer = state->layer;
-    for (uint32_t oc = 0; oc < 2; ++oc) {
-        const int32_t *start = constants + 3 + i * layer->segment_words;
-        uint32_t sum = 0;
+    const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
+    const int32_t *low = constants + 3, *high = low + layer->channel_words;
+    uint32_t sums[4] = {0, 0, 0, 0}, pairs[2];
+    for (uint32_t i = 0; i < layer->segment_count; ++i) {
+        const uint32_t shift = layer->segments[i].shift;
+        const uint32_t *carried = i + 1u < layer->segment_count ? run[i].carried : last->carried;
+        uint32_t more0 = 0, more1 = 0;
         if (layer->segment_words > 2) { /* column 2 sees the padding */
-            sum = (uint32_t)(start[2] * start[5]);
+            more0 = (uint32_t)(low[2] * low[5]);
+            more1 = (uint32_t)(high[2] * high[5]);
         }
-        if (i == 0 && layer->segment_count > 1) {
-            sum -= (uint32_t)constants[2]; /* the surplus of the first segment */
-        }
-        more[oc] = sum;
-        constants += layer->channel_words;
+        sums[0] = (sums[0] << shift) + (carried[0] & mask) + more0;
+        sums[1] = (sums[1] << shift) + (carried[1] & mask) + more1;
+        sums[2] = (sums[2] << shift) + (carried[2] & mask) + more0;
+        sums[3] = (sums[3] << shift) + (carried[3] & mask) + more1;
+        low += layer->segment_words;
+        high += layer->segment_words;
     }
-}
-
-/* Adds what one segment carried to the sums of the last column, [row][channel]. */
-LE_INLINE void le_row_flush_add(uint32_t sums[4], const uint32_t carried[4],
-                                const uint32_t more[2], uint32_t mask, uint32_t shift) {
-    sums[0] = (sums[0] << shift) + (carried[0] & mask) + more[0];
-    sums[1] = (sums[1] << shift) + (carried[1] & mask) + more[1];
-    sums[2] = (sums[2] << shift) + (carried[2] & mask) + more[0];
-    sums[3] = (sums[3] << shift) + (carried[3] & mask) + more[1];
-}
-
-/* Writes the last column's two channels of both rows (of one row: out0 == out1). */
-LE_INLINE void le_row_flush(const le_row_state *state, const uint32_t sums[4], uint8_t *out0,
-                            uint8_t *out1) {
-    const le_row_call *last = &state->calls[state->layer->segment_count - 1];
-    uint32_t pairs[2];
-    state->kernel->requantize(last, sums, pairs);
+    sums[0] -= state->call.surplus[0];
+    sums[1] -= state->call.surplus[1];
+    sums[2] -= state->call.surplus[0];
+    sums[3] -= state->call.surplus[1];
+    state->kernel->requantize(&state->call, sums, pairs);
     if (out0 == out1) {
         pairs[1] = pairs[0];
     }
@@ -197,28 +196,30 @@ LE_INLINE void le_row_flush(const le_row_state *state, const uint32_t sums[4], u
     }
 }
 
-/* Fills in the runs of one way to write two rows of one segment; returns their number. */
-static uint32_t le_row_runs(const le_row_state *state, le_row_run *run, const le_row_call *call,
-                            uint8_t *row0, uint8_t *row1, const uint8_t *a, uint32_t way) {
+/* Fills in the runs of one way to write two rows of one segment; returns the run behind. */
+static le_row_run *le_row_plan_runs(const le_row_state *state, le_row_run *run,
+                                    const le_row_chain *chain, uint8_t *row0, uint8_t *row1,
+                                    uint8_t *line, const uint8_t *a, uint32_t way) {
     const le_row_layer *layer = state->layer;
     const le_row_plan *plan = layer->plans[way];
-    const uint32_t count = layer->plan_runs[way];
     const uint32_t m = state->kernel->pixels, step = state->out_pixel_bytes;
     uint32_t begin = 0;
-    for (uint32_t i = 0; i < count; ++i) {
+    for (uint32_t left = layer->plan_runs[way]; left > 0; --left) {
         const uint32_t end = plan->end;
-        run->a = i == 0 ? a : 0;
-        const uint32_t half = plan->left_out ? call->w_bytes / 2 : 0;
-        run->w = call->w + (plan->left_out == LE_ROW_BEFORE ? half : 0);
-        run->w_end = run->w + call->w_bytes - half;
+        run->a = begin == 0 ? a : 0;
+        run->chain = chain;
+        const uint32_t half = plan->left_out ? chain->w_bytes / 2 : 0;
+        run->w = chain->w + (plan->left_out == LE_ROW_BEFORE ? half : 0);
+        run->w_end = run->w + chain->w_bytes - half;
         if (plan->to_line) {
-            run->out0 = state->line + 2 * begin * m;
+            run->out0 = line + 2 * begin * m;
             run->out1 = run->out0 + state->line_bytes;
             run->step0 = run->step1 = 2;
         } else {
             /* from `lead` pixels in front of the row on */
-            run->out0 = row0 + ((int32_t)(begin * m) - layer->lead) * (int32_t)step;
-            run->out1 = row1 + ((int32_t)(begin * m) - layer->lead) * (int32_t)step;
+            const int32_t offset = ((int32_t)(begin * m) - layer->lead) * (int32_t)step;
+            run->out0 = row0 + offset;
+            run->out1 = row1 + offset;
             run->step0 = run->step1 = (int32_t)step;
         }
         uint32_t blocks = end;
@@ -230,42 +231,43 @@ static uint32_t le_row_runs(const le_row_state *state, le_row_run *run, const le
         ++plan;
         ++run;
     }
-    return count;
+    return run;
 }
 
-/* Runs all segments of two rows; the last one writes their pixels. */
-static void le_row_sums(le_row_state *state, uint8_t *row0, uint8_t *row1, const uint8_t *a,
-                        const int32_t *constants, uint32_t way) {
+static void le_row_run_tiles(le_row_state *state, const le_row_run *end) {
+    state->call.runs = state->runs;
+    state->call.run_count = (uint32_t)(end - state->runs);
+    state->kernel->tile(&state->call);
+}
+
+/* Plans, or runs where there are too many, all segments of two rows from run `run` on; the last
+ * one writes their pixels. Returns the run behind those that are still to be run. */
+static le_row_run *le_row_segments(le_row_state *state, le_row_run *run, uint8_t *row0,
+                                   uint8_t *row1, uint8_t *line, const uint8_t *a, uint32_t way) {
     const le_row_layer *layer = state->layer;
-    le_row_run runs[5];
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
-        le_row_call *call = &state->calls[i];
-        call->runs = runs;
-        call->run_count = le_row_runs(state, runs, call, row0, row1,
-                                      a + layer->segments[i].a_offset,
-                                      call->mode == LE_ROW_LAST ? way : LE_ROW_LINE);
-        state->kernel->tile(call);
-        if (layer->flush) {
-            const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
-            uint32_t more[2];
-            le_row_flush_more(state, constants, i, more);
-            if (i == 0) {
-                state->flushed[0] = state->flushed[1] = state->flushed[2] = state->flushed[3] = 0;
-            }
-            le_row_flush_add(state->flushed, runs[call->run_count - 1].carried, more, mask,
-                             layer->segments[i].shift);
+        const le_row_chain *chain = &state->chains[i];
+        const uint32_t chosen = chain->is_last ? way : LE_ROW_LINE;
+        if (run + layer->plan_runs[chosen] > state->runs + LE_ROW_RUNS) {
+            le_row_run_tiles(state, run);
+            run = state->runs;
         }
+        run = le_row_plan_runs(state, run, chain, row0, row1, line,
+                               a + layer->segments[i].a_offset, chosen);
     }
+    return run;
 }
 
-/* Clears the fields of tiles `begin` to `end` in both rows of the line. */
-static void le_row_clear(const le_row_state *state, uint32_t begin, uint32_t end) {
+/* Clears the fields of tiles `begin` to `end` in `rows` rows of the line. */
+static void le_row_clear(const le_row_state *state, uint32_t begin, uint32_t end, uint32_t rows) {
     const uint32_t bytes = 2 * state->kernel->pixels;
     uint8_t *line = state->line;
-    for (uint32_t i = begin * bytes; i < end * bytes; i += 2) {
-        le_store16(line + i, 0);
-        le_store16(line + state->line_bytes + i, 0);
-        LE_KEEP_LOOP(i);
+    for (; rows > 0; --rows) {
+        for (uint32_t i = begin * bytes; i < end * bytes; i += 2) {
+            le_store16(line + i, 0);
+            LE_KEEP_LOOP(i);
+        }
+        line += state->line_bytes;
     }
 }
 
@@ -282,15 +284,16 @@ static void le_row_fetch(const le_row_state *state, uint8_t *out, const uint8_t 
 }
 
 /* Two output rows of two channels, of which the pixels at the edges, or all, take the way through
- * the line. */
+ * the line; `a` are their entries. */
 static void le_row_through_line(le_row_state *state, uint8_t *row0, uint8_t *row1,
                                 const uint8_t *a, const int32_t *constants, uint32_t way) {
     const uint32_t tiles = state->layer->tiles, right = state->layer->right;
     const uint32_t left = way == LE_ROW_LINE || right == 0 ? tiles : 1;
     if (state->kept != 0) { /* the tile function merges pixels with what is there */
-        le_row_clear(state, 0, tiles);
+        le_row_clear(state, 0, tiles, 2);
     }
-    le_row_sums(state, row0, row1, a, constants, way);
+    const le_row_run *end = le_row_segments(state, state->runs, row0, row1, state->line, a, way);
+    le_row_run_tiles(state, end);
     const uint8_t *line = state->line;
     for (uint32_t r = 0; r < 2; ++r) {
         uint8_t *out = r == 0 ? row0 : row1;
@@ -303,117 +306,96 @@ static void le_row_through_line(le_row_state *state, uint8_t *row0, uint8_t *row
             break;
         }
     }
+    if (state->layer->flush) {
+        const uint32_t last = (state->layer->out_w - 1u) * state->out_pixel_bytes;
+        le_row_flush(state, state->runs, end - 1, constants, row0 + last, row1 + last);
+    }
 }
 
-/* The same where the pixel in front of a row, if the first tile yields it, may be written: what is
- * there is put back in front of row 0; in front of row 1 lies the last pixel of row 0, which is
- * written later. */
-static void le_row_direct(le_row_state *state, uint8_t *row0, uint8_t *row1, const uint8_t *a,
+/* `pairs` times two output rows, from row0 on, where the pixels in front of a row, if the first
+ * tile yields them, may be written. They go from the lowest rows up: what a row writes to the pixel
+ * in front of it, the last one of the row above, is then overwritten, but for the uppermost row,
+ * where what was there is put back. */
+static void le_row_direct(le_row_state *state, uint8_t *row0, const uint8_t *a, uint32_t pairs,
                           const int32_t *constants) {
     const le_row_layer *layer = state->layer;
+    const uint32_t row_bytes = state->out_row_bytes, segments = layer->segment_count;
+    const uint32_t entry_bytes = 8u * state->kernel->stride; /* from two rows to the next two */
+    const int cut = layer->right < layer->tiles;
     uint8_t *front = row0 - layer->lead * state->out_pixel_bytes;
     const uint8_t first = front[0], second = front[state->two_bytes];
-    if (state->kept != 0 && layer->right < layer->tiles) {
-        le_row_clear(state, layer->right, layer->tiles);
+    le_row_run *run = state->runs;
+    if (cut && state->kept != 0) {
+        le_row_clear(state, layer->right, layer->tiles, 2 * pairs);
     }
-    le_row_sums(state, row0, row1, a, constants, LE_ROW_DIRECT);
-    if (layer->lead > 0) {
-        front[state->two_bytes] = second;
-        front[0] = first;
+    for (uint32_t i = pairs; i-- > 0;) {
+        uint8_t *out = row0 + 2 * i * row_bytes;
+        run = le_row_segments(state, run, out, out + row_bytes,
+                              state->line + 2 * i * state->line_bytes, a + i * entry_bytes,
+                              LE_ROW_DIRECT);
     }
-    if (layer->right < layer->tiles) {
-        le_row_fetch(state, row0, state->line, layer->right, layer->tiles);
-        le_row_fetch(state, row1, state->line + state->line_bytes, layer->right, layer->tiles);
-    }
-}
-
-/* `pairs` times two output rows, from row0 on, in one call of the tile function, where a row is one
- * run. They go from the lowest rows up: what a row writes to the pixel in front of it, the last one
- * of the row above, is then overwritten, but for the uppermost row. */
-static void le_row_batch(le_row_state *state, uint8_t *row0, const uint8_t *a, uint32_t pairs,
-                         const int32_t *constants) {
-    const le_row_layer *layer = state->layer;
-    const uint32_t step = state->out_pixel_bytes, row_bytes = state->out_row_bytes;
-    const uint32_t rows_bytes = 8u * state->kernel->stride;
-    const uint32_t tiles_bytes = layer->tiles * layer->block_bytes;
-    le_row_call *call = state->calls;
-    le_row_run runs[LE_ROW_BATCH];
-    uint8_t *front = row0 - layer->lead * step;
-    const uint8_t first = front[0], second = front[state->two_bytes];
-    uint8_t *out = front + pairs * 2 * row_bytes;
-    const uint8_t *entries = a + rows_bytes * pairs;
-    for (uint32_t i = 0; i < pairs; ++i) {
-        le_row_run *run = &runs[i];
-        out -= 2 * row_bytes;
-        entries -= rows_bytes;
-        run->a = entries;
-        run->w = call->w;
-        run->w_end = call->w + call->w_bytes;
-        run->out0 = out;
-        run->out1 = out + row_bytes;
-        run->step0 = run->step1 = (int32_t)step;
-        run->a_end = entries + tiles_bytes;
-    }
-    call->runs = runs;
-    call->run_count = pairs;
-    state->kernel->tile(call);
+    le_row_run_tiles(state, run);
     if (layer->lead > 0) {
         front[state->two_bytes] = second;
         front[0] = first;
     }
     if (layer->flush) {
-        const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
-        uint8_t *last = row0 + row_bytes - step;
-        uint32_t more[2];
-        le_row_flush_more(state, constants, 0, more);
+        uint8_t *last = row0 + row_bytes - state->out_pixel_bytes;
         for (uint32_t i = pairs; i-- > 0;) {
-            uint32_t sums[4] = {0, 0, 0, 0};
-            le_row_flush_add(sums, runs[i].carried, more, mask, 0);
-            le_row_flush(state, sums, last, last + row_bytes);
+            run = state->runs + i * segments;
+            le_row_flush(state, run, run + segments - 1, constants, last, last + row_bytes);
             last += 2 * row_bytes;
+        }
+    }
+    if (cut) {
+        for (uint32_t i = 0; i < 2 * pairs; ++i) {
+            le_row_fetch(state, row0 + i * row_bytes, state->line + i * state->line_bytes,
+                         layer->right, layer->tiles);
         }
     }
 }
 
-/* Two output rows from `y` on, of two output channels; `a` are their entries. */
-static void le_row_pair(le_row_state *state, uint32_t y, const uint8_t *a, uint32_t channel,
-                        const int32_t *constants) {
+/* Times two output rows, from `y` on, that may go straight to the output, at most `pairs`. */
+static uint32_t le_row_direct_pairs(const le_row_state *state, uint32_t y, uint32_t pairs,
+                                    uint32_t channel) {
     const le_row_layer *layer = state->layer;
-    const int one_row = y + 1 == layer->out_h;
-    const int narrow = state->out_storage == 8 && !state->two_bytes;
-    uint8_t *row0 = state->out + y * state->out_row_bytes + channel * state->out_storage / 8;
-    uint8_t *row1 = row0 + (one_row ? 0 : state->out_row_bytes);
+    const int narrow = state->out_storage == 8 && channel + 1 == layer->out_c;
     /* The last pixel of row 0 must be written after the first one of row 1; and where bytes are
      * shared, it must not be merged with what is there. */
     const int replaced = layer->flush || layer->right < layer->tiles ||
                          (layer->tiles > 1 && state->kept == 0);
-    if (one_row || narrow) {
-        le_row_through_line(state, row0, row1, a, constants, LE_ROW_LINE);
-    } else if (layer->right > 0 && (layer->lead == 0 || (y > 0 && layer->lead == 1 && replaced))) {
-        le_row_direct(state, row0, row1, a, constants);
-    } else {
-        le_row_through_line(state, row0, row1, a, constants, LE_ROW_EDGES);
+    if (narrow || layer->right == 0 ||
+        (layer->lead > 0 && (y == 0 || layer->lead > 1 || !replaced))) {
+        return 0;
     }
-    if (layer->flush) {
-        const uint32_t last = (layer->out_w - 1u) * state->out_pixel_bytes;
-        le_row_flush(state, state->flushed, row0 + last, row1 + last);
-    }
+    return pairs < layer->batch ? pairs : layer->batch;
 }
 
-/* Whether a row of the current output channels is one run, straight to the output. */
-static int le_row_can_batch(const le_row_state *state, uint32_t channel) {
-    const le_row_layer *layer = state->layer;
-    const int narrow = state->out_storage == 8 && channel + 1 == layer->out_c;
-    const int overwritten = layer->flush || (layer->tiles > 1 && state->kept == 0);
-    return layer->segment_count == 1 && layer->plan_runs[LE_ROW_DIRECT] == 1 && !layer->halves &&
-           layer->right == layer->tiles && !narrow &&
-           (layer->lead == 0 || (layer->lead == 1 && overwritten));
+/* Output rows `y` to `end` of two output channels; `a` are their entries. */
+static void le_row_rows(le_row_state *state, uint32_t y, uint32_t end, const uint8_t *a,
+                        uint32_t channel, const int32_t *constants) {
+    const uint32_t entry_bytes = 4u * state->kernel->stride; /* from one row to the next */
+    uint8_t *out = state->out + channel * state->out_storage / 8;
+    while (y < end) {
+        uint8_t *row0 = out + y * state->out_row_bytes;
+        uint32_t pairs = le_row_direct_pairs(state, y, (end - y) / 2, channel);
+        if (pairs > 0) {
+            le_row_direct(state, row0, a, pairs, constants);
+        } else {
+            const int one_row = y + 1 == end;
+            const int narrow = state->out_storage == 8 && !state->two_bytes;
+            pairs = 1;
+            le_row_through_line(state, row0, row0 + (one_row ? 0 : state->out_row_bytes), a,
+                                constants, one_row || narrow ? LE_ROW_LINE : LE_ROW_EDGES);
+        }
+        y += 2 * pairs;
+        a += 2 * pairs * entry_bytes;
+    }
 }
 
 LE_INTERNAL void le_row_polynomial(const le_row_layer *layer, const le_row_kernel *kernel,
                                    const uint8_t *in, uint8_t *out, uint8_t *scratch) {
     const uint32_t band = le_row_band(kernel);
-    const uint32_t row_bytes = 4u * kernel->stride; /* of an entry, by output row */
     le_row_state state;
     state.layer = layer;
     state.kernel = kernel;
@@ -428,28 +410,14 @@ LE_INTERNAL void le_row_polynomial(const le_row_layer *layer, const le_row_kerne
         for (uint32_t y = 0; y < layer->out_h; y += band) {
             const uint8_t *a = state.a;
             const uint8_t *weights = layer->weights + begin / 2 * layer->pair_bytes;
+            const uint32_t behind = layer->out_h - y < band ? layer->out_h : y + band;
             le_row_pack_band(&state, in, y, first);
             for (uint32_t channel = begin; channel < end; channel += 2) {
                 kernel->unpack(state.w, weights, layer);
                 weights += layer->pair_bytes;
-                const int32_t *constants = layer->channels + channel * layer->channel_words;
                 le_row_prepare(&state, channel);
-                uint32_t rows = layer->out_h - y < band ? layer->out_h - y : band;
-                uint32_t row = 0;
-                while (row < rows) {
-                    uint32_t pairs = (rows - row) / 2;
-                    if ((y + row > 0 || layer->lead == 0) && pairs > 0 &&
-                        le_row_can_batch(&state, channel)) {
-                        uint8_t *row0 = out + (y + row) * state.out_row_bytes;
-                        pairs = pairs < LE_ROW_BATCH ? pairs : LE_ROW_BATCH;
-                        le_row_batch(&state, row0 + channel * state.out_storage / 8,
-                                     a + row_bytes * row, pairs, constants);
-                        row += 2 * pairs;
-                    } else {
-                        le_row_pair(&state, y + row, a + row_bytes * row, channel, constants);
-                        row += 2;
-                    }
-                }
+                le_row_rows(&state, y, behind, a, channel,
+                            layer->channels + channel * layer->channel_words);
                 if (kernel->depthwise) {
                     a += layer->range_bytes;
                 }

@@ -30,47 +30,51 @@
 #include "le_memory.h"
 #include "le_requantize.h"
 
+/* Input planes that are summed up in one go, for the current output channels. The order of the
+ * fields is that in which the assembly reads them. */
+typedef struct {
+    uint32_t next[4];  /* added to what is carried into a block: low0 high0 low1 high1            */
+    int32_t a_skip;    /* bytes, from behind the entries of a tile to those of the next one       */
+    uint32_t *sums;    /* accumulators of the segments before the last one, [block][segment][8]   */
+    uint32_t is_last;
+    uint32_t first[4]; /* accumulators of a row's first block, as in `next`                       */
+    const uint8_t *w;  /* weight words                                                            */
+    uint32_t w_bytes;
+} le_row_chain;
+
+#define LE_ROW_CHAIN_BYTES 72 /* no less than sizeof(le_row_chain) on any machine */
+_Static_assert(sizeof(le_row_chain) <= LE_ROW_CHAIN_BYTES, "scratch is planned with this size");
+
 /* A stretch of tiles that write their pixels to one place and meet the same weights. The order of
  * the fields is that in which the assembly reads them. */
 typedef struct {
-    const uint8_t *a;         /* entries of a row's first tile; 0: goes on where the last run ended */
-    const uint8_t *w, *w_end; /* weight words                                                       */
-    uint8_t *out0, *out1;     /* of row 0 and row 1 of the tile                                     */
-    int32_t step0, step1;     /* bytes from one pixel to the next                                   */
-    const uint8_t *a_end;     /* where the entries of the tile behind begin                         */
-    uint32_t carried[4];      /* out: low words of the accumulators behind the run                  */
+    const uint8_t *a;          /* entries of a row's first tile; 0: goes on behind the last run */
+    const le_row_chain *chain; /* of the segment                                                */
+    const uint8_t *w, *w_end;  /* weight words                                                  */
+    uint8_t *out0, *out1;      /* of row 0 and row 1 of the tile                                */
+    int32_t step0, step1;      /* bytes from one pixel to the next                              */
+    const uint8_t *a_end;      /* where the entries of the tile behind begin                    */
+    uint32_t carried[4];       /* out: low words of the accumulators behind the run             */
 } le_row_run;
 
-/* One call of a tile function: all tiles of two rows, or of several times two rows, one segment.
- * The order of the fields is that in which the assembly reads them. */
+/* One call of a tile function: all tiles of two rows, or of several times two rows, in all their
+ * segments. The order of the fields is that in which the assembly reads them. */
 typedef struct {
-    int32_t multiplier0, offset0; /* requantization of both channels; a segment that is not the  */
-    int32_t multiplier1, offset1; /* last one: multiplier0 and multiplier1 are subtracted        */
-    uint32_t next[4];  /* added to what is carried into a block: low0 high0 low1 high1            */
-    int32_t a_skip;    /* bytes, from behind the entries of a tile to those of the next one       */
-    uint32_t upper;    /* the channels go into the upper half of a byte                           */
-    uint8_t *partial;  /* sums of the segments before, [block][row][pixel][channel]               */
-    uint32_t mode;     /* LE_ROW_LAST, LE_ROW_FIRST, LE_ROW_MIDDLE + i                            */
-    uint32_t first[4]; /* accumulators of a row's first block, as in `next`                       */
+    int32_t multiplier0, offset0; /* requantization of both channels                             */
+    int32_t multiplier1, offset1;
+    uint32_t upper;               /* the channels go into the upper half of a byte               */
+    uint32_t surplus[2];          /* to be subtracted from the sums of all segments              */
     le_row_run *runs;
     uint32_t run_count;
-    const uint8_t *w;  /* weight words of the segment                                             */
-    uint32_t w_bytes;
 } le_row_call;
-
-enum { LE_ROW_LAST = 0, LE_ROW_FIRST = 1, LE_ROW_MIDDLE = 2 };
-
-#define LE_ROW_CALL_BYTES 112 /* no less than sizeof(le_row_call) on any machine */
-_Static_assert(sizeof(le_row_call) <= LE_ROW_CALL_BYTES, "scratch is planned with this size");
 
 /* Input channels that are summed up in one go; sizes in bytes. */
 typedef struct {
     uint32_t a_offset; /* of its entries in the first block                 */
-    int32_t a_skip;    /* see le_row_call                                   */
+    int32_t a_skip;    /* see le_row_chain                                  */
     uint16_t w_offset; /* of its weight words                               */
     uint16_t w_bytes;
     uint8_t shift;     /* what was summed up before counts 2^shift times    */
-    uint8_t mode;
 } le_row_segment;
 
 /* A run as it is planned: tiles up to `end`, of which the pixels go to the line or to the output.
@@ -104,6 +108,7 @@ typedef struct {
     uint8_t flush;          /* the last output is complete when it is carried                    */
     uint8_t pad_blocks;     /* blocks of nothing but padding: one in front, one more at the end  */
     uint8_t segment_count;
+    uint8_t batch;          /* times two rows in one call of the tile function, at most          */
     uint8_t channel_words;  /* words of `channels` for one output channel                        */
     uint8_t segment_words;  /* of these for each segment: K, K of the uppermost field, and if 6:
                                sums of the weights by power of z, and the zero point             */
@@ -125,7 +130,7 @@ typedef struct {
     void (*pack)(uint32_t *entry, const uint8_t *row, const uint8_t *pad, uint32_t channels,
                  const le_row_layer *layer);
     void (*unpack)(uint32_t *to, const uint8_t *from, const le_row_layer *layer);
-    void (*start)(le_row_call *call, const int32_t *low, const int32_t *high,
+    void (*start)(le_row_chain *chain, const int32_t *low, const int32_t *high,
                   const le_row_layer *layer);
     void (*tile)(le_row_call *call);
     void (*requantize)(const le_row_call *call, const uint32_t sums[4], uint32_t pairs[2]);

@@ -11,7 +11,7 @@
 /* The assembly needs the DSP extension, registers of a floating-point unit, and Thumb. */
 #if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
 #define LE_ROW_ASSEMBLY 1
-_Static_assert(sizeof(le_row_run) == 48 && sizeof(le_row_call) == 80, "as the assembly has it");
+_Static_assert(sizeof(le_row_run) == 52 && sizeof(le_row_call) == 36, "as the assembly has it");
 #else
 #define LE_ROW_ASSEMBLY 0
 #endif
@@ -19,8 +19,9 @@ _Static_assert(sizeof(le_row_run) == 48 && sizeof(le_row_call) == 80, "as the as
 typedef struct {
     unsigned depthwise, stride, lanes;
     unsigned pixels, field_bits, words, slots;
-    unsigned last_shift;         /* of the last segment            */
-    unsigned middle_shift[2];    /* of segments of mode MIDDLE + i */
+    unsigned segments;   /* before the last one                    */
+    unsigned shift_of[8]; /* what counts 2^shift times of these    */
+    unsigned has_surplus;
     unsigned out_bits, pre_shift, shift;
 } le_row_tile_shape;
 
@@ -110,54 +111,56 @@ LE_INLINE void le_row_tile_put(uint8_t *to, const le_row_call *call, const uint3
     }
 }
 
-/* Takes the finished fields out of the accumulators: to memory, or requantized to the output. */
-LE_INLINE void le_row_tile_fields(const uint64_t sums[4], const le_row_call *call,
-                                  uint32_t *partial, le_row_run *run,
-                                  const le_row_tile_shape *shape) {
-    for (unsigned row = 0; row < 2; ++row) {
-        for (unsigned j = 0; j < shape->pixels; ++j) {
-            uint32_t fields[2];
-            for (unsigned oc = 0; oc < 2; ++oc) {
-                fields[oc] = le_row_tile_field(sums[2 * row + oc], j, shape);
-                if (call->mode == LE_ROW_FIRST) {
-                    int32_t surplus = oc ? call->multiplier1 : call->multiplier0;
-                    *partial++ = fields[oc] - (uint32_t)surplus;
-                } else if (call->mode >= LE_ROW_MIDDLE) {
-                    unsigned shift = shape->middle_shift[call->mode - LE_ROW_MIDDLE];
-                    *partial = (*partial << shift) + fields[oc];
-                    partial += 1;
-                } else if (partial) {
-                    fields[oc] += *partial++ << shape->last_shift;
-                }
+/* Requantizes the finished fields of the accumulators, and of those of the segments before, which
+ * are at `before`, to the output. */
+LE_INLINE void le_row_tile_last(const uint64_t sums[4], const le_row_call *call,
+                                const uint32_t *before, le_row_run *run,
+                                const le_row_tile_shape *shape) {
+    for (unsigned i = 0; i < 2 * shape->pixels; ++i) {
+        const unsigned row = i / shape->pixels, pixel = i % shape->pixels;
+        uint32_t totals[2];
+        for (unsigned oc = 0; oc < 2; ++oc) {
+            uint32_t total = le_row_tile_field(sums[2 * row + oc], pixel, shape);
+            for (unsigned k = 0; k < shape->segments; ++k) {
+                const uint32_t *words = before + 8 * k + 4 * row + 2 * oc;
+                const uint64_t sum = words[0] | ((uint64_t)words[1] << 32);
+                total += le_row_tile_field(sum, pixel, shape) << shape->shift_of[k];
             }
-            if (call->mode == LE_ROW_LAST) {
-                le_row_tile_put(row ? run->out1 : run->out0, call, fields, shape);
-                run->out0 += row ? 0 : run->step0;
-                run->out1 += row ? run->step1 : 0;
-            }
+            totals[oc] = total - (shape->has_surplus ? call->surplus[oc] : 0);
         }
+        le_row_tile_put(row ? run->out1 : run->out0, call, totals, shape);
+        run->out0 += row ? 0 : run->step0;
+        run->out1 += row ? run->step1 : 0;
     }
 }
 
 LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
-    uint32_t *partial = (uint32_t *)(void *)call->partial;
-    const uint8_t *a = call->runs->a;
+    const uint8_t *a = 0;
+    uint32_t *before = 0;
     uint64_t sums[4] = {0, 0, 0, 0};
     for (uint32_t r = 0; r < call->run_count; ++r) {
         le_row_run run = call->runs[r];
+        const le_row_chain *chain = run.chain;
         if (run.a) {
             a = run.a;
+            before = chain->sums;
             for (unsigned i = 0; i < 4; ++i) {
-                const uint32_t *first = &call->first[2 * (i % 2)];
+                const uint32_t *first = &chain->first[2 * (i % 2)];
                 sums[i] = first[0] | ((uint64_t)first[1] << 32);
             }
         }
         do {
-            a = le_row_tile_sums(sums, a, call->a_skip, &run, shape);
-            le_row_tile_fields(sums, call, partial, &run, shape);
-            partial = partial ? partial + 4 * shape->pixels : partial;
+            a = le_row_tile_sums(sums, a, chain->a_skip, &run, shape);
+            if (chain->is_last) {
+                le_row_tile_last(sums, call, before, &run, shape);
+            } else {
+                for (unsigned i = 0; i < 8; ++i) {
+                    before[i] = (uint32_t)(sums[i / 2] >> (32 * (i % 2)));
+                }
+            }
+            before = before ? before + 8 * shape->segments : before;
             for (unsigned i = 0; i < 4; ++i) {
-                const uint32_t *next = &call->next[2 * (i % 2)];
+                const uint32_t *next = &chain->next[2 * (i % 2)];
                 sums[i] >>= shape->lanes == 2 ? 32 + 2 * shape->field_bits
                                               : shape->pixels * shape->field_bits;
                 sums[i] = (uint32_t)sums[i] + (next[0] | ((uint64_t)next[1] << 32));

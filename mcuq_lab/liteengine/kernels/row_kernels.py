@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from mcuq_lab.liteengine.ctext import c_struct
-from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile, tile_assembly
+from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
+from mcuq_lab.liteengine.kernels.row_tile_asm import tile_assembly
 from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
 from mcuq_lab.liteengine.packing.row import RowPacking, Slice
 from mcuq_lab.sources import SourceFile
@@ -165,11 +166,11 @@ def _starter(packing: RowPacking) -> tuple[str, Files]:
         start, headers = "le_row_lanes_start", (*_HEADERS, "le_row_phases.h")
         constants = f"{packing.field_bits}"
     body = (
-        f"{start}(call->next, call->first, low, layer, {constants});\n"
-        f"    {start}(call->next + 2, call->first + 2, high, layer, {constants});"
+        f"{start}(chain->next, chain->first, low, layer, {constants});\n"
+        f"    {start}(chain->next + 2, chain->first + 2, high, layer, {constants});"
     )
     parameters = (
-        "le_row_call *call, const int32_t *low, const int32_t *high, const le_row_layer *layer"
+        "le_row_chain *chain, const int32_t *low, const int32_t *high, const le_row_layer *layer"
     )
     return name, specialised(name, parameters, body, headers)
 
@@ -177,13 +178,13 @@ def _starter(packing: RowPacking) -> tuple[str, Files]:
 def _tiler(tile: Tile) -> tuple[str, Files]:
     """The tile function, in assembly and in C, by name, and its files."""
     name = f"le_row_tile_{tile.name}"
-    shifts = ", ".join(map(str, tile.middle_shifts)) or "0"
+    shifts = ", ".join(map(str, tile.segment_shifts)) or "0"
     shape = (
         f"{{.depthwise = {int(tile.depthwise)}, .stride = {tile.stride}, .lanes = {tile.lanes},\n"
         f"    .pixels = {tile.pixels},\n"
         f"    .field_bits = {tile.field_bits}, .words = {tile.words}, .slots = {tile.slots},\n"
-        f"    .last_shift = {tile.last_shift}, .middle_shift = {{{shifts}}}, "
-        f".out_bits = {tile.out_bits},\n"
+        f"    .segments = {len(tile.segment_shifts)}, .shift_of = {{{shifts}}}, "
+        f".has_surplus = {int(tile.surplus)}, .out_bits = {tile.out_bits},\n"
         f"    .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
     )
     instructions = "".join(f'        "{line}\\n"\n' for line in tile_assembly(tile))
@@ -191,7 +192,7 @@ def _tiler(tile: Tile) -> tuple[str, Files]:
         f'#include "{name}.h"\n\n'
         f"static const le_row_tile_shape {name}_shape = {shape};\n\n"
         "#if LE_ROW_ASSEMBLY\n"
-        "/* Registers: see the generator's text in row_polynomial_asm.py. */\n"
+        "/* Registers: see the generator's text in row_tile_asm.py. */\n"
         f"__attribute__((naked, noinline)) LE_INTERNAL void {name}(\n"
         "    le_row_call *call __attribute__((unused))) {\n"
         f"    __asm__ volatile(\n{instructions}    );\n}}\n"

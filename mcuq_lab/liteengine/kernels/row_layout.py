@@ -8,12 +8,16 @@ from functools import cached_property
 import numpy as np
 
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
+from mcuq_lab.liteengine.kernels.row_tile_asm import MOST_SEGMENTED_PIXELS
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.packing.phases import fields_in_front
 from mcuq_lab.liteengine.packing.row import RowPacking, Segment, tile_cycles
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 
-CALL_BYTES = 112  # LE_ROW_CALL_BYTES
+CHAIN_BYTES = 72  # LE_ROW_CHAIN_BYTES
+RUNS = 10  # LE_ROW_RUNS
+MOST_BATCHED = 4
+"""Times two rows in one call of the tile function."""
 _WORD = 4
 _TILE_WEIGHT_BYTES = 24  # weight words of one input channel and two output channels
 
@@ -192,16 +196,32 @@ class RowLayout:
         columns = self.tiles * self.packing.pixels
         segments = len(self.packing.segments)
         sizes = (
-            segments * CALL_BYTES,
+            segments * CHAIN_BYTES,
             self.a_bytes,
             self.w_bytes,
-            16 * columns if segments > 1 else 0,
-            4 * columns,
+            (segments - 1) * self.tiles * 32,
+            self.batch * 4 * columns,
             self.source.pixel_bytes,
         )
         return sum(eight_byte_aligned(size) for size in sizes)
 
-    def segment_row(self, segment: Segment, mode: int) -> tuple[int, ...]:
+    @property
+    def batch(self) -> int:
+        """Times two rows in one call of the tile function, at most."""
+        before, last = len(self.packing.segments) - 1, len(self.plans[0])
+        return max(1, min(self.pairs, MOST_BATCHED, RUNS // (before * len(self.plans[2]) + last)))
+
+    @property
+    def fits(self) -> bool:
+        """Whether one call runs all segments of two rows, if it has to, and the epilogue of a tile
+        finds registers for its sums."""
+        segments = len(self.packing.segments)
+        return segments == 1 or (
+            self.packing.pixels <= MOST_SEGMENTED_PIXELS
+            and (not self.flush or segments + 1 <= RUNS)
+        )
+
+    def segment_row(self, segment: Segment) -> tuple[int, ...]:
         """`le_row_segment` of a segment."""
         packing = self.packing
         a_offset = packing.a_slices.index(segment.a_slice) * self.slice_bytes
@@ -220,19 +240,11 @@ class RowLayout:
             w_offset += first
             skip = self.block_bytes - count * self.plane_bytes
         w_bytes = _TILE_WEIGHT_BYTES
-        return a_offset, skip, w_offset * w_bytes, count * w_bytes, segment.shift, mode
-
-    @cached_property
-    def modes(self) -> tuple[int, ...]:
-        """`le_row_call.mode` of each segment."""
-        segments = self.packing.segments
-        middle = [2 + self.tile.middle_shifts.index(part.shift) for part in segments[1:-1]]
-        return (0,) if len(segments) == 1 else (1, *middle, 0)
+        return a_offset, skip, w_offset * w_bytes, count * w_bytes, segment.shift
 
     @cached_property
     def tile(self) -> Tile:
         packing, requantize = self.packing, self.op.requantize
-        middle = sorted({segment.shift for segment in packing.segments[1:-1]})
         return Tile(
             depthwise=self.depthwise,
             stride=self.stride,
@@ -243,10 +255,8 @@ class RowLayout:
             toggle=packing.toggle,
             slots=self.slots,
             unroll=self.unroll,
-            segmented=len(packing.segments) > 1,
+            segment_shifts=tuple(part.significance for part in packing.segments[:-1]),
             surplus=len(packing.w_slices) > 1,
-            last_shift=packing.segments[-1].shift,
-            middle_shifts=tuple(middle),
             out_bits=requantize.bits,
             pre_shift=requantize.pre_shift,
             shift=requantize.shift,

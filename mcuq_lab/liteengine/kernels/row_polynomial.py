@@ -107,7 +107,9 @@ def _with_heights(
             layout = RowLayout(op, source, output, weight, packing, unroll, pairs, source.shape.c)
             if layout.w_bytes > 0xFFFF:  # `le_row_layer.w_bytes` has 16 bits
                 return
-            if pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output):
+            if layout.fits and (
+                pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output)
+            ):
                 yield layout
 
 
@@ -118,7 +120,9 @@ def _depthwise_layouts(
     for packing in row_packings(op.weight, op.w_bits, source.bits):
         for pairs in _heights(output):
             layout = RowLayout(op, source, output, op.weight, packing, 2, pairs, group)
-            if pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output):
+            if layout.fits and (
+                pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output)
+            ):
                 yield layout
 
 
@@ -158,10 +162,7 @@ def _lowered(layout: RowLayout) -> Lowered:
     kernel, files = row_kernel(key)
     weights = _flash_weights(op, source, packing.lanes)
     channels = _channel_table(layout)
-    segments = [
-        layout.segment_row(segment, mode)
-        for segment, mode in zip(packing.segments, layout.modes, strict=True)
-    ]
+    segments = [layout.segment_row(segment) for segment in packing.segments]
     fields = {
         "in_h": source.shape.h,
         "in_w": source.shape.w,
@@ -183,6 +184,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         "flush": int(layout.flush),
         "pad_blocks": layout.pad_blocks,
         "segment_count": len(segments),
+        "batch": layout.batch,
         "channel_words": channels.shape[1],
         "segment_words": 6 if _has_weight_sums(layout) else 2,
         "w_bytes": layout.w_bytes,
@@ -243,6 +245,7 @@ def _channel_table(layout: RowLayout) -> np.ndarray:
     """`le_row_layer.channels`: int64 (output channels rounded up to pairs, words)."""
     op, packing, source = layout.op, layout.packing, layout.source
     starts, surplus = start_values(packing, layout.weight, source.bits)
+    surplus = surplus << packing.segments[0].significance
     columns = [op.requantize.multiplier, op.requantize.offset, surplus]
     uppermost_column = packing.taps_low[-1]
     for segment, start in zip(packing.segments, starts, strict=True):

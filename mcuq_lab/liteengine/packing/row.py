@@ -228,7 +228,7 @@ def sums_fit(
 
 
 def row_packings(
-    weight: np.ndarray, w_bits: int, a_bits: int, granule: int = 1, max_segments: int = 12
+    weight: np.ndarray, w_bits: int, a_bits: int, granule: int = 1, max_segments: int = 8
 ) -> Iterator[RowPacking]:
     """All valid packings of a 3x3 convolution.
 

@@ -1,0 +1,274 @@
+"""The tile function of the row polynomial in Thumb-2 assembly: runs, and what becomes of the sums.
+
+The inner loop (row_polynomial_asm.py) takes all core registers. Everything else waits in registers
+of the floating-point unit, from where VMOV fetches a word in one cycle, where a load from the stack
+takes two:
+
+    s0 - s3    multiplier and offset of both channels     s13  upper     s14, s27  surplus of both
+    s4 - s7    next      s10  a_skip     s11  sums of the segments before     s12  is_last
+    s8, s9     weights of the run, their end                                   s15  r0
+    s16 - s20  the current run: out0, out1, step0, step1, a_end
+    s21 - s24  registers set aside by the epilogue
+
+The segments of two rows run one after the other, each over the whole row. All but the last leave
+their accumulators in memory as they are; the last one takes the fields out of all of them.
+"""
+
+from __future__ import annotations
+
+from mcuq_lab.liteengine.kernels.row_polynomial_asm import (
+    ROW0,
+    ROW1,
+    Accumulator,
+    Register,
+    Tile,
+    carry,
+    extract,
+    sum_loop,
+)
+
+MOST_SEGMENTED_PIXELS = 4
+"""With more, the last segment's epilogue has no registers for the sums of a row."""
+
+_SUMS_BYTES = 32  # of the four accumulators
+
+
+def tile_assembly(tile: Tile) -> list[str]:
+    """Instructions of the tile function: `void (le_row_call *)`, the argument in r0.
+
+    Local labels are numbers: 1 run, 2 tile, 3 round, 4 end of tile, 5 segments before the last.
+    """
+    if not tile.segmented:
+        return [*_prologue(tile), *_begin_run(), *_tile_sums(tile), *_outputs(tile), *_tail()]
+    return [
+        *_prologue(tile),
+        *_begin_run(),
+        *_tile_sums(tile),
+        *("vmov r2, s12", "cmp r2, #0", "beq.w 5f"),
+        *_last_outputs(tile),
+        "4:",
+        *_tail(),
+        "5:",
+        *_keep_sums(tile),
+        "b.w 4b",
+    ]
+
+
+def _prologue(tile: Tile) -> list[str]:
+    """The stack then holds the next run and the number of runs left."""
+    return [
+        "push {r4-r11, lr}",
+        "vpush {s16-s27}",
+        "vldmia r0!, {s0-s3}",
+        "vldmia r0!, {s13-s14}",
+        "vldmia r0!, {s27}",
+        "ldrd r1, r2, [r0]",
+        "push {r1, r2}",
+    ]
+
+
+def _begin_run() -> list[str]:
+    return [
+        "1:",
+        "ldr r1, [sp]",
+        "ldmia r1!, {r2, r3}",
+        "vldmia r1!, {s8-s9}",
+        "vldmia r1!, {s16-s20}",
+        "str r1, [sp]",
+        "cmp r2, #0",
+        "beq.n 2f",
+        "mov r0, r2",
+        "vldmia r3!, {s4-s7}",
+        "vldmia r3!, {s10-s12}",
+        "ldm r3, {r6-r9}",
+        "mov r10, r6",
+        "mov r11, r7",
+        "mov r12, r8",
+        "mov lr, r9",
+    ]
+
+
+def _tile_sums(tile: Tile) -> list[str]:
+    return ["2:", "vmov r1, s8", *sum_loop(tile)]
+
+
+def _tail() -> list[str]:
+    """To the next tile, the next run, or home."""
+    return [
+        "vmov r1, s10",
+        "add r0, r1",
+        "vmov r1, s20",
+        "cmp r0, r1",
+        "bne.w 2b",
+        "ldrd r1, r2, [sp]",
+        "str r6, [r1]",
+        "str.w r8, [r1, #4]",
+        "str.w r10, [r1, #8]",
+        "str.w r12, [r1, #12]",
+        "adds r1, #16",
+        "subs r2, #1",
+        "strd r1, r2, [sp]",
+        "bne.w 1b",
+        "add sp, #8",
+        "vpop {s16-s27}",
+        "pop {r4-r11, pc}",
+    ]
+
+
+def _begin_high(tile: Tile, accumulator: Accumulator, high: Register) -> list[str]:
+    """high := its start value; the flags are those of the addition to low, which can only carry
+    where A is toggled: else the fields in both operands are disjoint."""
+    lines = [f"vmov {accumulator.high}, {high}"]
+    return [*lines, f"adc {accumulator.high}, {accumulator.high}, #0"] if tile.toggle else lines
+
+
+def _begin_block(tile: Tile, carried: tuple[Accumulator, ...] = ()) -> list[str]:
+    """All accumulators of the next block, from those of this one; changes r2. `carried` are those
+    whose low word holds already what the next block takes over."""
+    lines = []
+    for channel, (low, high) in enumerate((("s4", "s5"), ("s6", "s7"))):
+        lines.append(f"vmov r2, {low}")
+        for accumulator in (ROW0[channel], ROW1[channel]):
+            if accumulator in carried:
+                lines.append(f"adds {accumulator.low}, {accumulator.low}, r2")
+            else:
+                lines += carry(tile, accumulator, plus="r2")
+            lines += _begin_high(tile, accumulator, high)
+    return lines
+
+
+def _outputs(tile: Tile) -> list[str]:
+    """Extraction, requantization, output; then the accumulators of the next block."""
+    lines = ["vmov s15, r0"]
+    lines += [f"vmov r{2 + i}, s{i}" for i in range(4)]
+    lines += ["vmov s21, r12", "vmov s22, lr"]
+    lines += _output_row(tile, ROW0, "s16", "s18", "r12", "lr")
+    lines += ["vmov r12, s21", "vmov lr, s22"]
+    # Row 0's accumulators, but for what is carried, are free now.
+    lines += [line for accumulator in ROW0 for line in carry(tile, accumulator)]
+    lines += _output_row(tile, ROW1, "s17", "s19", "r7", "r9")
+    return [*lines, *_begin_block(tile, ROW0), "vmov r0, s15"]
+
+
+def _output_row(
+    tile: Tile,
+    row: tuple[Accumulator, Accumulator],
+    out: Register,
+    step: Register,
+    pointer: Register,
+    stride: Register,
+) -> list[str]:
+    """One row's pixels, pixel by pixel, in r0 and r1."""
+    lines = _begin_stores(tile, out, step, pointer, stride, "r0")
+    for pixel in range(tile.pixels):
+        for accumulator, total, multiplier, offset in zip(
+            row, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=False
+        ):
+            lines += extract(tile, total, accumulator, pixel)
+            lines += _requantize(tile, total, multiplier, offset)
+        lines += _store(tile, "r0", "r1", pointer, stride)
+    lines.append(f"vmov {out}, {pointer}")
+    return lines
+
+
+def _begin_stores(
+    tile: Tile, out: Register, step: Register, pointer: Register, stride: Register, other: Register
+) -> list[str]:
+    lines = [f"vmov {pointer}, {out}", f"vmov {stride}, {step}"]
+    return [*lines, f"vmov {other}, s13", f"cmp {other}, #0"] if tile.storage == 2 else lines
+
+
+def _requantize(tile: Tile, total: Register, multiplier: Register, offset: Register) -> list[str]:
+    lines = [f"lsl.w {total}, {total}, #{tile.pre_shift}"] if tile.pre_shift else []
+    shifted = f", asr #{tile.shift}" if tile.shift else ""
+    return [
+        *lines,
+        f"smmla {total}, {total}, {multiplier}, {offset}",
+        f"usat {total}, #{tile.out_bits}, {total}{shifted}",
+    ]
+
+
+def _store(
+    tile: Tile, low: Register, high: Register, pointer: Register, stride: Register
+) -> list[str]:
+    """Writes one pixel's channels, changes `high`."""
+    lines = [f"orr {low}, {low}, {high}, lsl #{tile.storage}"]
+    if tile.storage == 2:
+        lines += ["itt ne", f"ldrbne {high}, [{pointer}]", f"orrne {low}, {high}, {low}, lsl #4"]
+    store = "strh" if tile.storage == 8 else "strb"
+    return [*lines, f"{store} {low}, [{pointer}]", f"add {pointer}, {stride}"]
+
+
+def _keep_sums(tile: Tile) -> list[str]:
+    """The end of a tile in all segments but the last."""
+    further = _SUMS_BYTES * (len(tile.segment_shifts) - 1)
+    return [
+        "vmov r1, s11",
+        "stmia r1!, {r6-r12, lr}",
+        *([f"adds r1, #{further}"] if further else []),
+        "vmov s11, r1",
+        *_begin_block(tile),
+    ]
+
+
+def _last_outputs(tile: Tile) -> list[str]:
+    """The end of a tile in the last segment: `_outputs` of all segments' sums.
+
+    A row's sums, 2m of them, and four temporaries take the registers that its accumulators leave;
+    where these are too few, some of the other row's accumulators are set aside.
+    """
+    lines = ["vmov s15, r0"]
+    few = ("r0", "r1", "r2", "r3", "r4", "r5")
+    aside = ("r12", "lr", "r10", "r11")[: max(0, 2 * tile.pixels + 2 - len(few))]
+    away = [(f"s{21 + i}", register) for i, register in enumerate(aside)]
+    lines += [f"vmov {to}, {register}" for to, register in away]
+    lines += _last_row(tile, 0, (*few, *aside), "s16", "s18")
+    lines += [f"vmov {register}, {to}" for to, register in away]
+    few = (*few, "r7", "r9")
+    aside = ("r6", "r8")[: max(0, 2 * tile.pixels + 2 - len(few))]
+    away = [(f"s{21 + i}", register) for i, register in enumerate(aside)]
+    lines += [f"vmov {to}, {register}" for to, register in away]
+    lines += _last_row(tile, 1, (*few, *aside), "s17", "s19")
+    lines += [f"vmov {register}, {to}" for to, register in away]
+    return [*lines, *_begin_block(tile, (*ROW0, *ROW1)), "vmov r0, s15"]
+
+
+def _last_row(
+    tile: Tile, number: int, free: tuple[Register, ...], out: Register, step: Register
+) -> list[str]:
+    """One row's pixels; leaves in its accumulators' low words what is carried."""
+    row, count = (ROW0, ROW1)[number], tile.pixels
+    totals = (free[:count], free[count : 2 * count])
+    pointer, field, low, high = (*free[2 * count :], row[0].high, row[1].high)[:4]
+    lines = []
+    for accumulator, sums in zip(row, totals, strict=True):
+        for pixel, total in enumerate(sums):
+            lines += extract(tile, total, accumulator, pixel)
+        lines += carry(tile, accumulator)
+    lines.append(f"vmov {pointer}, s11")
+    before = Accumulator(low, high)
+    for segment, shift in enumerate(tile.segment_shifts):
+        for channel, sums in enumerate(totals):
+            at = _SUMS_BYTES * segment + 16 * number + 8 * channel
+            lines.append(f"ldrd {low}, {high}, [{pointer}, #{at}]")
+            scaled = f", lsl #{shift}" if shift else ""
+            for pixel, total in enumerate(sums):
+                lines += extract(tile, field, before, pixel)
+                lines.append(f"add.w {total}, {total}, {field}{scaled}")
+    if number == 1:
+        lines += [
+            f"add {pointer}, #{_SUMS_BYTES * len(tile.segment_shifts)}",
+            f"vmov s11, {pointer}",
+        ]
+    for channel, sums in enumerate(totals):
+        if tile.surplus:
+            lines.append(f"vmov {low}, {('s14', 's27')[channel]}")
+            lines += [f"sub.w {total}, {total}, {low}" for total in sums]
+        lines += [f"vmov {low}, s{2 * channel}", f"vmov {high}, s{2 * channel + 1}"]
+        for total in sums:
+            lines += _requantize(tile, total, low, high)
+    lines += _begin_stores(tile, out, step, pointer, field, low)
+    for first, second in zip(*totals, strict=True):
+        lines += _store(tile, first, second, pointer, field)
+    lines.append(f"vmov {out}, {pointer}")
+    return lines
