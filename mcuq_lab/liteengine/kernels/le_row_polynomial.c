@@ -200,34 +200,22 @@ static void le_row_flush(const le_row_state *state, const le_row_run *run, const
 static le_row_run *le_row_plan_runs(const le_row_state *state, le_row_run *run,
                                     const le_row_chain *chain, uint8_t *row0, uint8_t *row1,
                                     uint8_t *line, const uint8_t *a, uint32_t way) {
-    const le_row_layer *layer = state->layer;
-    const le_row_plan *plan = layer->plans[way];
-    const uint32_t m = state->kernel->pixels, step = state->out_pixel_bytes;
-    uint32_t begin = 0;
-    for (uint32_t left = layer->plan_runs[way]; left > 0; --left) {
-        const uint32_t end = plan->end;
-        run->a = begin == 0 ? a : 0;
+    const le_row_plan *plan = state->layer->plans[way];
+    const uint8_t *w = chain->w, *w_end = w + chain->w_bytes, *begin = a;
+    for (uint32_t left = state->layer->plan_runs[way]; left > 0; --left) {
+        uint8_t *out0 = plan->to_line ? line : row0;
+        uint8_t *out1 = plan->to_line ? line + state->line_bytes : row1;
+        const int32_t step = plan->to_line ? 2 : (int32_t)state->out_pixel_bytes;
+        run->a = begin;
         run->chain = chain;
-        const uint32_t half = plan->left_out ? chain->w_bytes / 2 : 0;
-        run->w = chain->w + (plan->left_out == LE_ROW_BEFORE ? half : 0);
-        run->w_end = run->w + chain->w_bytes - half;
-        if (plan->to_line) {
-            run->out0 = line + 2 * begin * m;
-            run->out1 = run->out0 + state->line_bytes;
-            run->step0 = run->step1 = 2;
-        } else {
-            /* from `lead` pixels in front of the row on */
-            const int32_t offset = ((int32_t)(begin * m) - layer->lead) * (int32_t)step;
-            run->out0 = row0 + offset;
-            run->out1 = row1 + offset;
-            run->step0 = run->step1 = (int32_t)step;
-        }
-        uint32_t blocks = end;
-        if (layer->halves) { /* a tile begins at the block before its own */
-            blocks = end - 1 < layer->blocks ? end - 1 : layer->blocks - 1u;
-        }
-        run->a_end = a + blocks * layer->block_bytes;
-        begin = end;
+        run->w = w + plan->w_front;
+        run->w_end = w_end - plan->w_back;
+        run->out0 = out0 + plan->out;
+        run->out1 = out1 + plan->out;
+        run->step0 = run->step1 = step;
+        run->a_end = a + plan->a_end;
+        run->rows_bytes = 2 * (plan->to_line ? state->line_bytes : state->out_row_bytes);
+        begin = 0;
         ++plan;
         ++run;
     }
@@ -254,6 +242,27 @@ static le_row_run *le_row_segments(le_row_state *state, le_row_run *run, uint8_t
         }
         run = le_row_plan_runs(state, run, chain, row0, row1, line,
                                a + layer->segments[i].a_offset, chosen);
+    }
+    return run;
+}
+
+/* Plans runs `from` to `run` again, for the two rows above; returns the run behind. */
+static le_row_run *le_row_plan_above(le_row_run *run, const le_row_run *from,
+                                     uint32_t entry_bytes) {
+    const le_row_run *end = run;
+    while (from != end) {
+        run->a = from->a ? from->a - entry_bytes : 0;
+        run->chain = from->chain;
+        run->w = from->w;
+        run->w_end = from->w_end;
+        run->out0 = from->out0 - from->rows_bytes;
+        run->out1 = from->out1 - from->rows_bytes;
+        run->step0 = from->step0;
+        run->step1 = from->step1;
+        run->a_end = from->a_end - entry_bytes;
+        run->rows_bytes = from->rows_bytes;
+        ++from;
+        ++run;
     }
     return run;
 }
@@ -324,15 +333,18 @@ static void le_row_direct(le_row_state *state, uint8_t *row0, const uint8_t *a, 
     const int cut = layer->right < layer->tiles;
     uint8_t *front = row0 - layer->lead * state->out_pixel_bytes;
     const uint8_t first = front[0], second = front[state->two_bytes];
-    le_row_run *run = state->runs;
     if (cut && state->kept != 0) {
         le_row_clear(state, layer->right, layer->tiles, 2 * pairs);
     }
-    for (uint32_t i = pairs; i-- > 0;) {
-        uint8_t *out = row0 + 2 * i * row_bytes;
-        run = le_row_segments(state, run, out, out + row_bytes,
-                              state->line + 2 * i * state->line_bytes, a + i * entry_bytes,
-                              LE_ROW_DIRECT);
+    uint8_t *out = row0 + 2 * (pairs - 1) * row_bytes;
+    le_row_run *run = le_row_segments(state, state->runs, out, out + row_bytes,
+                                      state->line + 2 * (pairs - 1) * state->line_bytes,
+                                      a + (pairs - 1) * entry_bytes, LE_ROW_DIRECT);
+    const le_row_run *from = state->runs;
+    for (uint32_t i = 1; i < pairs; ++i) {
+        le_row_run *end = le_row_plan_above(run, from, entry_bytes);
+        from = run;
+        run = end;
     }
     le_row_run_tiles(state, run);
     if (layer->lead > 0) {

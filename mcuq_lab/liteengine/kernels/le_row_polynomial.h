@@ -55,6 +55,7 @@ typedef struct {
     int32_t step0, step1;      /* bytes from one pixel to the next                              */
     const uint8_t *a_end;      /* where the entries of the tile behind begin                    */
     uint32_t carried[4];       /* out: low words of the accumulators behind the run             */
+    uint32_t rows_bytes;       /* from the pixels of two rows to those of the next two          */
 } le_row_run;
 
 /* One call of a tile function: all tiles of two rows, or of several times two rows, in all their
@@ -77,15 +78,14 @@ typedef struct {
     uint8_t shift;     /* what was summed up before counts 2^shift times    */
 } le_row_segment;
 
-/* A run as it is planned: tiles up to `end`, of which the pixels go to the line or to the output.
- * Of two weight words it may leave out those that meet the block before, or the block's own. */
+/* A run as it is planned; sizes in bytes. Of two weight words it may leave out those that meet the
+ * block before, at the front, or the block's own, at the back. */
 typedef struct {
-    uint16_t end;
-    uint8_t to_line;
-    uint8_t left_out; /* LE_ROW_BEFORE, LE_ROW_OWN or 0 */
+    uint32_t a_end; /* entries behind its last tile, from the row's first ones on               */
+    int32_t out;    /* its first pixel, from the row's first one on, or in the line             */
+    uint16_t w_front, w_back; /* weight words left out                                          */
+    uint16_t to_line;
 } le_row_plan;
-
-enum { LE_ROW_BEFORE = 1, LE_ROW_OWN = 2 };
 
 /* Ways to write two rows: the fields in front of the first output go to the output as well, or the
  * tiles at both edges go to the line, or all tiles. */

@@ -121,22 +121,32 @@ class RowLayout:
         return word ^ (int(self.packing.toggle) << 31)
 
     @cached_property
-    def plans(self) -> tuple[tuple[tuple[int, int, int], ...], ...]:
+    def plans(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
         """`le_row_plan` of the three ways to write two rows: DIRECT, EDGES, LINE."""
         direct = [tile >= self.right for tile in range(self.tiles)]
         edges = [tile == 0 or to_line for tile, to_line in enumerate(direct)]
         return tuple(self._plan(to_line) for to_line in (direct, edges, [True] * self.tiles))
 
-    def _plan(self, to_line: list[bool]) -> tuple[tuple[int, int, int], ...]:
-        runs: list[tuple[int, int, int]] = []
-        for tile, line in enumerate(to_line):
-            left_out = 0
-            if self.halves:
-                left_out = 1 if tile == 0 else 2 if tile == self.blocks else 0
-            if runs and runs[-1][1:] == (int(line), left_out):
-                runs.pop()
-            runs.append((tile + 1, int(line), left_out))
-        return tuple(runs)
+    def _plan(self, to_line: list[bool]) -> tuple[tuple[int, ...], ...]:
+        """Neighbouring tiles of the same kind are one run."""
+        kinds = [(line, *self._left_out(tile)) for tile, line in enumerate(to_line)]
+        ends = [i + 1 for i in range(self.tiles) if kinds[i] != (*kinds, None)[i + 1]]
+        return tuple(
+            self._run(begin, end, *kinds[begin])
+            for begin, end in zip([0, *ends], ends, strict=False)
+        )
+
+    def _run(self, begin: int, end: int, line: bool, front: int, back: int) -> tuple[int, ...]:
+        # With two words, a tile begins at the block before its own.
+        blocks = min(end - 1, self.blocks - 1) if self.halves else end
+        pixel = begin * self.packing.pixels
+        out = 2 * pixel if line else (pixel - self.lead) * self.output.pixel_bytes
+        return blocks * self.block_bytes, out, front, back, int(line)
+
+    def _left_out(self, tile: int) -> tuple[int, int]:
+        """Bytes of weight words in front and at the back that a tile does without."""
+        half = self.range * _TILE_WEIGHT_BYTES if self.halves else 0
+        return half * (tile == 0), half * (0 < tile == self.blocks)
 
     @property
     def range(self) -> int:

@@ -28,7 +28,7 @@ ARENA_BYTES = 24 << 10
 """Higher bands unpack the weights less often, but take more scratch. A layer may take what its
 tensors leave of ARENA_BYTES, within these bounds."""
 
-_LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 92, 16, 4
+_LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 92, 16, 16
 
 
 def lower_row_polynomial(

@@ -206,8 +206,7 @@ def _products(tile: Tile, a: int, w: int) -> list[str]:
         loads += [("r4", "r1", weights), ("r5", "r1", weights + 4)]
         # an odd number of 16-bit loads would leave what follows between two words
         lines += [
-            load(*target, wide or (i == 2 and len(loads) == 3))
-            for i, target in enumerate(loads)
+            load(*target, wide or (i == 2 and len(loads) == 3)) for i, target in enumerate(loads)
         ]
         lines += rows(group.row0, group.row1)
     return lines

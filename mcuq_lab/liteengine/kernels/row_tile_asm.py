@@ -105,7 +105,7 @@ def _tail() -> list[str]:
         "str.w r8, [r1, #4]",
         "str.w r10, [r1, #8]",
         "str.w r12, [r1, #12]",
-        "adds r1, #16",
+        "adds r1, #20",
         "subs r2, #1",
         "strd r1, r2, [sp]",
         "bne.w 1b",
