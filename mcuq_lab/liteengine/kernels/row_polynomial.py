@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -77,7 +78,9 @@ def _kernel_parts(layout: RowLayout) -> tuple:
 def _dense_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:
     weight = fold_phases(op.weight, op.window)
     unroll = _unroll(weight.shape[3])
-    packings = row_packings(weight, op.w_bits, source.bits, unroll)
+    # Ranges are whole words of packed channels, too.
+    ranges = math.lcm(unroll, 32 // source.storage_bits)
+    packings = row_packings(weight, op.w_bits, source.bits, unroll, ranges)
     yield from _with_heights(op, source, output, weight, packings, unroll)
 
 

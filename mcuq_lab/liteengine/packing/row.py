@@ -228,15 +228,20 @@ def sums_fit(
 
 
 def row_packings(
-    weight: np.ndarray, w_bits: int, a_bits: int, granule: int = 1, max_segments: int = 8
+    weight: np.ndarray,
+    w_bits: int,
+    a_bits: int,
+    granule: int = 1,
+    range_granule: int = 1,
+    max_segments: int = 8,
 ) -> Iterator[RowPacking]:
     """All valid packings of a 3x3 convolution.
 
     Args:
         weight: integers (oc, 3, 3, ic), OHWI, or the weights of two phases (oc, 3, 2, 2 * ic).
         w_bits, a_bits: their width, and the width of the unsigned activations.
-        granule: segments begin at multiples of this many input channels; with 2+1 taps they are of
-            equal size.
+        granule: segments begin at multiples of this many input channels.
+        range_granule: the same for 2+1 taps, where segments are of equal size.
         max_segments: packings with more are not worth listing.
     """
     phases = 1 if weight.shape[2] == 3 else 2
@@ -258,7 +263,7 @@ def row_packings(
                     segments = _segments(a_slices, sums, geometry, granule, max_segments)
                 else:
                     segments = _equal_segments(
-                        a_slices[0], w_slices[0], sums, geometry, granule, max_segments
+                        a_slices[0], w_slices[0], sums, geometry, range_granule, max_segments
                     )
                 if segments:
                     yield RowPacking(*geometry, any(toggles), segments, phases)
@@ -319,24 +324,25 @@ def _equal_segments(
     granule: int,
     max_segments: int,
 ) -> tuple[Segment, ...]:
-    """Fewest segments of equal size (the last one may be smaller) whose sums fit, or none."""
+    """Segments of equal size (the last one may be smaller, but counts as much) whose sums fit: of
+    those with the fewest channels in all the fewest segments; or none."""
     total = sums[w_slice]
     channels = total.shape[-1]
     granules = -(-channels // granule)
+    found: list[tuple[int, range]] = []
     for count in range(1, min(max_segments, granules) + 1):
         size = -(-granules // count) * granule
         firsts = range(0, channels, size)
-        ends = [min(first + size, channels) for first in firsts]
         befores = [total[..., first - 1] if first else 0 for first in firsts]
         if all(
-            sums_fit(total[..., end - 1] - before, a_slice.amax, *geometry)
-            for end, before in zip(ends, befores, strict=True)
+            sums_fit(total[..., min(first + size, channels) - 1] - before, a_slice.amax, *geometry)
+            for first, before in zip(firsts, befores, strict=True)
         ):
-            return tuple(
-                Segment(first, end - first, a_slice, w_slice)
-                for first, end in zip(firsts, ends, strict=True)
-            )
-    return ()
+            found.append((size, firsts))
+    if not found:
+        return ()
+    size, firsts = min(found, key=lambda way: (way[0] * len(way[1]), len(way[1])))
+    return tuple(Segment(first, min(size, channels - first), a_slice, w_slice) for first in firsts)
 
 
 def longest(fits: Callable[[int], bool], first: int, channels: int, granule: int) -> int:
@@ -410,20 +416,19 @@ def tile_cycles(
 
     Three multiply groups with 10 loads take 25 cycles for each input channel and weight word, with
     11 loads for each of two phases 26, and with 16 loads and twice as many products 46 for each
-    phase of two channels in lanes; the loop costs 7 cycles a round of `unroll` channels;
+    phase of two channels in lanes; the loop costs 6 cycles a round of `unroll` channels;
     toggling costs a carry for each accumulator. Outputs that share a byte with another pair's
     (`storage` 2) are merged with it.
     """
     m, extraction = packing.pixels, 4 * extraction_instructions(packing)
     outputs = 14 + 4 * pre_shift + 5 * (storage == 2)
-    cycles = 0.0
-    for index, segment in enumerate(packing.segments):
-        rounds = -(-min(segment.count, channels) // (packing.lanes * unroll))
+    before = len(packing.segments) - 1
+    cycles = extraction + outputs * m + 37
+    cycles += before * (33 + extraction + 4 * m + 14) + (14 if before else 0)
+    for segment in packing.segments:
+        # with 2+1 taps all segments are as long as the first one
+        summed = segment if packing.words == 1 else packing.segments[0]
+        rounds = -(-min(summed.count, channels) // (unroll * packing.lanes))
         products = _plane_cycles(packing) * unroll
-        cycles += packing.words * (products + 7) * rounds + 8 * packing.toggle
-        if index < len(packing.segments) - 1:
-            cycles += extraction + 5 * m + 35 + (9 * m if index else 0)
-        else:
-            cycles += extraction + outputs * m + 37
-            cycles += 10 * m + 12 if index else 0
+        cycles += packing.words * rounds * (products + 6) + 8 * packing.toggle
     return cycles
