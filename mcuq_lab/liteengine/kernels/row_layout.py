@@ -218,8 +218,7 @@ class RowLayout:
     @property
     def batch(self) -> int:
         """Times two rows in one call of the tile function, at most."""
-        before, last = len(self.packing.segments) - 1, len(self.plans[0])
-        return max(1, min(self.pairs, MOST_BATCHED, RUNS // (before * len(self.plans[2]) + last)))
+        return max(1, min(self.pairs, MOST_BATCHED, RUNS // self._runs))
 
     @property
     def fits(self) -> bool:
@@ -287,13 +286,8 @@ class RowLayout:
             self.op.requantize.pre_shift > 0,
         )
         tiles = self.source.shape.w / self.packing.pixels + 0.25 if self.halves else self.tiles
-        batched = (row_pairs - (self.lead > 0)) / row_pairs if self._in_batches else 0.0
-        if self.output.storage_bits == 2 and self.lead > 0 and not self.flush:
-            batched /= 2  # channels that are merged into a byte go another way
-        edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
-        alone = (450 if self.lead else 350) + 25 * edges
-        alone += segments * (150 + 40 * len(self.plans[1]))
-        call = tiles * tile + 110 * self.flush + batched * 140 + (1 - batched) * alone
+        direct = self._direct_share
+        call = tiles * tile + direct * self._direct_cycles + (1 - direct) * self._line_cycles
         words = self.summed_planes * 6 * len(self.packing.w_slices)
         word = (8 if self.packing.phases == 1 else 4.5) * self.packing.lanes
         prepare = word * words + 300 + 60 * segments
@@ -305,15 +299,34 @@ class RowLayout:
         )
 
     @property
-    def _in_batches(self) -> bool:
-        """Whether most rows are one run, as `le_row_can_batch` has it."""
-        return (
-            len(self.packing.segments) == 1
-            and len(self.plans[0]) == 1
-            and not self.halves
-            and self.right == self.tiles
-            and (self.lead == 0 or (self.lead == 1 and (self.flush or self.tiles > 1)))
-        )
+    def _direct_share(self) -> float:
+        """Of all rows, those that `le_row_direct_pairs` finds."""
+        row_pairs, cut = (self.output.shape.h + 1) // 2, self.right < self.tiles
+        if self.right == 0 or self.lead > 1:
+            return 0.0
+        if self.lead == 0:
+            return 1.0
+        replaced = 1.0 if self.flush or cut else float(self.tiles > 1)
+        if self.output.storage_bits == 2 and not self.flush and not cut:
+            replaced /= 2  # channels that are merged into a byte go another way
+        return replaced * (row_pairs - 1) / row_pairs
+
+    @property
+    def _direct_cycles(self) -> float:
+        """Of two rows of two channels, besides their tiles, where they are written directly."""
+        planned = (220 + 160 * self._runs) / self.batch
+        return planned + 90 * self._runs + 170 * self.flush + 150 * (self.right < self.tiles)
+
+    @property
+    def _line_cycles(self) -> float:
+        """The same where their edges are copied from the line."""
+        edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
+        return 350 + 210 * (self._runs + 1) + 25 * edges + 170 * self.flush
+
+    @property
+    def _runs(self) -> int:
+        """Runs of two rows that are written directly."""
+        return (len(self.packing.segments) - 1) * len(self.plans[2]) + len(self.plans[0])
 
     @property
     def _row_packing_cycles(self) -> int:
