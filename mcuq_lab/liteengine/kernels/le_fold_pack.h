@@ -69,7 +69,7 @@ LE_INLINE int le_fold_pack_edge(uint32_t *to, const le_fold_band *band, int32_t 
     } else if (lower_outside) {
         other = row - band->fold_rows;
         rotation = field_bits;
-        keep = mask;
+        keep = mask & (0xFFFFu >> field_bits) * 0x00010001u; /* nothing of the other half */
         fill = padding << field_bits;
     }
     const int needs_other = !(upper_outside && lower_outside);
