@@ -25,7 +25,11 @@ _COMPILED = (
     (r"le_halves_pack_f\d_p1", 800),
     (r"le_halves_pack_", 1250),
     (r"le_halves_unpack_", 300),
-    (r"le_(conv2d|depthwise)_.*_(row|halves)", 55),  # a table and a call
+    (r"le_fold\.c", 870),
+    (r"le_fold_pack_", 700),
+    (r"le_fold_unpack_", 110),
+    (r"le_fold_scatter_", 280),
+    (r"le_(conv2d|depthwise)_.*_(row|halves|fold)", 55),  # a table and a call
     (r"le_(conv2d|depthwiseconv2d)_.*_generic", 1550),
     (r"le_fullyconnected_.*_bytes_", 1300),
     (r"le_fullyconnected_", 600),

@@ -116,10 +116,12 @@ def test_budget_of_flash_is_kept_or_refused_with_the_bytes_that_are_missing():
 
 
 @pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
-@pytest.mark.parametrize("bits", [8, 4, 2])
-def test_estimated_code_is_near_what_the_compiler_makes(bits):
+@pytest.mark.parametrize(
+    ("network", "bits"), [(resnet8, 8), (resnet8, 4), (resnet8, 2), (mobilenet, 4), (mobilenet, 2)]
+)
+def test_estimated_code_is_near_what_the_compiler_makes(network, bits):
     board = load_board(DEFAULT_BOARD)
-    sources = generate(resnet8(bits))
+    sources = generate(network(bits))
     files = [file for file in sources.files if not file.name.startswith(("layer_", "model."))]
     objects = compile_objects(find_toolchain(), files, BuildFlags().arguments(board), user_cache())
     done = subprocess.run(
