@@ -20,6 +20,7 @@ from mcuq_lab.cli.output import command, emit, new_app, stdout_is_stderr
 from mcuq_lab.comparison import BASELINES, with_ratios
 from mcuq_lab.engines import ENGINES, engine_named
 from mcuq_lab.layer_sweep import MAX_MACS, random_layers, sweep
+from mcuq_lab.packing_benchmark import ROUNDS, bench_packings, timing_text
 from mcuq_lab.results import provenance, write_atomically
 from mcuq_lab.simulator_benchmark import bench_simulator
 
@@ -132,6 +133,18 @@ def _rows_of(path: Path | None) -> list[dict]:
     if path is None or not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@app.command()
+@command
+def packings(output: Output = None, as_json: options.Json = False) -> None:
+    """MAC/cycle of the register tiles of all families of operand packing, those that lost too."""
+    with stdout_is_stderr():
+        rows = [asdict(row) for row in bench_packings()]
+        if output is not None:
+            document = {"compiler": find_toolchain().name, "timing_model": timing_text()}
+            _write_document(output, {**document, "rounds": ROUNDS, "rows": rows})
+    emit(rows, as_json, ("operator", "w_bits", "a_bits", "name", "macs_per_cycle"))
 
 
 @app.command()
