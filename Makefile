@@ -47,6 +47,7 @@ reference: setup
 	$(BIN)/mcuq bench layers --simulated --output results/reference/layers.json
 	$(BIN)/mcuq bench models --simulated --output results/reference/models.json
 	$(BIN)/mcuq figures results/reference/models.json results/reference
+	$(BIN)/mcuq bench packings --output results/reference/packings.json
 	$(BIN)/mcuq bench simulator --output results/reference/simulator.json
 
 lint: setup

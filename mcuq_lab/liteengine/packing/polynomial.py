@@ -4,8 +4,8 @@ A register that holds small numbers side by side is a polynomial's value:
 
     A = sum(a[i] * 2**p[i])        W = sum(w[k] * 2**q[k])        p, q: *places*
 
-so A * W has a *field* at every place p[i] + q[k], which sums up a[i] * w[k] over all pairs that meet
-there. What a family computes is a choice of places:
+so A * W has a *field* at every place p[i] + q[k], which sums up a[i] * w[k] over all pairs that
+meet there. What a family computes is a choice of places:
 
     row      p = 0, s, 2s ..     q = 0, s, 2s ..     pixels against filter taps; pairs meet on
                                                      diagonals, which is a convolution
@@ -14,7 +14,8 @@ there. What a family computes is a choice of places:
                                                      meet in field n - 1, the others are of no use
 
 An instruction adds `products` such products to an accumulator. Instructions differ in the width of
-operands and accumulator alone; `violations` derives from these what must hold, for the very weights.
+operands and accumulator alone; `violations` derives from these what must hold, for the very
+weights.
 
 Taps of a row may lie in several words, of which word j meets the pixels of block b - j: tap t
 behind the last one is in word t // m, at place (t % m) * s.
@@ -105,7 +106,7 @@ class Packing:
 
     @cached_property
     def fields(self) -> tuple[PolynomialField, ...]:
-        """Ascending; the uppermost one ends with the accumulator, those behind that have no bits."""
+        """Ascending; what lies behind the end of the accumulator has no bits."""
         met: dict[int, list[tuple[int, int]]] = {}
         for word, places in enumerate(self.w_words):
             for (number, place), a_place in product(enumerate(places), self.a_places):

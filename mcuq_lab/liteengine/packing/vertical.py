@@ -9,8 +9,8 @@ such as Winograd's F(2, 3), may be applied to whole words: the "numbers" are row
     2 out[0] = U + V + (d[0] - d[2]) 2 g[0]         2 out[1] = U - V + (d[3] - d[1]) 2 g[2]
 
 where d are rows of pixels, g filter rows and out output rows, all packed. These are equations of
-integers modulo 2**64, whatever the fields of U and V do: **fields of intermediate sums may overflow**
-and only those of the results must fit. The price is paid by the operands alone:
+integers modulo 2**64, whatever the fields of U and V do: **fields of intermediate sums may
+overflow**, and only those of the results must fit. The price is paid elsewhere:
 
 1. Combinations of d are signed: their positive coefficients add up to `a_growth`, so that
    a_growth * amax * sum(z**i) must be below 2**31. There is no sign bit left to toggle.
