@@ -189,7 +189,7 @@ def tiles() -> tuple[PackingTile, ...]:
         PackingTile("SMLAL, 2 px x 3 ch s=10", "1x1", 3, 3, 24, outer),
         PackingTile("halves of 2 px x 2 ch s=7", "1x1", 2, 2, 64, short),
         PackingTile("SMLALD, halves of 2 px x 2 ch", "1x1", 2, 2, 32, long_outer("smlald")),
-        PackingTile("SMLAL, 3 px x 2 ch s=10", "1x1", 2, 2, 24, outer),
+        PackingTile("SMLAL, 3 px x 2 ch s=9", "1x1", 2, 2, 24, outer),
         PackingTile("SMLAL, 4 px x 2 ch s=7", "1x1", 2, 2, 32, outer),
         PackingTile("USADA8, two planes", "1x1", 2, 8, 16, short_outer("usada8")),
         PackingTile("bit-serial, four pairs of planes", "1x1", 2, 2, 16, bit_serial(), 1),
