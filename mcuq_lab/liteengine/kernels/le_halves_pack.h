@@ -7,11 +7,6 @@
 
 #include "le_halves.h"
 
-/* Fields of `bits` bits from bit `lsb` of both halves. */
-LE_INLINE uint32_t le_halves_fields(uint32_t word, unsigned lsb, unsigned bits) {
-    return (word >> lsb) & (((1u << bits) - 1u) * 0x00010001u);
-}
-
 /* Packs the channels of one (two) pixels into every second word from `to` on; returns the word
  * behind. Full groups of 32 bits give the pairs (j, j + half a group), the rest neighbours.
  * The halves are added to `sum`, which costs nothing where nobody reads it. */
@@ -20,15 +15,17 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
                                          unsigned a_shift, unsigned toggle, int32_t *sum) {
     const unsigned group = 32 / storage;
     const uint32_t flip = toggle ? 0x80008000u : 0u;
+    uint32_t mask = ((1u << storage) - 1u) * 0x00010001u;
     uint32_t channel = 0;
+    LE_IN_REGISTER(mask);
     for (; channel + group <= channels; channel += group) {
         uint32_t word0 = le_load32(pixel[0] + channel * storage / 8);
         uint32_t word1 = pixels == 2 ? le_load32(pixel[1] + channel * storage / 8) : 0;
 #pragma GCC unroll 8
         for (unsigned j = 0; j < group / 2; ++j) {
-            uint32_t halves = le_halves_fields(word0, j * storage, storage);
+            uint32_t halves = (word0 >> (j * storage)) & mask;
             if (pixels == 2) {
-                halves |= le_halves_fields(word1, j * storage, storage) << a_shift;
+                halves |= ((word1 >> (j * storage)) & mask) << a_shift;
             }
             *sum = le_smlad(halves, 0x00010001u, *sum);
             to[2 * j] = halves ^ flip;
@@ -108,9 +105,10 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
     }
 }
 
-/* Field `k` of both halves of a run of words, whose halves are two streams of fields. */
-LE_INLINE uint32_t le_halves_stream(const uint32_t *run, unsigned k, unsigned bits) {
-    const uint32_t mask = ((1u << bits) - 1u) * 0x00010001u;
+/* Field `k` of both halves of a run of words, whose halves are two streams of fields; `mask` is
+ * that of field 0. */
+LE_INLINE uint32_t le_halves_stream(const uint32_t *run, unsigned k, unsigned bits,
+                                    uint32_t mask) {
     unsigned word = k * bits / 16, lsb = k * bits % 16;
     if (lsb + bits <= 16) {
         return (run[word] >> lsb) & mask;
@@ -129,6 +127,8 @@ LE_INLINE void le_halves_unpack(uint32_t *to, const uint8_t *from, const le_halv
                                 unsigned w_bits, unsigned channels, unsigned w_shift) {
     const uint32_t half = 1u << (w_bits - 1);
     const uint32_t surplus = (channels == 2 ? half + (half << w_shift) : half) * 0x00010001u;
+    uint32_t mask = ((1u << w_bits) - 1u) * 0x00010001u;
+    LE_IN_REGISTER(mask);
     uint32_t *end = to + 4 * layer->pairs;
     uint32_t run[8];
     for (uint32_t pair = 0; pair < layer->flash_pairs; pair += 4 / channels) {
@@ -139,9 +139,9 @@ LE_INLINE void le_halves_unpack(uint32_t *to, const uint8_t *from, const le_halv
         from += 4 * w_bits;
 #pragma GCC unroll 16
         for (unsigned k = 0; k < 16; k += channels) {
-            uint32_t halves = le_halves_stream(run, k, w_bits);
+            uint32_t halves = le_halves_stream(run, k, w_bits, mask);
             if (channels == 2) {
-                halves += le_halves_stream(run, k + 1, w_bits) << w_shift;
+                halves += le_halves_stream(run, k + 1, w_bits, mask) << w_shift;
             }
             *to++ = le_ssub16(halves, surplus);
         }
