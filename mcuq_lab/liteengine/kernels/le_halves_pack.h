@@ -16,11 +16,15 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
     const unsigned group = 32 / storage;
     const uint32_t flip = toggle ? 0x80008000u : 0u;
     uint32_t mask = ((1u << storage) - 1u) * 0x00010001u;
-    uint32_t channel = 0;
+    const uint8_t *from[2] = {pixel[0], pixel[pixels - 1]};
+    const uint8_t *whole = from[0] + channels / group * 4;
+    const uint32_t rest = channels % group;
     LE_IN_REGISTER(mask);
-    for (; channel + group <= channels; channel += group) {
-        uint32_t word0 = le_load32(pixel[0] + channel * storage / 8);
-        uint32_t word1 = pixels == 2 ? le_load32(pixel[1] + channel * storage / 8) : 0;
+    while (from[0] != whole) {
+        uint32_t word0 = le_load32(from[0]);
+        uint32_t word1 = pixels == 2 ? le_load32(from[1]) : 0;
+        from[0] += 4;
+        from[1] += 4;
 #pragma GCC unroll 8
         for (unsigned j = 0; j < group / 2; ++j) {
             uint32_t halves = (word0 >> (j * storage)) & mask;
@@ -32,13 +36,12 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
         }
         to += group;
     }
-    for (; channel < channels; channel += 2) {
+    for (uint32_t channel = 0; channel < rest; channel += 2) {
         uint32_t halves = 0;
 #pragma GCC unroll 2
         for (unsigned i = 0; i < pixels; ++i) {
-            uint32_t low = le_get_field(pixel[i], channel, storage);
-            uint32_t high =
-                channel + 1 < channels ? le_get_field(pixel[i], channel + 1, storage) : 0;
+            uint32_t low = le_get_field(from[i], channel, storage);
+            uint32_t high = channel + 1 < rest ? le_get_field(from[i], channel + 1, storage) : 0;
             halves |= (low | (high << 16)) << (i * a_shift);
         }
         *sum = le_smlad(halves, 0x00010001u, *sum);
@@ -59,7 +62,7 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
     const uint32_t row_bytes = layer->in_w * pixel_bytes;
     const uint32_t last = (uint32_t)layer->out_h * layer->out_w - 1;
     /* Pixels that are whole words lie side by side like the channels of one pixel. */
-    const int joined = channels % (32 / storage) == 0;
+    const int joined = layer->kernel_w == 1 || channels % (32 / storage) == 0;
     const uint32_t run = joined ? channels * layer->kernel_w : channels;
     for (unsigned word = 0; word < 2; ++word) {
         uint32_t *to = group + word + (bytes ? 2 : 0);
