@@ -31,7 +31,7 @@ ARENA_BYTES = 24 << 10
 """Bands are as large as scratch allows: fewer bands unpack the weights less often. A layer may take
 what its tensors leave of ARENA_BYTES, within these bounds."""
 
-_LAYER_BYTES = 52
+_LAYER_BYTES = 56
 _CALL_BYTES, _PART_BYTES = 128, 24  # LE_HALVES_CALL_BYTES, LE_HALVES_PART_BYTES
 _CYCLES_OF_A_CALL = 330  # of the driver and the tile function, around the groups of a band
 _PACK_HEADERS = ("le_halves.h", "le_halves_pack.h")
@@ -219,6 +219,7 @@ def _lowered(choice: _Choice) -> Lowered:
         "pad_left": window.pad_left,
         "zero_point": source.zero_point,
         "part_count": len(packing.pairs),
+        "points": int((window.kernel_h, window.kernel_w) == (1, 1) and not window.padded),
         "pairs": choice.pairs,
         "flash_pairs": choice.flash_pairs,
         "band": choice.band,

@@ -51,19 +51,49 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
     return to;
 }
 
+/* As le_halves_pack, of windows of a single pixel, all inside the input. */
+LE_INLINE void le_halves_pack_points(uint32_t *group, uint32_t pixel, const uint8_t *in,
+                                     const le_halves_layer *layer, unsigned storage,
+                                     unsigned pixels, unsigned a_shift, unsigned toggle,
+                                     unsigned bytes) {
+    const uint32_t pixel_bytes = le_pixel_bytes(layer->in_c, storage);
+    const uint32_t last = (uint32_t)layer->out_h * layer->out_w - 1;
+    for (unsigned word = 0; word < 2; ++word) {
+        const uint8_t *from[2];
+        int32_t sum = 0;
+#pragma GCC unroll 2
+        for (unsigned i = 0; i < pixels; ++i) {
+            uint32_t at = pixel + word * pixels + i;
+            at = at < last ? at : last;
+            uint32_t row = at / layer->out_w;
+            uint32_t column = at - row * layer->out_w;
+            from[i] = in + (row * layer->stride_h * layer->in_w + column * layer->stride_w) *
+                               pixel_bytes;
+        }
+        le_halves_pack_pixel(group + word + (bytes ? 2 : 0), from, layer->in_c, storage, pixels,
+                             a_shift, toggle, &sum);
+        if (bytes) {
+            group[word] = 0u - 128u * (uint32_t)sum;
+        }
+    }
+}
+
 /* Packs the windows of output pixels `pixel` and up into one group. For byte pairs, their sums
  * times -2^7 come first. */
 LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in,
                               const uint8_t *pad, const le_halves_layer *layer, unsigned storage,
                               unsigned pixels, unsigned a_shift, unsigned toggle,
                               unsigned bytes) {
+    if (layer->points) {
+        le_halves_pack_points(group, pixel, in, layer, storage, pixels, a_shift, toggle, bytes);
+        return;
+    }
     const uint32_t channels = layer->in_c;
     const uint32_t pixel_bytes = le_pixel_bytes(channels, storage);
     const uint32_t row_bytes = layer->in_w * pixel_bytes;
     const uint32_t last = (uint32_t)layer->out_h * layer->out_w - 1;
     /* Pixels that are whole words lie side by side like the channels of one pixel. */
     const int joined = layer->kernel_w == 1 || channels % (32 / storage) == 0;
-    const uint32_t run = joined ? channels * layer->kernel_w : channels;
     for (unsigned word = 0; word < 2; ++word) {
         uint32_t *to = group + word + (bytes ? 2 : 0);
         int32_t sum = 0;
@@ -79,18 +109,11 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
             inside &= left[i] <= layer->in_w && left[i] + layer->kernel_w <= layer->in_w;
             inside &= top[i] <= layer->in_h && top[i] + layer->kernel_h <= layer->in_h;
         }
+        const uint32_t columns = inside && joined ? 1 : layer->kernel_w;
+        const uint32_t run = inside && joined ? channels * layer->kernel_w : channels;
         for (uint32_t ky = 0; ky < layer->kernel_h; ++ky) {
-            const uint8_t *from[2];
-            if (inside && joined) {
-#pragma GCC unroll 2
-                for (unsigned i = 0; i < pixels; ++i) {
-                    from[i] = in + (top[i] + ky) * row_bytes + left[i] * pixel_bytes;
-                }
-                to = le_halves_pack_pixel(to, from, run, storage, pixels, a_shift, toggle,
-                                          &sum);
-                continue;
-            }
-            for (uint32_t kx = 0; kx < layer->kernel_w; ++kx) {
+            for (uint32_t kx = 0; kx < columns; ++kx) {
+                const uint8_t *from[2];
 #pragma GCC unroll 2
                 for (unsigned i = 0; i < pixels; ++i) {
                     uint32_t y = top[i] + ky, x = left[i] + kx;
@@ -98,8 +121,7 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
                                   ? in + y * row_bytes + x * pixel_bytes
                                   : pad;
                 }
-                to = le_halves_pack_pixel(to, from, channels, storage, pixels, a_shift, toggle,
-                                          &sum);
+                to = le_halves_pack_pixel(to, from, run, storage, pixels, a_shift, toggle, &sum);
             }
         }
         if (bytes) {
