@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Protocol
 
 from mcuq_lab.errors import FitError, ModelError
+from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE, scheduled_file
 from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.runtime import runtime_headers
@@ -41,7 +43,10 @@ def candidates(
     target: Target = DEFAULT_TARGET,
 ) -> tuple[Lowered, ...]:
     """All ways to compute `op`, in the order of the families."""
-    return tuple(way for family in families for way in family(op, tensors, target))
+    ways = tuple(way for family in families for way in family(op, tensors, target))
+    if target.core != DUAL_ISSUE_CORE:
+        return ways
+    return tuple(replace(way, files=tuple(map(scheduled_file, way.files))) for way in ways)
 
 
 def kernel_key(op: QOp, tensors: Mapping[str, QTensor], lowered: Lowered) -> str:

@@ -1,4 +1,4 @@
-"""Generated networks on the simulated Cortex-M4, without board or probe: outputs and cycles.
+"""Generated networks on the simulated core, without board or probe: outputs and cycles.
 
 The bench measures through pyOCD; this is the short way, for tests of generated code: everything is
 linked into one image at the usual addresses, entered at `main_run`, and stopped at its BKPT.
@@ -75,9 +75,12 @@ def build_image(files: tuple[SourceFile, ...], entries: tuple[str, ...]) -> Path
 
 
 class Core:
-    """A simulated Cortex-M4 with one image in its flash."""
+    """A simulated core with one image in its flash, a Cortex-M4 unless told; no wait states.
 
-    def __init__(self, image: Path) -> None:
+    The image is that of an M4 in any case: of another core it is the timing that counts.
+    """
+
+    def __init__(self, image: Path, core: str = "cortex-m4") -> None:
         self._flash = HostMemory(_FLASH, _FLASH_BYTES)
         self._sram = HostMemory(_SRAM, _SRAM_BYTES)
         with image.open("rb") as file:
@@ -91,7 +94,7 @@ class Core:
                 for symbol in elf.get_section_by_name(".symtab").iter_symbols()
             }
             self.text_bytes = elf.get_section_by_name(".text")["sh_size"]
-        self._machine = Machine("cortex-m4", timing_model("cortex-m4"))
+        self._machine = Machine(core, timing_model(core))
         self._machine.map.add_ram(self._flash)
         self._machine.map.add_ram(self._sram)
         self._machine.enable_fpu(True)
@@ -115,10 +118,10 @@ class Core:
         self._machine.map.write(address, data)
 
 
-def run_on_core(sources: Sources, inputs: np.ndarray) -> CoreRun:
+def run_on_core(sources: Sources, inputs: np.ndarray, core_name: str = "cortex-m4") -> CoreRun:
     """Runs a generated network on inputs uint8 (N, input bytes), as stored in memory."""
     files = (*sources.files, SourceFile("main_core.c", _MAIN))
-    core = Core(build_image(files, ("main_run", "main_layer", "main_places")))
+    core = Core(build_image(files, ("main_run", "main_layer", "main_places")), core_name)
     arena = core.symbols["mcuq_arena"]
     places = np.frombuffer(core.read(core.symbols["main_places"], 16), np.uint32)
     input_offset, output_offset, output_bytes, arena_bytes = map(int, places)
