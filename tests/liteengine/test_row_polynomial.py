@@ -96,6 +96,43 @@ def test_many_odd_layers(seed, kind, on_core):
     check(odd_layer(kind, seed), on_core=on_core)
 
 
+@needs_toolchain
+@pytest.mark.parametrize(
+    ("w_bits", "a_bits", "width", "channels"),
+    [(4, 4, 16, 40), (8, 8, 9, 64)],
+)
+def test_segments_of_several_rows_in_one_call(w_bits, a_bits, width, channels):
+    """Ten rows are more than a band; the last tile of a row is whole, or goes through the line."""
+    graph = single_layer(
+        QConv2d,
+        Shape(10, width, channels),
+        4,
+        Window.square(3, 1, 1),
+        w_bits=w_bits,
+        a_bits=a_bits,
+        out_bits=a_bits,
+    )
+    way = lower_row_polynomial(graph.ops[0], graph.tensors)[0]
+    assert "segments" in way.packing
+    check(graph, on_core=False)
+    check(graph, on_core=True)
+
+
+def test_outputs_may_take_the_inputs_place_where_rows_are_packed_before():
+    for out_channels, in_place in ((8, (0,)), (4, (0,)), (16, ())):
+        graph = single_layer(
+            QConv2d,
+            Shape(20, 8, 8),
+            out_channels,
+            Window.square(3, 1, 1),
+            w_bits=4,
+            a_bits=4,
+            out_bits=4,
+        )
+        for way in lower_row_polynomial(graph.ops[0], graph.tensors):
+            assert way.in_place == in_place, way.kernel
+
+
 def test_what_it_does_not_take():
     for window in (Window(3, 3, 2, 1), Window.square(1), Window(3, 3, 1, 1, 2, 2, 2, 2)):
         for kind in KINDS:
