@@ -26,6 +26,7 @@ from mcuq_lab.quantgraph import QConv2d, QuantGraph
 from mcuq_lab.quantize import random_inputs, run_reference, single_layer
 from mcuq_lab.quantize.random_graphs import WEIGHT_KINDS
 from mcuq_lab.storage import pack_batch
+from mcuq_lab.target import DEFAULT_TARGET
 from tests.support.networks import chain
 from tests.support.simulated_core import has_toolchain, run_on_core
 
@@ -194,6 +195,26 @@ def test_odd_layers_on_the_host(seed):
 @pytest.mark.parametrize("seed", range(4, 12))
 def test_odd_layers_on_the_core(seed):
     check(odd_layer(seed), on_core=True)
+
+
+@needs_toolchain
+@pytest.mark.parametrize("in_channels", [64, 130])
+def test_segments_of_four_fields(in_channels):
+    """Two and more than two segments, whose partial sums are words of two fields."""
+    shape, window = Shape(3, 3, in_channels), Window.square(1)
+    graph = single_layer(QConv2d, shape, 9, window, w_bits=2, a_bits=2, out_bits=2, zero_point=1)
+
+    def four_fields(op, tensors, target):
+        ways = lower_halves(op, tensors, target)
+        return tuple(way for way in ways if "2 px x 2 ch" in way.packing)
+
+    (way,) = {way.packing for way in four_fields(graph.ops[0], graph.tensors, DEFAULT_TARGET)}
+    assert "segments" in way
+    assert ("2 segments" in way) == (in_channels == 64)
+    inputs = random_inputs(graph, 2)
+    run = run_on_core(generate(graph, (four_fields,)), pack_batch(inputs, graph.input))
+    expected = pack_batch(run_reference(graph, inputs), graph.output)
+    np.testing.assert_array_equal(run.outputs, expected)
 
 
 @pytest.mark.nightly

@@ -31,8 +31,7 @@ ARENA_BYTES = 24 << 10
 """Bands are as large as scratch allows: fewer bands unpack the weights less often. A layer may take
 what its tensors leave of ARENA_BYTES, within these bounds."""
 
-_LAYER_BYTES = 56
-_CALL_BYTES, _PART_BYTES = 128, 24  # LE_HALVES_CALL_BYTES, LE_HALVES_PART_BYTES
+_LAYER_BYTES, _CALL_BYTES, _PART_BYTES = 56, 128, 24  # the latter as in le_halves.h
 _CYCLES_OF_A_CALL = 330  # of the driver and the tile function, around the groups of a band
 _PACK_HEADERS = ("le_halves.h", "le_halves_pack.h")
 
@@ -50,6 +49,12 @@ class _Choice:
     packing: HalvesPacking
     unroll: int
     band: int
+
+    @property
+    def points(self) -> bool:
+        """Whether windows are single pixels, all inside the input."""
+        window = self.op.window
+        return (window.kernel_h, window.kernel_w) == (1, 1) and not window.padded
 
     @property
     def group(self) -> int:
@@ -99,20 +104,32 @@ class _Choice:
     def cycles(self) -> int:
         """Estimate: tiles, calls, packing, unpacking."""
         packing, shape = self.packing, self.output.shape
-        pixels, window = shape.h * shape.w, self.op.window
+        pixels = shape.h * shape.w
         groups, tiles = -(-pixels // self.group), self.padded_channels // self.channels
-        bands = -(-pixels // self.band)
         pre_shifted = self.op.requantize.pre_shift > 0
         tile = halves_tile_cycles(packing, self.unroll, self.output.storage_bits, pre_shifted)
-        unpacking = 4 * self.flash_pairs * (8 if packing.channels == 2 else 5)
-        unpacking = 0 if packing.bytes else unpacking
-        field_group = 32 // self.source.storage_bits
-        rest = self.source.shape.c % field_group
-        words = self.source.shape.c // field_group * field_group // 2
-        packing_window = 30 + words * (2 + 2 * packing.pixels) + rest * 14 * packing.pixels
-        packed = 2 * groups * (90 + window.kernel_h * window.kernel_w * packing_window)
-        calls = groups * tiles * tile + bands * tiles * (_CYCLES_OF_A_CALL + unpacking)
-        return int(calls + packed)
+        word = 0 if packing.bytes else 8 if packing.channels == 2 else 5
+        band = tiles * (_CYCLES_OF_A_CALL + 4 * self.flash_pairs * word)
+        calls = groups * tiles * tile + -(-pixels // self.band) * band
+        return int(calls + 2 * groups * self._word_cycles + self._copy_cycles)
+
+    @property
+    def _word_cycles(self) -> int:
+        """Estimate: packing one word of pixels."""
+        packing, window, field_group = self.packing, self.op.window, 32 // self.source.storage_bits
+        rounds, rest = divmod(self.source.shape.c, field_group)
+        cycles = rounds * (6 + packing.pixels) + rest * 14 * packing.pixels
+        cycles += rounds * field_group // 2 * (2 * packing.pixels + packing.bytes)
+        if self.points:
+            return 20 + 30 * packing.pixels + cycles
+        return 90 + window.kernel_h * window.kernel_w * (30 + cycles)
+
+    @property
+    def _copy_cycles(self) -> int:
+        """Estimate: the channels of the last tile, where it is not a whole one."""
+        rest, shape = self.op.out_channels % self.channels, self.output.shape
+        each = 16 + 4 * (rest * self.output.storage_bits // 8)
+        return shape.h * shape.w * each if rest else 0
 
     @property
     def tile(self) -> HalvesTile:
@@ -150,14 +167,13 @@ def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]
     terms = _terms(op, source)
     unroll = _unroll(terms.shape[1] // 2)
     pixels = output.shape.h * output.shape.w
-    left = ARENA_BYTES - source.size_bytes - output.size_bytes
-    scratch_limit = min(max(left, LEAST_SCRATCH_BYTES), MOST_SCRATCH_BYTES)
+    left = max(ARENA_BYTES - source.size_bytes - output.size_bytes, LEAST_SCRATCH_BYTES)
     for packing in halves_packings(terms, op.w_bits, source.bits, unroll):
         groups = -(-pixels // (2 * packing.pixels))
         for bands in range(1, groups + 1):
             band = -(-groups // bands) * 2 * packing.pixels
             choice = _Choice(op, source, output, packing, unroll, band)
-            if choice.scratch_bytes <= scratch_limit or bands == groups:
+            if choice.scratch_bytes <= min(left, MOST_SCRATCH_BYTES) or bands == groups:
                 yield choice
                 break
 
@@ -219,7 +235,7 @@ def _lowered(choice: _Choice) -> Lowered:
         "pad_left": window.pad_left,
         "zero_point": source.zero_point,
         "part_count": len(packing.pairs),
-        "points": int((window.kernel_h, window.kernel_w) == (1, 1) and not window.padded),
+        "points": int(choice.points),
         "pairs": choice.pairs,
         "flash_pairs": choice.flash_pairs,
         "band": choice.band,
