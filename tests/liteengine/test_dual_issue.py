@@ -116,6 +116,7 @@ def test_loads_go_beside_products():
     [
         ("c3_8x16_16", LayerBits(8, 8), 0.80),
         ("c3_8x16_16", LayerBits(2, 2), 0.85),
+        ("c3_7x13_6", LayerBits(4, 4), 0.85),
         ("c3s2_16x16_16", LayerBits(4, 4), 0.90),
         ("c1_8x16_32", LayerBits(4, 4), 0.90),
         ("dw_12x16", LayerBits(4, 4), 1.0),

@@ -29,6 +29,9 @@ ARENA_BYTES = 24 << 10
 """Higher bands unpack the weights less often, but take more scratch. A layer may take what its
 tensors leave of ARENA_BYTES, within these bounds."""
 
+MOST_PLANES_WITHOUT_LOOP = 16
+"""On the Cortex-M7, where the end of a short loop costs as much as a plane."""
+
 _LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 92, 16, 16
 
 
@@ -40,7 +43,7 @@ def lower_row_polynomial(
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     return (
-        *_offered(_dense_layouts(op, source, output)),
+        *_offered(_dense_layouts(op, source, output, target)),
         *_offered(_lane_layouts(op, source, output)),
     )
 
@@ -75,13 +78,21 @@ def _kernel_parts(layout: RowLayout) -> tuple:
     return layout.tile, packing.words, packing.phases, packing.a_slices, packing.w_slices
 
 
-def _dense_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:
+def _dense_layouts(
+    op: QConv2d, source: QTensor, output: QTensor, target: Target
+) -> Iterator[RowLayout]:
     weight = fold_phases(op.weight, op.window)
     unroll = _unroll(weight.shape[3])
     # Ranges are whole words of packed channels, too.
     ranges = math.lcm(unroll, 32 // source.storage_bits)
     packings = row_packings(weight, op.w_bits, source.bits, unroll, ranges)
     yield from _with_heights(op, source, output, weight, packings, unroll)
+    planes = weight.shape[3]
+    if target.core == "cortex-m7" and unroll < planes <= MOST_PLANES_WITHOUT_LOOP:
+        # Two rounds end in a branch that is predicted wrongly each time; one round in none.
+        packings = row_packings(weight, op.w_bits, source.bits, unroll, ranges)
+        whole = (way for way in packings if len(way.segments) == 1)
+        yield from _with_heights(op, source, output, weight, whole, planes)
 
 
 def _lane_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:
