@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mcuq_lab.layer_grammar import LayerBits, layer_network
-from mcuq_lab.liteengine import generate
+from mcuq_lab.liteengine import generate, trial_sources, trials
 from mcuq_lab.liteengine.dual_issue import schedule_lines
+from mcuq_lab.liteengine.kernels import PACKED_FAMILIES
 from mcuq_lab.liteengine.thumb import parse
 from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import Target
@@ -129,3 +130,14 @@ def test_layers_are_exact_and_faster(name, bits, most_of_written):
     ordered = run_on_core(generate(graph, target=M7), stored, "cortex-m7")
     np.testing.assert_array_equal(ordered.outputs, written.outputs)
     assert ordered.layer_cycles[0] <= most_of_written * written.layer_cycles[0]
+
+
+@needs_toolchain
+@pytest.mark.parametrize("name", ["c3_8x16_16", "c1_8x32_64", "dw_12x16", "c3s2_12x16_16"])
+def test_estimates_are_near_what_the_core_takes(name):
+    graph = layer_network(name, LayerBits(4, 4))
+    found = trials(graph, {}, PACKED_FAMILIES, M7)
+    stored = np.zeros((1, 8), np.uint8)
+    cycles = run_on_core(trial_sources(found), stored, "cortex-m7").layer_cycles
+    for trial, measured in zip(found, cycles, strict=True):
+        assert 0.7 < trial.way.predicted_cycles / measured < 1.33, trial.way.kernel
