@@ -33,7 +33,6 @@ _LATENCY_CYCLES = {
     Producer.PART: (3, 3, 2, 2, 1, 0, 2),
     Producer.FROM_FPU: (2, 2, 1, 1, 0, 0, 1),
     Producer.TO_FPU: (3, 3, 3, 3, 3, 1, 3),
-    Producer.FLAGS: (1, 1, 1, 1, 1, 1, 1),
 }
 _SINGLE = (Unit.BITS, Unit.MULTIPLIER, Unit.STORE)
 # A line of assembly in a generated C file.

@@ -9,6 +9,7 @@ import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dense import pack_stream
+from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
 from mcuq_lab.liteengine.lowering import Lowered, near_fastest
@@ -88,7 +89,7 @@ def _dense_layouts(
     packings = row_packings(weight, op.w_bits, source.bits, unroll, ranges)
     yield from _with_heights(op, source, output, weight, packings, unroll)
     planes = weight.shape[3]
-    if target.core == "cortex-m7" and unroll < planes <= MOST_PLANES_WITHOUT_LOOP:
+    if target.core == DUAL_ISSUE_CORE and unroll < planes <= MOST_PLANES_WITHOUT_LOOP:
         # Two rounds end in a branch that is predicted wrongly each time; one round in none.
         packings = row_packings(weight, op.w_bits, source.bits, unroll, ranges)
         whole = (way for way in packings if len(way.segments) == 1)
