@@ -74,5 +74,9 @@ def _cycles(op: QConv2d, source: QTensor, output: QTensor) -> int:
     steps = (op.window.kernel_w * source.shape.c + 3) // 4
     tile = (28 * steps + 25) * op.window.kernel_h + 190
     unpacking = 2.2 * rows * op.weight.size
-    widening = 2.5 * source.shape.size
-    return int(tiles * tile + unpacking + widening)
+    pixels, rest = source.shape.h * source.shape.w, source.shape.c % 4
+    widening = 2.5 * source.shape.size + 15 * rest * pixels
+    run = op.window.kernel_w * source.shape.c
+    moved = (op.window.kernel_h - 1) * run if run % 4 else 0
+    moving = 5 * rows * channels * moved
+    return int(tiles * tile + unpacking + widening + moving)

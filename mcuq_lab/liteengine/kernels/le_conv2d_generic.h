@@ -39,8 +39,17 @@ LE_INLINE void le_conv2d_weights(int16_t *to, const le_conv2d_layer *layer, uint
     le_unpack_weights(to, layer->weights + channel * ((count * w_bits + 7) / 8), count, w_bits);
     if (run != taps) {
         for (uint32_t row = window->kernel_h; row-- > 0;) { /* from the last: they move upwards */
-            for (uint32_t i = taps; i-- > 0;) {
-                to[row * run + i] = to[row * taps + i];
+            const int16_t *from = to + row * taps;
+            uint32_t left = row > 0 ? taps : 0;
+            while (left >= 4) {
+                left -= 4;
+                uint32_t low = le_load32(from + left), high = le_load32(from + left + 2);
+                le_store32(to + row * run + left, low);
+                le_store32(to + row * run + left + 2, high);
+            }
+            while (left > 0) {
+                left -= 1;
+                to[row * run + left] = from[left];
             }
             le_fill16(to + row * run + taps, 0, run - taps);
         }
