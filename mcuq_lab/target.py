@@ -13,7 +13,8 @@ class Target:
 
     Attributes:
         core: `cortex-m4` or `cortex-m7`; decides the order of instructions, never a result.
-        arena_bytes: the arena may be at most as large; None: as fast as possible, in any memory.
+        arena_bytes: the arena may be at most as large, and then the network is as fast as it can
+            be; None: an arena that is worth its bytes in cycles.
         flash_bytes: code and constants of the network may take at most as much; None: any.
     """
 

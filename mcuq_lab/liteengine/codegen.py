@@ -92,7 +92,7 @@ def _layer_file(index: int, step: Step) -> SourceFile:
     headers = [f.name for f in step.lowered.files if f.is_header and f.name not in runtime]
     includes = "".join(f'#include "{name}"\n' for name in headers)
     calls = _PLACEHOLDER.sub(r"\1", step.lowered.call).replace("\n", "\n    ")
-    constants = f"{step.lowered.declarations}\n" if step.lowered.declarations else ""
+    constants = f"{text}\n" if (text := step.lowered.constants) else ""
     return SourceFile(
         f"{_layer_function(index, step)}.c",
         f"{c_comment(_layer_text(step))}{includes}\n{constants}"

@@ -1,8 +1,8 @@
 """The arena: where every tensor and every scratch buffer lies, in as few bytes as possible.
 
 A block lives from the operator that writes it to the last one that reads it; blocks that live at
-the same time must not overlap, except that an output may take its input's very address where the
-kernel allows it and nobody reads the input later.
+the same time must not overlap, except that an output may lie over its input where the kernel allows
+it and nobody reads the input later: at its very address, or beginning some bytes in front of it.
 
 A greedy placement comes first. Where it meets the lower bound it is optimal, which is the usual
 case; else CP-SAT searches, with a fixed seed and a limit in deterministic time, so that equal
@@ -11,7 +11,7 @@ problems give equal plans on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,6 +31,19 @@ class Block:
     def meets(self, other: Block) -> bool:
         """Whether both are in use at the same time."""
         return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Block `output` may overlap block `source` if it begins at least `lead_bytes` in front of it.
+
+    Negative: at most as many bytes behind it. They must meet in one operator only: the source's
+    last, the output's first.
+    """
+
+    source: int
+    output: int
+    lead_bytes: int
 
 
 @dataclass(frozen=True)
@@ -56,41 +69,56 @@ class ArenaPlan:
 
 
 @lru_cache(maxsize=1024)
-def plan_arena(blocks: tuple[Block, ...], shareable: tuple[tuple[int, int], ...]) -> ArenaPlan:
+def plan_arena(
+    blocks: tuple[Block, ...],
+    shareable: tuple[tuple[int, int], ...],
+    overlaps: tuple[Overlap, ...] = (),
+) -> ArenaPlan:
     """The smallest arena for `blocks`.
 
     Args:
         blocks: the blocks; sizes of 0 take no place.
         shareable: pairs (input, output) of indices into `blocks` that may have the same offset.
             They must meet in one operator only: the input's last, the output's first.
+        overlaps: pairs that may overlap at some distance.
     """
     blocks = tuple(Block(_aligned(b.size_bytes), b.first, b.last) for b in blocks)
-    bound = lower_bound_bytes(blocks, shareable)
-    offsets = _greedy(blocks, shareable, bound)
+    leads = {(o.source, o.output): _aligned(o.lead_bytes) for o in overlaps}
+    bound = lower_bound_bytes(blocks, shareable, overlaps)
+    offsets = _greedy(blocks, shareable, leads, bound)
     total = _total(blocks, offsets)
     if total == bound:
         return ArenaPlan(offsets, total, bound, "greedy")
-    found, proven = _solve(blocks, shareable, bound, total)
+    found, proven = _solve(blocks, shareable, leads, bound, total)
     bound = max(bound, proven)
     if found is None:
         return ArenaPlan(offsets, total, bound, "greedy, cp-sat found no better")
     return ArenaPlan(found, _total(blocks, found), bound, "cp-sat")
 
 
-def lower_bound_bytes(blocks: Sequence[Block], shareable: Sequence[tuple[int, int]] = ()) -> int:
-    """What the blocks of the fullest operator need; at most one sharing happens in each."""
+def lower_bound_bytes(
+    blocks: Sequence[Block],
+    shareable: Sequence[tuple[int, int]] = (),
+    overlaps: Sequence[Overlap] = (),
+) -> int:
+    """What the blocks of the fullest operator need."""
+    leads = dict.fromkeys(shareable, 0)
+    leads |= {
+        (o.source, o.output): min(_aligned(o.lead_bytes), leads.get((o.source, o.output), 1 << 62))
+        for o in overlaps
+    }
+    sizes = [_aligned(block.size_bytes) for block in blocks]
     largest = 0
     for step in range(max((block.last for block in blocks), default=-1) + 1):
-        live = sum(_aligned(b.size_bytes) for b in blocks if b.first <= step <= b.last)
-        saved = max(
-            (
-                min(_aligned(blocks[i].size_bytes), _aligned(blocks[o].size_bytes))
-                for i, o in shareable
-                if blocks[o].first == step
-            ),
-            default=0,
-        )
-        largest = max(largest, live - saved)
+        live = sum(size for size, b in zip(sizes, blocks, strict=True) if b.first <= step <= b.last)
+        # An output may lie over two inputs, one at either end; inputs do not overlap each other.
+        saved: dict[int, int] = {}
+        for (source, output), lead in leads.items():
+            if blocks[output].first == step:
+                both = max(sizes[output], max(lead, 0) + sizes[source])
+                shared = max(0, sizes[source] + sizes[output] - both)
+                saved[output] = min(sizes[output], saved.get(output, 0) + shared)
+        largest = max(largest, live - sum(saved.values()))
     return largest
 
 
@@ -103,19 +131,23 @@ def _total(blocks: Sequence[Block], offsets: Sequence[int]) -> int:
 
 
 def _greedy(
-    blocks: Sequence[Block], shareable: Sequence[tuple[int, int]], bound: int
+    blocks: Sequence[Block],
+    shareable: Sequence[tuple[int, int]],
+    leads: Mapping[tuple[int, int], int],
+    bound: int,
 ) -> tuple[int, ...]:
     """Best of first-fit placements in several orders, with and without sharing."""
     fullest = _fullest_step(blocks)
+    equal = [*shareable, *(pair for pair, lead in leads.items() if lead <= 0)]
     best: tuple[int, ...] = ()
-    for groups in (_chains(blocks, shareable), tuple((i,) for i in range(len(blocks)))):
+    for groups in (_chains(blocks, equal), tuple((i,) for i in range(len(blocks)))):
         orders = (
             lambda g: (-max(blocks[i].size_bytes for i in g), g[0]),
             lambda g: (-sum(_area(blocks[i]) for i in g), g[0]),
             lambda g: (_distance(blocks, g, fullest), -sum(_area(blocks[i]) for i in g), g[0]),
         )
         for order in orders:
-            offsets = _first_fit(blocks, sorted(groups, key=order))
+            offsets = _first_fit(blocks, sorted(groups, key=order), leads)
             if not best or _total(blocks, offsets) < _total(blocks, best):
                 best = offsets
             if _total(blocks, best) == bound:
@@ -157,29 +189,49 @@ def _chains(
     return tuple(tuple(chain) for chain in chains.values())
 
 
-def _first_fit(blocks: Sequence[Block], groups: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def _first_fit(
+    blocks: Sequence[Block],
+    groups: Sequence[tuple[int, ...]],
+    leads: Mapping[tuple[int, int], int],
+) -> tuple[int, ...]:
     offsets: dict[int, int] = {}
     for group in groups:
         walls = [
-            (offsets[placed], offsets[placed] + blocks[placed].size_bytes, index)
-            for placed in offsets
+            _forbidden(blocks, index, placed, at, leads)
+            for placed, at in offsets.items()
             for index in group
             if blocks[placed].meets(blocks[index])
         ]
-        tried = sorted({0, *(end for _, end, _ in walls)})
-        offset = next(
-            o for o in tried if all(_clear(o, blocks[i].size_bytes, s, e) for s, e, i in walls)
-        )
+        tried = sorted({0, *(end for _, end in walls if end > 0)})
+        offset = next(o for o in tried if not any(start < o < end for start, end in walls))
         offsets |= dict.fromkeys(group, offset)
     return tuple(offsets[index] for index in range(len(blocks)))
 
 
-def _clear(offset: int, size: int, start: int, end: int) -> bool:
-    return offset + size <= start or offset >= end
+def _forbidden(
+    blocks: Sequence[Block],
+    index: int,
+    placed: int,
+    at: int,
+    leads: Mapping[tuple[int, int], int],
+) -> tuple[int, int]:
+    """The open interval in which block `index` must not begin, as block `placed` lies at `at`."""
+    start, end = at - blocks[index].size_bytes, at + blocks[placed].size_bytes
+    if not (blocks[index].size_bytes and blocks[placed].size_bytes):
+        return start, start
+    if (index, placed) in leads:  # a source, whose output has its place
+        end = min(end, at + leads[index, placed])
+    if (placed, index) in leads:
+        start = max(start, at - leads[placed, index])
+    return start, max(start, end)
 
 
 def _solve(
-    blocks: Sequence[Block], shareable: Sequence[tuple[int, int]], bound: int, known: int
+    blocks: Sequence[Block],
+    shareable: Sequence[tuple[int, int]],
+    leads: Mapping[tuple[int, int], int],
+    bound: int,
+    known: int,
 ) -> tuple[tuple[int, ...] | None, int]:
     """Offsets of a plan smaller than `known` bytes or None, and a proven lower bound."""
     from ortools.sat.python import cp_model  # slow to import, and rarely needed
@@ -207,7 +259,13 @@ def _solve(
                 same = model.new_bool_var("")
                 model.add(at[i] == at[j]).only_enforce_if(same)
                 choices.append(same)
-            model.add_exactly_one(choices)
+            for source, output in ((i, j), (j, i)):
+                if (source, output) in leads:
+                    ahead = model.new_bool_var("")
+                    lead = leads[source, output] // unit
+                    model.add(at[source] - at[output] >= lead).only_enforce_if(ahead)
+                    choices.append(ahead)
+            model.add_bool_or(choices)
     model.minimize(height)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mcuq_lab.errors import ModelError
+from mcuq_lab.liteengine.footprint import Lifetimes
 from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.kernels.layout import copied_flatten
 from mcuq_lab.liteengine.lowering import Lowered
-from mcuq_lab.liteengine.memory import ArenaPlan, Block, plan_arena
+from mcuq_lab.liteengine.memory import ArenaPlan, Block, Overlap, plan_arena
 from mcuq_lab.liteengine.schedule import Family, kernel_key, schedule
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.target import DEFAULT_TARGET, Target
@@ -108,16 +109,10 @@ def plan(
     if not any(way.call for way in lowered):
         lowered = (*lowered[:-1], copied_flatten(graph.ops[-1], graph.tensors))
     work = [(op, way) for op, way in zip(graph.ops, lowered, strict=True) if way.call]
-    root = _roots(graph, lowered)
-    names = list(dict.fromkeys(root[name] for name in (graph.input_name, *root)))
+    lives = Lifetimes.of(graph, lowered)
+    root, first, last = lives.root, lives.first, lives.last
+    names = list(first)
     index = {name: i for i, name in enumerate(names)}
-    first = dict.fromkeys(names, 0)
-    last = dict.fromkeys(names, 0)
-    for step, (op, _) in enumerate(work):
-        first[root[op.output]] = step
-        for source in (*op.inputs, op.output):
-            last[root[source]] = step
-    last[root[graph.output_name]] = len(work) - 1
     tensors = [Block(graph.tensors[name].size_bytes, first[name], last[name]) for name in names]
     scratch = [Block(way.scratch_bytes, step, step) for step, (_, way) in enumerate(work)]
     shareable = tuple(
@@ -126,8 +121,14 @@ def plan(
         for i in way.in_place
         if last[root[op.inputs[i]]] == step
     )
+    overlaps = tuple(
+        Overlap(index[root[op.inputs[ahead.index]]], index[root[op.output]], ahead.lead_bytes)
+        for step, (op, way) in enumerate(work)
+        for ahead in way.ahead
+        if last[root[op.inputs[ahead.index]]] == step
+    )
     blocks = (*tensors, *scratch)
-    arena = plan_arena(blocks, tuple(dict.fromkeys(shareable)))
+    arena = plan_arena(blocks, tuple(dict.fromkeys(shareable)), overlaps)
     at = {name: arena.offsets[index[source]] for name, source in root.items()}
     steps = tuple(
         Step(
@@ -151,14 +152,6 @@ def plan(
     table = measured_cycles or {}
     tuned = all(kernel_key(op, graph.tensors, way) in table for op, way in work) if table else False
     return Plan(graph, steps, arena, buffers, at, "tuned" if tuned else "predicted")
-
-
-def _roots(graph: QuantGraph, lowered: Sequence[Lowered]) -> dict[str, str]:
-    """For each tensor the one whose bytes it is: itself, but for an operator without a call."""
-    root = {graph.input_name: graph.input_name}
-    for op, way in zip(graph.ops, lowered, strict=True):
-        root[op.output] = op.output if way.call else root[op.inputs[0]]
-    return root
 
 
 def _live_bytes(blocks: Sequence[Block], offsets: Sequence[int], step: int) -> int:

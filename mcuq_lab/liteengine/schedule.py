@@ -10,6 +10,7 @@ from typing import Protocol
 
 from mcuq_lab.errors import FitError, ModelError
 from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE, scheduled_file
+from mcuq_lab.liteengine.footprint import within_arena
 from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.runtime import runtime_headers
@@ -123,14 +124,25 @@ def schedule(
 
     Raises:
         ModelError: an operator that no family computes.
-        FitError: no choice of kernels fits the target's flash.
+        FitError: no choice of kernels fits the target's flash, or its arena.
     """
     table = measured_cycles or {}
     timed = [_timed_ways(op, graph.tensors, families, table, target) for op in graph.ops]
+    timed = [_fastest_by_kernel(some) for some in within_arena(graph, timed, target)]
     ways = [[way for way, _ in some] for some in timed]
     shared = SharedChoice(ways, [[cycles for _, cycles in some] for some in timed])
     choice = _within_flash(shared, graph, target)
     return tuple(some[i] for some, i in zip(ways, choice, strict=True))
+
+
+def _fastest_by_kernel(timed: Sequence[tuple[Lowered, int]]) -> list[tuple[Lowered, int]]:
+    """Of the ways that have the same kernel and as many constants, the fastest one."""
+    fastest: dict[tuple[str, int], tuple[Lowered, int]] = {}
+    for way, cycles in timed:
+        known = fastest.setdefault((way.kernel, way.weights_bytes), (way, cycles))
+        if cycles < known[1]:
+            fastest[way.kernel, way.weights_bytes] = (way, cycles)
+    return list(fastest.values())
 
 
 def _within_flash(shared: SharedChoice, graph: QuantGraph, target: Target) -> Choice:

@@ -73,17 +73,29 @@ def test_moves_find_nearly_the_best_of_all_choices(seed):
         assert found <= 1.02 * min(map(cost, itertools.product(range(3), repeat=6)))
 
 
+def offered(*ways: tuple[str, int, int]) -> list[tuple[str, int, int]]:
+    """Of ways (kernel, cycles, scratch)."""
+    return near_fastest(ways, lambda w: w[0], lambda w: w[1], lambda w: w[2])
+
+
 def test_near_ways_one_a_kernel_the_fastest_first():
     ways = [("slow", 200), ("near", 110), ("fast", 120), ("fast", 100), ("near", 105)]
-    found = near_fastest(ways, lambda w: w[0], lambda w: w[1])
-    assert found == [("fast", 100), ("near", 105)]
-    assert near_fastest([], lambda w: w[0], lambda w: w[1]) == []
+    found = offered(*((kernel, cycles, 64) for kernel, cycles in ways))
+    assert found == [("fast", 100, 64), ("near", 105, 64)]
+    assert offered() == []
+
+
+def test_slower_ways_are_offered_for_clearly_less_scratch():
+    a, b, c, d = ("x", 100, 1000), ("x", 120, 990), ("y", 150, 500), ("x", 160, 500)
+    e, f = ("y", 400, 100), ("z", 110, 2000)
+    assert offered(f, e, d, c, b, a) == [a, f, c, e]
 
 
 @pytest.mark.parametrize("network", [resnet8, mobilenet])
 def test_flash_is_bought_at_no_more_than_its_price(network):
     graph = network(4)
-    shared, alone = plan(graph), plan_of_fastest(graph)
+    any_arena = Target(arena_bytes=1 << 20)  # flash alone decides
+    shared, alone = plan(graph, target=any_arena), plan_of_fastest(graph)
     saved_bytes = estimated_bytes(alone) - estimated_bytes(shared)
     lost = shared.predicted_cycles / alone.predicted_cycles - 1
     assert saved_bytes > 1000

@@ -142,9 +142,11 @@ def _lowered(way: FoldLayout) -> Lowered:
         kernel=kernel,
         packing=str(way.packing),
         files=files,
-        declarations=c_array("uint8_t", f"{name}_weights", flash)
-        + c_requantize(f"{name}_requantize", _table(way))
-        + c_struct("le_fold_layer", f"{name}_layer", fields),
+        declarations=lambda: (
+            c_array("uint8_t", f"{name}_weights", flash)
+            + c_requantize(f"{name}_requantize", _table(way))
+            + c_struct("le_fold_layer", f"{name}_layer", fields)
+        ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=flash.size + 12 * way.channels + _LAYER_BYTES,
         scratch_bytes=way.scratch_bytes,

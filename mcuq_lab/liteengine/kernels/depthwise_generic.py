@@ -8,10 +8,10 @@ from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_str
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import (
+    ahead_of_rows,
     check_limits,
     eight_byte_aligned,
     row_halves,
-    rows_allow_in_place,
     window_fields,
 )
 from mcuq_lab.liteengine.lowering import Lowered
@@ -64,7 +64,7 @@ def lower_depthwise_generic(
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=weights.size + 12 * source.shape.c + _LAYER_BYTES,
         scratch_bytes=eight_byte_aligned(2 * (rows + taps * pixel_halves)),
-        in_place=(0,) if rows_allow_in_place(op.window, source, output) else (),
+        ahead=ahead_of_rows(op.window, source, output),
         predicted_cycles=_cycles(op, source, output),
     )
     return (way,)

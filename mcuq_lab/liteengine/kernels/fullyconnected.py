@@ -9,6 +9,7 @@ import numpy as np
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_struct
 from mcuq_lab.liteengine.dense import LANE_FIELDS, pack_lanes
 from mcuq_lab.liteengine.kernels.specialise import specialised
+from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Lowered, near_fastest
 from mcuq_lab.quantgraph import QFullyConnected, QOp, QTensor, Requantize
 from mcuq_lab.target import DEFAULT_TARGET, Target
@@ -24,11 +25,28 @@ _LARGEST_SUM = 1 << 24
 def lower_fullyconnected_lanes(
     op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
 ) -> tuple[Lowered, ...]:
-    """Any `QFullyConnected`, by tiles of 4, 2 or 1 outputs."""
+    """Any `QFullyConnected`, by tiles of 4, 2 or 1 outputs.
+
+    Smaller tiles take more inputs at a time. What they read behind the last one must lie within the
+    eight bytes that a tensor's place in the arena is rounded up to; tiles of 4 always keep to that.
+    """
     if not isinstance(op, QFullyConnected):
         return ()
-    ways = (_lanes(op, tensors, channels) for channels in _CHANNELS)
-    return tuple(near_fastest(ways, lambda way: way.kernel, lambda way: way.predicted_cycles))
+    source = tensors[op.inputs[0]]
+    place = eight_byte_aligned(source.size_bytes)
+    ways = (
+        _lanes(op, tensors, channels)
+        for channels in _CHANNELS
+        if _read_bytes(source, channels) <= place
+    )
+    return tuple(
+        near_fastest(
+            ways,
+            lambda way: way.kernel,
+            lambda way: way.predicted_cycles,
+            lambda way: way.scratch_bytes,
+        )
+    )
 
 
 def lower_fullyconnected_bytes(
@@ -58,6 +76,12 @@ def lower_fullyconnected_bytes(
             weights, 2 * padded.shape[1], 2, _bytes_cycles(oc, ic, source.storage_bits),
         ),
     )  # fmt: skip
+
+
+def _read_bytes(source: QTensor, channels: int) -> int:
+    """Bytes of activations that whole groups of a tile cover."""
+    inputs = 2 * LANE_FIELDS // channels
+    return -(-source.shape.c // inputs) * inputs * source.storage_bits // 8
 
 
 def _lanes(op: QFullyConnected, tensors: Mapping[str, QTensor], channels: int) -> Lowered:

@@ -13,7 +13,7 @@ from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.halves_asm import HalvesTile, halves_assembly
 from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
-from mcuq_lab.liteengine.lowering import Lowered, near_fastest
+from mcuq_lab.liteengine.lowering import Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
     HalvesPacking,
     byte_pairs,
@@ -26,10 +26,8 @@ from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
 from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
-LEAST_SCRATCH_BYTES, MOST_SCRATCH_BYTES = 8 << 10, 16 << 10
-ARENA_BYTES = 24 << 10
-"""Bands are as large as scratch allows: fewer bands unpack the weights less often. A layer may take
-what its tensors leave of ARENA_BYTES, within these bounds."""
+_BANDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Bands in which a layer may be computed."""
 
 _LAYER_BYTES, _CALL_BYTES, _PART_BYTES = 56, 128, 24  # the latter as in le_halves.h
 _CYCLES_OF_A_CALL = 330  # of the driver and the tile function, around the groups of a band
@@ -155,7 +153,10 @@ def lower_halves(
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     choices = sorted(_choices(op, source, output), key=lambda choice: str(choice.packing))
-    return tuple(map(_lowered, near_fastest(choices, _kernel_parts, lambda way: way.cycles)))
+    offered = near_fastest(
+        choices, _kernel_parts, lambda way: way.cycles, lambda way: way.scratch_bytes
+    )
+    return tuple(map(_lowered, offered))
 
 
 def _kernel_parts(choice: _Choice) -> tuple:
@@ -167,15 +168,12 @@ def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]
     terms = _terms(op, source)
     unroll = _unroll(terms.shape[1] // 2)
     pixels = output.shape.h * output.shape.w
-    left = max(ARENA_BYTES - source.size_bytes - output.size_bytes, LEAST_SCRATCH_BYTES)
     for packing in halves_packings(terms, op.w_bits, source.bits, unroll):
         groups = -(-pixels // (2 * packing.pixels))
-        for bands in range(1, groups + 1):
-            band = -(-groups // bands) * 2 * packing.pixels
-            choice = _Choice(op, source, output, packing, unroll, band)
-            if choice.scratch_bytes <= min(left, MOST_SCRATCH_BYTES) or bands == groups:
-                yield choice
-                break
+        # Fewer bands unpack the weights less often, but take more scratch.
+        for band_groups in sorted({-(-groups // bands) for bands in _BANDS}):
+            band = band_groups * 2 * packing.pixels
+            yield _Choice(op, source, output, packing, unroll, band)
 
 
 def _terms(op: QConv2d, source: QTensor) -> np.ndarray:
@@ -249,25 +247,27 @@ def _lowered(choice: _Choice) -> Lowered:
         kernel=kernel,
         packing=str(packing),
         files=files,
-        declarations=c_array("uint8_t", f"{name}_weights", weights)
-        + c_array("int32_t", f"{name}_requantize", requantize)
-        + c_array("uint32_t", f"{name}_first", first)
-        + c_array("uint16_t", f"{name}_part_pairs", np.array(choice.part_pairs))
-        + c_struct("le_halves_layer", f"{name}_layer", fields),
+        declarations=lambda: (
+            c_array("uint8_t", f"{name}_weights", weights)
+            + c_array("int32_t", f"{name}_requantize", requantize)
+            + c_array("uint32_t", f"{name}_first", first)
+            + c_array("uint16_t", f"{name}_part_pairs", np.array(choice.part_pairs))
+            + c_struct("le_halves_layer", f"{name}_layer", fields)
+        ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=weights.size
         + 4 * (requantize.size + first.size)
         + 2 * len(packing.pairs)
         + _LAYER_BYTES,
         scratch_bytes=choice.scratch_bytes,
-        in_place=(0,) if _allows_in_place(choice) else (),
+        ahead=ahead_of_input(source, _written_and_unread(choice)),
         predicted_cycles=choice.cycles,
         limit_macs_per_cycle=2 * choice.group * choice.channels / pair_cycles(packing),
     )
 
 
-def _allows_in_place(choice: _Choice) -> bool:
-    """Whether each band's outputs, written at the input's address, spare what is read later."""
+def _written_and_unread(choice: _Choice) -> Iterator[tuple[int, int]]:
+    """After each band but the last: bytes written, and where the next one begins to read."""
     window, source, output = choice.op.window, choice.source, choice.output
     single_pixel = (window.kernel_h, window.kernel_w, window.stride_h, window.stride_w) == (1,) * 4
     for done in range(choice.band, output.shape.h * output.shape.w, choice.band):
@@ -276,9 +276,7 @@ def _allows_in_place(choice: _Choice) -> bool:
         else:  # the row where the next window begins
             row = done // output.shape.w * window.stride_h - window.pad_top
             unread = max(row, 0) * source.shape.w
-        if done * output.pixel_bytes > unread * source.pixel_bytes:
-            return False
-    return True
+        yield done * output.pixel_bytes, unread * source.pixel_bytes
 
 
 def _flash_weights(choice: _Choice, terms: np.ndarray) -> np.ndarray:

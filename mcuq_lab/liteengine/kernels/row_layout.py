@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +11,7 @@ import numpy as np
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
 from mcuq_lab.liteengine.kernels.row_tile_asm import MOST_SEGMENTED_PIXELS
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
+from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
 from mcuq_lab.liteengine.packing.phases import fields_in_front
 from mcuq_lab.liteengine.packing.row import RowPacking, Segment, tile_cycles
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
@@ -345,29 +347,40 @@ class RowLayout:
         return phases * (words * by_word + -(-single // self.packing.lanes) * by_channel)
 
     @property
+    def in_groups(self) -> bool:
+        """Whether the input is read several times, for some channels each time."""
+        return self.depthwise and self.source.shape.c > self.group
+
+    @property
     def allows_in_place(self) -> bool:
         """Whether outputs, written at the input's address, spare the inputs that come later.
 
-        Bands below must not be touched, and where channels are packed group by group, neither the
-        other groups: pixels must then have equal fields.
+        Where channels are packed group by group, pixels must have equal fields to spare the other
+        groups; `ahead` covers other layers.
         """
         window, source, output = self.op.window, self.source, self.output
-        if self.depthwise and source.shape.c > self.group:
-            equal = source.storage_bits == output.storage_bits
-            if not equal or (source.shape.h, source.shape.w) != (output.shape.h, output.shape.w):
-                return False
-            if window.pad_top != 1 or window.pad_left != 1:
-                return False
-        in_row = source.shape.w * source.pixel_bytes
-        out_row = output.shape.w * output.pixel_bytes
+        same = (source.storage_bits, source.shape) == (output.storage_bits, output.shape)
+        return self.in_groups and same and (window.pad_top, window.pad_left) == (1, 1)
+
+    @property
+    def ahead(self) -> tuple[Ahead, ...]:
+        """How far the output may overlap the input, if the input is read once."""
+        if self.in_groups:
+            return ()
+        return ahead_of_input(self.source, self._written_and_unread())
+
+    def _written_and_unread(self) -> Iterator[tuple[int, int]]:
+        """After each band but the last: bytes written, and where the next one begins to read."""
+        source, output = self.source, self.output
         band = 2 * self.pairs
-        for y in range(0, output.shape.h, band):
-            # the first input row that is not packed
-            unpacked = self.stride * (y + band) + self.shared_rows - window.pad_top
-            written = min(y + band, output.shape.h) * out_row
-            if unpacked < source.shape.h and written > max(unpacked, 0) * in_row:
-                return False
-        return True
+        for y in range(band, output.shape.h, band):
+            unpacked = max(self.stride * y + self.shared_rows - self.op.window.pad_top, 0)
+            if unpacked >= source.shape.h:
+                return
+            yield (
+                y * output.shape.w * output.pixel_bytes,
+                unpacked * source.shape.w * source.pixel_bytes,
+            )
 
 
 def padded(count: int, unit: int) -> int:

@@ -25,11 +25,6 @@ from mcuq_lab.liteengine.packing.row import (
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QTensor
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
-LEAST_SCRATCH_BYTES, MOST_SCRATCH_BYTES = 8 << 10, 12 << 10
-ARENA_BYTES = 24 << 10
-"""Higher bands unpack the weights less often, but take more scratch. A layer may take what its
-tensors leave of ARENA_BYTES, within these bounds."""
-
 MOST_PLANES_WITHOUT_LOOP = 16
 """On the Cortex-M7, where the end of a short loop costs as much as a plane."""
 
@@ -70,7 +65,15 @@ def _applies(op: QConv2d | QDepthwiseConv2d, strides: tuple[int, ...]) -> bool:
 def _offered(layouts: Iterator[RowLayout]) -> tuple[Lowered, ...]:
     # Where cycles are equal, wider fields are more likely to suit another layer, too.
     ordered = sorted(layouts, key=lambda way: -way.packing.field_bits)
-    return tuple(map(_lowered, near_fastest(ordered, _kernel_parts, lambda way: way.cycles)))
+    return tuple(map(_lowered, near_fastest(ordered, _kernel_parts, _cycles, _scratch_bytes)))
+
+
+def _cycles(layout: RowLayout) -> int:
+    return layout.cycles
+
+
+def _scratch_bytes(layout: RowLayout) -> int:
+    return layout.scratch_bytes
 
 
 def _kernel_parts(layout: RowLayout) -> tuple:
@@ -122,9 +125,7 @@ def _with_heights(
             layout = RowLayout(op, source, output, weight, packing, unroll, pairs, source.shape.c)
             if layout.w_bytes > 0xFFFF:  # `le_row_layer.w_bytes` has 16 bits
                 return
-            if layout.fits and (
-                pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output)
-            ):
+            if layout.fits:
                 yield layout
 
 
@@ -135,22 +136,14 @@ def _depthwise_layouts(
     for packing in row_packings(op.weight, op.w_bits, source.bits):
         for pairs in _heights(output):
             layout = RowLayout(op, source, output, op.weight, packing, 2, pairs, group)
-            if layout.fits and (
-                pairs == 1 or layout.scratch_bytes <= _scratch_limit(source, output)
-            ):
+            if layout.fits:
                 yield layout
 
 
 def _heights(output: QTensor) -> range:
-    """Heights of a band, in pairs of rows."""
+    """Heights of a band, in pairs of rows: higher ones unpack the weights less often, but take more
+    scratch."""
     return range(1, min(4, (output.shape.h + 1) // 2) + 1)
-
-
-def _scratch_limit(source: QTensor, output: QTensor) -> int:
-    left = ARENA_BYTES - source.size_bytes - output.size_bytes
-    # What a strided layer's output is smaller than its input, the layer before had to have.
-    left = max(left, LEAST_SCRATCH_BYTES + source.size_bytes - output.size_bytes)
-    return min(max(left, LEAST_SCRATCH_BYTES), MOST_SCRATCH_BYTES)
 
 
 def _unroll(channels: int) -> int:
@@ -219,13 +212,16 @@ def _lowered(layout: RowLayout) -> Lowered:
         kernel=kernel,
         packing=str(packing),
         files=files,
-        declarations=c_array("uint8_t", f"{name}_weights", flash)
-        + c_array("int32_t", f"{name}_channels", channels)
-        + _rows("le_row_segment", f"{name}_segments", segments)
-        + "".join(
-            _rows("le_row_plan", f"{name}_plan{way}", plan) for way, plan in enumerate(layout.plans)
-        )
-        + c_struct("le_row_layer", f"{name}_layer", fields),
+        declarations=lambda: (
+            c_array("uint8_t", f"{name}_weights", flash)
+            + c_array("int32_t", f"{name}_channels", channels)
+            + _rows("le_row_segment", f"{name}_segments", segments)
+            + "".join(
+                _rows("le_row_plan", f"{name}_plan{way}", plan)
+                for way, plan in enumerate(layout.plans)
+            )
+            + c_struct("le_row_layer", f"{name}_layer", fields)
+        ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=flash.size
         + 4 * channels.size
@@ -234,6 +230,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         + _LAYER_BYTES,
         scratch_bytes=layout.scratch_bytes,
         in_place=(0,) if layout.allows_in_place else (),
+        ahead=layout.ahead,
         predicted_cycles=layout.cycles,
         limit_macs_per_cycle=4 * packing.pixels * op.weight[0].size / loop_cycles(packing),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from mcuq_lab.errors import ModelError
 from mcuq_lab.graph import Window
+from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
 from mcuq_lab.quantgraph import QTensor
 
 
@@ -52,21 +53,27 @@ def row_halves(window: Window, output: QTensor, pixel_halves: int) -> int:
     return (columns * pixel_halves + 3 + 3) // 4 * 4
 
 
-def rows_allow_in_place(window: Window, source: QTensor, output: QTensor) -> bool:
-    """Whether each output row, written at the input's address, spares the input rows to come.
+def ahead_of_rows(window: Window, source: QTensor, output: QTensor) -> tuple[Ahead, ...]:
+    """How far the output may overlap the input.
 
     When output row y is written, input rows up to the last one of its window have been widened.
     """
+    return ahead_of_input(source, _rows_written_and_unread(window, source, output))
+
+
+def _rows_written_and_unread(
+    window: Window, source: QTensor, output: QTensor
+) -> Iterator[tuple[int, int]]:
     for y in range(output.shape.h - 1):
         widened = min(source.shape.h, y * window.stride_h - window.pad_top + window.kernel_h)
         # A later window may also start behind rows that nobody reads; those are free as well.
-        unread = max(widened, (y + 1) * window.stride_h - window.pad_top)
+        unread = max(widened, (y + 1) * window.stride_h - window.pad_top, 0)
         if unread >= source.shape.h:
-            return True
-        written = (y + 1) * output.shape.w * output.pixel_bytes
-        if written > max(unread, 0) * source.shape.w * source.pixel_bytes:
-            return False
-    return True
+            return
+        yield (
+            (y + 1) * output.shape.w * output.pixel_bytes,
+            unread * source.shape.w * source.pixel_bytes,
+        )
 
 
 def eight_byte_aligned(size_bytes: int) -> int:

@@ -1,0 +1,131 @@
+"""What a way to compute an operator asks of the arena, and how large an arena is worth its bytes.
+
+While an operator runs, its tensors, those that wait for later operators, and its scratch lie side
+by side. The operator that needs most decides the arena's size; all others may take as much scratch
+as that leaves them, for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mcuq_lab.errors import FitError
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.memory import Block, Overlap, lower_bound_bytes
+from mcuq_lab.quantgraph import QuantGraph
+from mcuq_lab.target import Target
+
+ARENA_PRICE = 0.5
+"""A percent less arena may cost this many percent of the cycles of an inference."""
+
+LAYER_ARENA_BYTES = 24 << 10
+"""An arena up to this size costs nothing where a network is one layer: it stands for a layer of a
+larger network, where others decide the arena's size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lifetimes:
+    """When the tensors of a network are in use.
+
+    Attributes:
+        root: for each tensor the one whose bytes it is: itself, but for an operator without a call.
+        steps: for each operator, its place among those with a call, or None.
+        first, last: steps in which each root is in use, both included.
+    """
+
+    root: Mapping[str, str]
+    steps: tuple[int | None, ...]
+    first: Mapping[str, int]
+    last: Mapping[str, int]
+
+    @staticmethod
+    def of(graph: QuantGraph, lowered: Sequence[Lowered]) -> Lifetimes:
+        """Of a network whose operators are lowered so; only whether they have a call matters."""
+        root = {graph.input_name: graph.input_name}
+        steps: list[int | None] = []
+        count = 0
+        for op, way in zip(graph.ops, lowered, strict=True):
+            root[op.output] = op.output if way.call else root[op.inputs[0]]
+            steps.append(count if way.call else None)
+            count += bool(way.call)
+        first = dict.fromkeys(root.values(), 0)
+        last = dict.fromkeys(root.values(), 0)
+        for op, step in zip(graph.ops, steps, strict=True):
+            if step is not None:
+                first[root[op.output]] = step
+                for name in (*op.inputs, op.output):
+                    last[root[name]] = step
+        last[root[graph.output_name]] = max(count - 1, 0)
+        return Lifetimes(root, tuple(steps), first, last)
+
+    def step_bytes(self, graph: QuantGraph, index: int, way: Lowered) -> int:
+        """Bytes of arena that operator `index` needs at least, if it is computed in this way."""
+        step, op = self.steps[index], graph.ops[index]
+        if step is None:
+            return 0
+        live = [name for name in self.first if self.first[name] <= step <= self.last[name]]
+        place = {name: i for i, name in enumerate(live)}
+        blocks = [Block(graph.tensors[name].size_bytes, 0, 0) for name in live]
+        output = place[self.root[op.output]]
+
+        def source(i: int) -> int | None:
+            root = self.root[op.inputs[i]]
+            return place[root] if self.last[root] == step else None
+
+        shareable = [(at, output) for i in way.in_place if (at := source(i)) is not None]
+        overlaps = [
+            Overlap(at, output, ahead.lead_bytes)
+            for ahead in way.ahead
+            if (at := source(ahead.index)) is not None
+        ]
+        return lower_bound_bytes([*blocks, Block(way.scratch_bytes, 0, 0)], shareable, overlaps)
+
+
+def within_arena(
+    graph: QuantGraph, ways: Sequence[Sequence[tuple[Lowered, int]]], target: Target
+) -> list[list[tuple[Lowered, int]]]:
+    """Those of the ways, each with its cycles, that fit into an arena of the right size.
+
+    With a budget that is the budget. Without one it is the size at which a percent less begins to
+    cost more than ARENA_PRICE percent of the cycles.
+
+    Raises:
+        FitError: some operator does not fit the target's arena in any way.
+    """
+    lives = Lifetimes.of(graph, [some[0][0] for some in ways])
+    needs = [
+        [lives.step_bytes(graph, index, way) for way, _ in some] for index, some in enumerate(ways)
+    ]
+    smallest = max(map(min, needs))
+    limit = target.arena_bytes
+    if limit is None:
+        sizes = sorted({need for some in needs for need in some if need >= smallest})
+        free = LAYER_ARENA_BYTES if len(graph.ops) == 1 else 1
+        limit = min(
+            sizes,
+            key=lambda size: (_cycles(ways, needs, size) + 1) * max(size, free) ** ARENA_PRICE,
+        )
+    elif smallest > limit:
+        index = max(range(len(needs)), key=lambda i: min(needs[i]))
+        raise FitError(
+            f"'{graph.name}' ({graph.policy}) takes {smallest:,} bytes of arena at layer "
+            f"'{graph.ops[index].name}', {smallest - limit:,} more than the budget of {limit:,}. "
+            "Lower activation bits, or allow a larger arena.",
+            memory="sram",
+            overflow_bytes=smallest - limit,
+        )
+    return [
+        [timed for timed, need in zip(some, counts, strict=True) if need <= limit]
+        for some, counts in zip(ways, needs, strict=True)
+    ]
+
+
+def _cycles(
+    ways: Sequence[Sequence[tuple[Lowered, int]]], needs: Sequence[Sequence[int]], size: int
+) -> int:
+    """Of the fastest ways that fit into an arena of `size` bytes."""
+    return sum(
+        min(cycles for (_, cycles), need in zip(some, counts, strict=True) if need <= size)
+        for some, counts in zip(ways, needs, strict=True)
+    )
