@@ -14,6 +14,7 @@ from mcuq_lab.engines import ENGINES
 from mcuq_lab.liteengine import FAMILIES, GENERIC_FAMILIES, generate
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QFullyConnected
 from mcuq_lab.sources import Sources
+from mcuq_lab.target import DEFAULT_TARGET
 from tests.nucleosim.qemu.case import GATE_CASES, GATE_SEED, CaseGenerator
 from tests.nucleosim.qemu.forms import forms_in
 from tests.nucleosim.qemu.image import build_image
@@ -63,8 +64,8 @@ def baselines(blocks: int) -> Iterator[Sources]:
     for name, engine in ENGINES.items():
         for bits in (8, 4, 2):
             if name != "liteengine" and engine.supports(f"w{bits}a{bits}"):
-                yield engine.generate(mobilenet(bits, blocks=blocks))
-                yield engine.generate(resnet8(bits))
+                yield engine.generate(mobilenet(bits, blocks=blocks), DEFAULT_TARGET)
+                yield engine.generate(resnet8(bits), DEFAULT_TARGET)
 
 
 def forms_of(core: str, networks: Iterator[Sources]) -> set[str]:
