@@ -54,7 +54,7 @@ class RowLayout:
     def stride(self) -> int:
         return self.op.window.stride_h
 
-    @property
+    @cached_property
     def slots(self) -> int:
         """Input rows of a band."""
         return 2 * self.stride * self.pairs + self.shared_rows
@@ -64,44 +64,44 @@ class RowLayout:
         """Input rows that a band shares with the next one."""
         return 3 - self.stride
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """Pixels of a row's first phase, which is no shorter than the second one."""
         return -(-self.source.shape.w // self.packing.phases)
 
-    @property
+    @cached_property
     def lead(self) -> int:
         """Fields in front of a row's first output."""
         return fields_in_front(self.op.window)
 
-    @property
+    @cached_property
     def flush(self) -> bool:
         """Whether the last output has met all pixels of the row when it is carried."""
         last = self.lead + self.output.shape.w - 1
         return self.packing.words == 1 and last >= self.columns and last % self.packing.pixels == 0
 
-    @property
+    @cached_property
     def fields(self) -> int:
         """Fields up to the last output that a tile yields."""
         return self.lead + self.output.shape.w - self.flush
 
-    @property
+    @cached_property
     def tiles(self) -> int:
         """Tiles of a row."""
         return -(-self.fields // self.packing.pixels)
 
-    @property
+    @cached_property
     def halves(self) -> bool:
         """With two words: whether padding adds nothing, so that the first tile needs no block
         before it, and the last one no block of its own."""
         return self.packing.words == 2 and not self.depthwise and self.source.zero_point == 0
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         """Blocks in scratch, but for one of padding in front."""
         return -(-self.source.shape.w // self.packing.pixels) if self.halves else self.tiles
 
-    @property
+    @cached_property
     def right(self) -> int:
         """Tiles from here on yield some pixels behind the last output."""
         return self.fields // self.packing.pixels
@@ -150,7 +150,7 @@ class RowLayout:
         half = self.range * _TILE_WEIGHT_BYTES if self.halves else 0
         return half * (tile == 0), half * (0 < tile == self.blocks)
 
-    @property
+    @cached_property
     def range(self) -> int:
         """Planes of a range, each a phase of a channel, or of two in lanes: what a tile sees of a
         block, or with one word, all of them."""
@@ -166,7 +166,7 @@ class RowLayout:
             return 1
         return -(-self.group // self.range)
 
-    @property
+    @cached_property
     def block_bytes(self) -> int:
         """From one block's entries to the next one's."""
         return self.range * self.plane_bytes
@@ -176,7 +176,7 @@ class RowLayout:
         """Entries of a block and plane; two channels in lanes have two of half as many pixels."""
         return self.packing.lanes * self.slots * _WORD
 
-    @property
+    @cached_property
     def range_bytes(self) -> int:
         """From one range to the next."""
         return (self.blocks + (self.pad_blocks > 0)) * self.block_bytes
@@ -202,7 +202,7 @@ class RowLayout:
         words = self.packing.words * len(self.packing.w_slices)
         return _TILE_WEIGHT_BYTES * words * self.summed_planes
 
-    @property
+    @cached_property
     def scratch_bytes(self) -> int:
         """As `le_row_begin` carves it."""
         columns = self.tiles * self.packing.pixels
@@ -217,7 +217,7 @@ class RowLayout:
         )
         return sum(eight_byte_aligned(size) for size in sizes)
 
-    @property
+    @cached_property
     def batch(self) -> int:
         """Times two rows in one call of the tile function, at most."""
         return max(1, min(self.pairs, MOST_BATCHED, RUNS // self._runs))
@@ -325,7 +325,7 @@ class RowLayout:
         edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
         return 350 + 210 * (self._runs + 1) + 25 * edges + 170 * self.flush
 
-    @property
+    @cached_property
     def _runs(self) -> int:
         """Runs of two rows that are written directly."""
         return (len(self.packing.segments) - 1) * len(self.plans[2]) + len(self.plans[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -89,12 +89,11 @@ def _dense_layouts(
     unroll = _unroll(weight.shape[3])
     # Ranges are whole words of packed channels, too.
     ranges = math.lcm(unroll, 32 // source.storage_bits)
-    packings = row_packings(weight, op.w_bits, source.bits, unroll, ranges)
+    packings = tuple(row_packings(weight, op.w_bits, source.bits, unroll, ranges))
     yield from _with_heights(op, source, output, weight, packings, unroll)
     planes = weight.shape[3]
     if target.core == DUAL_ISSUE_CORE and unroll < planes <= MOST_PLANES_WITHOUT_LOOP:
         # Two rounds end in a branch that is predicted wrongly each time; one round in none.
-        packings = row_packings(weight, op.w_bits, source.bits, unroll, ranges)
         whole = (way for way in packings if len(way.segments) == 1)
         yield from _with_heights(op, source, output, weight, whole, planes)
 
@@ -117,7 +116,7 @@ def _with_heights(
     source: QTensor,
     output: QTensor,
     weight: np.ndarray,
-    packings: Iterator[RowPacking],
+    packings: Iterable[RowPacking],
     unroll: int,
 ) -> Iterator[RowLayout]:
     for packing in packings:
