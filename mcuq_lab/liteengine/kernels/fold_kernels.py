@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from mcuq_lab.liteengine.ctext import c_struct
 from mcuq_lab.liteengine.kernels.fold_asm import FoldTile, fold_assembly
-from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
+from mcuq_lab.liteengine.kernels.specialise import (
+    driven_kernel,
+    kernel_header,
+    prototype_header,
+    specialised,
+    tile_function,
+)
 from mcuq_lab.sources import SourceFile
 
 Files = tuple[SourceFile, ...]
@@ -64,31 +69,10 @@ def fold_kernel(key: FoldKey) -> tuple[str, Files]:
         "pack_bytes": key.pack_bytes,
         "scatter_bytes": key.scatter_bytes,
     }
-    parameters = "const le_fold_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
-    prototype = f"LE_INTERNAL void {kernel}({parameters})"
-    source = (
-        f'#include "{kernel}.h"\n\n'
-        + "".join(f'#include "{part}.h"\n' for part in (packer, unpacker, tiler, scatterer))
-        + f"\n{c_struct('le_fold_kernel', f'{kernel}_table', fields)}\n"
-        f"{prototype} {{\n    le_fold(layer, &{kernel}_table, in, out, scratch);\n}}\n"
-    )
-    files = (
-        kernel_header("le_fold.h"),
-        kernel_header("le_fold.c"),
-        *pack_files,
-        *unpack_files,
-        *tile_files,
-        *scatter_files,
-        _header(kernel, "le_fold.h", prototype),
-        SourceFile(f"{kernel}.c", source),
-    )
-    return kernel, tuple(dict.fromkeys(files))
-
-
-def _header(name: str, included: str, prototype: str) -> SourceFile:
-    guard = f"{name.upper()}_H"
-    text = f'#ifndef {guard}\n#define {guard}\n\n#include "{included}"\n\n{prototype};\n\n#endif\n'
-    return SourceFile(f"{name}.h", text)
+    parts = (packer, unpacker, tiler, scatterer)
+    files = driven_kernel(kernel, "le_fold", "le_fold", fields, parts)
+    functions = (*pack_files, *unpack_files, *tile_files, *scatter_files)
+    return kernel, tuple(dict.fromkeys((*files, *functions)))
 
 
 def _packer(key: FoldKey) -> tuple[str, Files]:
@@ -133,20 +117,9 @@ def _tiler(tile: FoldTile) -> tuple[str, Files]:
         f".out_bits = {tile.out_bits},\n"
         f"        .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
     )
-    instructions = "".join(f'        "{line}\\n"\n' for line in fold_assembly(tile))
-    source = (
-        f'#include "{name}.h"\n\n'
-        "#if LE_FOLD_ASSEMBLY\n"
-        "/* Registers: see the generator's text in fold_asm.py. */\n"
-        f"__attribute__((naked, noinline)) LE_INTERNAL void {name}(\n"
-        "    le_fold_call *call __attribute__((unused))) {\n"
-        f"    __asm__ volatile(\n{instructions}    );\n}}\n"
-        "#else\n"
-        f"LE_INTERNAL void {name}(le_fold_call *call) {{\n"
-        f"    static const le_fold_shape shape = {shape};\n"
-        "    le_fold_tile(call, &shape);\n}\n"
-        "#endif\n"
-    )
+    twin = f"static const le_fold_shape shape = {shape};\n    le_fold_tile(call, &shape);"
+    function = tile_function(name, "le_fold", "fold_asm.py", fold_assembly(tile), twin)
     headers = tuple(kernel_header(header) for header in ("le_fold.h", "le_fold_tile.h"))
-    header = _header(name, "le_fold_tile.h", f"LE_INTERNAL void {name}(le_fold_call *call)")
-    return name, (*headers, header, SourceFile(f"{name}.c", source))
+    prototype = f"LE_INTERNAL void {name}(le_fold_call *call)"
+    header = prototype_header(name, "le_fold_tile.h", prototype)
+    return name, (*headers, header, SourceFile(f"{name}.c", f'#include "{name}.h"\n\n{function}'))

@@ -11,7 +11,13 @@ import numpy as np
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.halves_asm import HalvesTile, halves_assembly
-from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
+from mcuq_lab.liteengine.kernels.specialise import (
+    driven_kernel,
+    kernel_header,
+    prototype_header,
+    specialised,
+    tile_function,
+)
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
@@ -308,7 +314,6 @@ def _kernel(
     unpacker, unpack_files = ("0", ()) if packing.bytes else _unpacker(w_bits, packing)
     tiler, tile_files = _tiler(tile)
     kernel = f"le_conv2d_w{w_bits}a{a_bits}_halves{'x' if packing.toggle else ''}_{tile.name}"
-    parameters = "const le_halves_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
     fields = {
         "pack": packer,
         "unpack": unpacker,
@@ -318,27 +323,9 @@ def _kernel(
         "a_storage": STORAGE_BITS[a_bits],
         "out_storage": tile.storage,
     }
-    prototype = f"LE_INTERNAL void {kernel}({parameters})"
-    guard = f"{kernel.upper()}_H"
-    header = (
-        f'#ifndef {guard}\n#define {guard}\n\n#include "le_halves.h"\n\n{prototype};\n\n#endif\n'
-    )
-    source = (
-        f'#include "{kernel}.h"\n\n'
-        + "".join(f'#include "{part}.h"\n' for part in (packer, unpacker, tiler) if part != "0")
-        + f"\n{c_struct('le_halves_kernel', f'{kernel}_table', fields)}\n"
-        f"{prototype} {{\n    le_halves(layer, &{kernel}_table, in, out, scratch);\n}}\n"
-    )
-    files = (
-        kernel_header("le_halves.h"),
-        kernel_header("le_halves.c"),
-        *pack_files,
-        *unpack_files,
-        *tile_files,
-        SourceFile(f"{kernel}.h", header),
-        SourceFile(f"{kernel}.c", source),
-    )
-    return kernel, tuple(dict.fromkeys(files))
+    parts = tuple(part for part in (packer, unpacker, tiler) if part != "0")
+    files = driven_kernel(kernel, "le_halves", "le_halves", fields, parts)
+    return kernel, tuple(dict.fromkeys((*files, *pack_files, *unpack_files, *tile_files)))
 
 
 def _packer(storage: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile, ...]]:
@@ -374,24 +361,9 @@ def _tiler(tile: HalvesTile) -> tuple[str, tuple[SourceFile, ...]]:
         f"        .fields = {{{places}}}, .out_bits = {tile.out_bits},\n"
         f"        .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
     )
-    instructions = "".join(f'        "{line}\\n"\n' for line in halves_assembly(tile))
-    guard = f"{name.upper()}_H"
-    header = (
-        f'#ifndef {guard}\n#define {guard}\n\n#include "le_halves_tile.h"\n\n'
-        f"LE_INTERNAL void {name}(le_halves_call *call);\n\n#endif\n"
-    )
-    source = (
-        f'#include "{name}.h"\n\n'
-        "#if LE_HALVES_ASSEMBLY\n"
-        "/* Registers: see the generator's text in halves_asm.py. */\n"
-        f"__attribute__((naked, noinline)) LE_INTERNAL void {name}(\n"
-        "    le_halves_call *call __attribute__((unused))) {\n"
-        f"    __asm__ volatile(\n{instructions}    );\n}}\n"
-        "#else\n"
-        f"LE_INTERNAL void {name}(le_halves_call *call) {{\n"
-        f"    static const le_halves_shape shape = {shape};\n"
-        "    le_halves_tile(call, &shape);\n}\n"
-        "#endif\n"
-    )
+    twin = f"static const le_halves_shape shape = {shape};\n    le_halves_tile(call, &shape);"
+    function = tile_function(name, "le_halves", "halves_asm.py", halves_assembly(tile), twin)
     headers = tuple(kernel_header(header) for header in ("le_halves.h", "le_halves_tile.h"))
-    return name, (*headers, SourceFile(f"{name}.h", header), SourceFile(f"{name}.c", source))
+    prototype = f"LE_INTERNAL void {name}(le_halves_call *call)"
+    header = prototype_header(name, "le_halves_tile.h", prototype)
+    return name, (*headers, header, SourceFile(f"{name}.c", f'#include "{name}.h"\n\n{function}'))

@@ -9,10 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from mcuq_lab.liteengine.ctext import c_struct
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
 from mcuq_lab.liteengine.kernels.row_tile_asm import tile_assembly
-from mcuq_lab.liteengine.kernels.specialise import kernel_header, specialised
+from mcuq_lab.liteengine.kernels.specialise import (
+    driven_kernel,
+    kernel_header,
+    prototype_header,
+    specialised,
+    tile_function,
+)
 from mcuq_lab.liteengine.packing.row import RowPacking, Slice
 from mcuq_lab.sources import SourceFile
 
@@ -49,7 +54,6 @@ def row_kernel(key: KernelKey) -> tuple[str, Files]:
     op = "depthwise" if tile.depthwise else "conv2d"
     words = "_t" if packing.words == 2 else "_l" if key.padded else ""
     kernel = f"le_{op}_w{key.w_bits}a{key.a_bits}_row{cuts}{words}_{tile.name}"
-    parameters = "const le_row_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
     fields = {
         "pack": packer,
         "unpack": unpacker,
@@ -66,32 +70,10 @@ def row_kernel(key: KernelKey) -> tuple[str, Files]:
         "pre_shift": tile.pre_shift,
         "shift": tile.shift,
     }
-    prototype = f"LE_INTERNAL void {kernel}({parameters})"
-    includes = (f"{kernel}.h", *(f"{part}.h" for part in (packer, unpacker, starter, tiler)))
-    source = (
-        "".join(f'#include "{name}"\n' for name in includes)
-        + f"\n{c_struct('le_row_kernel', f'{kernel}_table', fields)}\n"
-        f"{prototype} {{\n    le_row_polynomial(layer, &{kernel}_table, in, out, scratch);\n}}\n"
-    )
-    files = (
-        kernel_header("le_row_polynomial.h"),
-        kernel_header("le_row_polynomial.c"),
-        *pack_files,
-        *unpack_files,
-        *start_files,
-        *tile_files,
-        _header(kernel, "le_row_polynomial.h", prototype),
-        SourceFile(f"{kernel}.c", source),
-    )
-    return kernel, tuple(dict.fromkeys(files))
-
-
-def _header(name: str, include: str, prototype: str) -> SourceFile:
-    guard = f"{name.upper()}_H"
-    return SourceFile(
-        f"{name}.h",
-        f'#ifndef {guard}\n#define {guard}\n\n#include "{include}"\n\n{prototype};\n\n#endif\n',
-    )
+    parts = (packer, unpacker, starter, tiler)
+    files = driven_kernel(kernel, "le_row_polynomial", "le_row", fields, parts)
+    functions = (*pack_files, *unpack_files, *start_files, *tile_files)
+    return kernel, tuple(dict.fromkeys((*files, *functions)))
 
 
 def _cuts(letter: str, slices: Sequence[Slice]) -> str:
@@ -187,25 +169,17 @@ def _tiler(tile: Tile) -> tuple[str, Files]:
         f".has_surplus = {int(tile.surplus)}, .out_bits = {tile.out_bits},\n"
         f"    .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
     )
-    instructions = "".join(f'        "{line}\\n"\n' for line in tile_assembly(tile))
+    twin = f"le_row_tile(call, &{name}_shape);"
     source = (
         f'#include "{name}.h"\n\n'
         f"static const le_row_tile_shape {name}_shape = {shape};\n\n"
-        "#if LE_ROW_ASSEMBLY\n"
-        "/* Registers: see the generator's text in row_tile_asm.py. */\n"
-        f"__attribute__((naked, noinline)) LE_INTERNAL void {name}(\n"
-        "    le_row_call *call __attribute__((unused))) {\n"
-        f"    __asm__ volatile(\n{instructions}    );\n}}\n"
-        "#else\n"
-        f"LE_INTERNAL void {name}(le_row_call *call) {{\n"
-        f"    le_row_tile(call, &{name}_shape);\n}}\n"
-        "#endif\n\n"
-        f"LE_INTERNAL void {name}_outputs({_OUTPUTS}) {{\n"
+        + tile_function(name, "le_row", "row_tile_asm.py", tile_assembly(tile), twin)
+        + f"\nLE_INTERNAL void {name}_outputs({_OUTPUTS}) {{\n"
         f"    pairs[0] = le_row_outputs(call, sums, &{name}_shape);\n"
         f"    pairs[1] = le_row_outputs(call, sums + 2, &{name}_shape);\n}}\n"
     )
     prototypes = f"LE_INTERNAL void {name}(le_row_call *call);\n"
     prototypes += f"LE_INTERNAL void {name}_outputs({_OUTPUTS})"
-    header = _header(name, "le_row_tile.h", prototypes)
+    header = prototype_header(name, "le_row_tile.h", prototypes)
     headers = tuple(kernel_header(part) for part in ("le_row_polynomial.h", "le_row_tile.h"))
     return name, (*headers, header, SourceFile(f"{name}.c", source))

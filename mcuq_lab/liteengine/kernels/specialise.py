@@ -1,10 +1,16 @@
-"""Kernels from C headers: an inline function, specialised by constants, becomes one C file."""
+"""Kernels from C headers: an inline function, specialised by constants, becomes one C file.
+
+A kernel with a driver is a table of such functions, one of them a tile function in assembly, and of
+their constants, which the driver is called with.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from mcuq_lab.liteengine.ctext import c_struct
 from mcuq_lab.sources import SourceFile
 
 _DIRECTORY = Path(__file__).parent
@@ -29,14 +35,70 @@ def specialised(
         headers: names of this package's headers, each before those that include it; the last one
             is what the kernel's own header includes.
     """
-    guard = f"{kernel.upper()}_H"
     prototype = f"LE_INTERNAL void {kernel}({parameters})"
-    header = (
-        f'#ifndef {guard}\n#define {guard}\n\n#include "{headers[-1]}"\n\n{prototype};\n\n#endif\n'
-    )
     source = f'#include "{kernel}.h"\n\n{prototype} {{\n    {body}\n}}\n'
     return (
         *(kernel_header(name) for name in headers),
-        SourceFile(f"{kernel}.h", header),
+        prototype_header(kernel, headers[-1], prototype),
         SourceFile(f"{kernel}.c", source),
+    )
+
+
+def prototype_header(name: str, included: str, prototypes: str) -> SourceFile:
+    """`<name>.h` with prototypes (without the last semicolon) and the header that they need."""
+    guard = f"{name.upper()}_H"
+    return SourceFile(
+        f"{name}.h",
+        f'#ifndef {guard}\n#define {guard}\n\n#include "{included}"\n\n{prototypes};\n\n#endif\n',
+    )
+
+
+def driven_kernel(
+    kernel: str, driver: str, prefix: str, fields: Mapping[str, int | str], parts: Sequence[str]
+) -> tuple[SourceFile, ...]:
+    """The files of a kernel that calls a driver with its table; those of its functions are extra.
+
+    Args:
+        kernel: name of the C function and of its files.
+        driver: function in the package's `<driver>.c`, declared in `<driver>.h`.
+        prefix: of the driver's types, `<prefix>_layer` and `<prefix>_kernel`, the table's.
+        fields: of the table.
+        parts: names of the functions in the table, each declared in a header of its name.
+    """
+    parameters = f"const {prefix}_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
+    prototype = f"LE_INTERNAL void {kernel}({parameters})"
+    source = (
+        f'#include "{kernel}.h"\n\n'
+        + "".join(f'#include "{part}.h"\n' for part in parts)
+        + f"\n{c_struct(f'{prefix}_kernel', f'{kernel}_table', fields)}\n"
+        f"{prototype} {{\n    {driver}(layer, &{kernel}_table, in, out, scratch);\n}}\n"
+    )
+    return (
+        kernel_header(f"{driver}.h"),
+        kernel_header(f"{driver}.c"),
+        prototype_header(kernel, f"{driver}.h", prototype),
+        SourceFile(f"{kernel}.c", source),
+    )
+
+
+def tile_function(name: str, prefix: str, generator: str, lines: Sequence[str], twin: str) -> str:
+    """C text of a tile function: in assembly where the core has it, else its twin.
+
+    Args:
+        name: of the function, `void (<prefix>_call *call)`.
+        prefix: `<PREFIX>_ASSEMBLY` says whether the core has it.
+        generator: file whose text explains the registers.
+        lines: instructions.
+        twin: statements in C that compute the same.
+    """
+    instructions = "".join(f'        "{line}\\n"\n' for line in lines)
+    return (
+        f"#if {prefix.upper()}_ASSEMBLY\n"
+        f"/* Registers: see the generator's text in {generator}. */\n"
+        f"__attribute__((naked, noinline)) LE_INTERNAL void {name}(\n"
+        f"    {prefix}_call *call __attribute__((unused))) {{\n"
+        f"    __asm__ volatile(\n{instructions}    );\n}}\n"
+        "#else\n"
+        f"LE_INTERNAL void {name}({prefix}_call *call) {{\n    {twin}\n}}\n"
+        "#endif\n"
     )
