@@ -20,8 +20,8 @@
 #include "le_memory.h"
 #include "le_requantize.h"
 
-/* One call of a tile function: all tiles of a group's channels in a band. The order of the fields is
- * that of the registers in the assembly: s3 to s7, r1, s11 to s13. */
+/* One call of a tile function: all tiles of a group's channels in a band. The order of the fields
+ * is that of the registers in the assembly: s3 to s7, r1, s11 to s13. */
 typedef struct {
     uint32_t mask;            /* of a field, where it is requantized                  */
     uint8_t *a, *a_end;       /* the first channel's first word, and behind the strips */

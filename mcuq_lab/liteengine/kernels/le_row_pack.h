@@ -154,12 +154,39 @@ LE_INLINE int32_t le_row_field(const uint32_t *run, unsigned lsb, unsigned bits,
     return is_signed ? le_sbfx(value, at, bits) : (int32_t)le_ubfx(value, at, bits);
 }
 
-/* Weight words of one input channel from its 18 fields (filter row, output channel, columns 2, 1,
- * 0) that begin at bit `lsb` of `run`; a block's own words lie `second` words behind. Volatile: two single stores take two cycles, but three if
- * the compiler joins them. */
+/* What weight words are made of the taps w2, w1, w0 of a filter row. */
+enum {
+    LE_ROW_ONE_WORD = 1,  /* all three                                                          */
+    LE_ROW_TWO_WORDS = 2, /* w0; w2 and w1, `second` words behind                               */
+    LE_ROW_PHASES = 3,    /* stride 2: w2 and w0 for one phase; w1, the upper tap of the other  */
+    LE_ROW_PHASES_PADDED = 4, /* the same behind padding: w1, the lower tap; w2 and w0          */
+};
+
+/* Planes of one input channel. */
+LE_INLINE unsigned le_row_planes(unsigned form) { return form >= LE_ROW_PHASES ? 2 : 1; }
+
+/* Writes the words of row `i` of six (filter row, output channel). Volatile: two single stores take
+ * two cycles, but three if the compiler joins them. */
+LE_INLINE void le_row_put_words(volatile uint32_t *to, unsigned i, uint32_t w2, uint32_t w1,
+                                uint32_t w0, unsigned field_bits, unsigned form,
+                                uint32_t second) {
+    if (form == LE_ROW_ONE_WORD) {
+        to[i] = le_row_add(le_row_add(w2, w1, field_bits), w0, 2 * field_bits);
+    } else if (form == LE_ROW_TWO_WORDS) {
+        to[i] = w0;
+        to[second + i] = le_row_add(w2, w1, field_bits);
+    } else {
+        const int padded = form == LE_ROW_PHASES_PADDED;
+        to[i + (padded ? 6 : 0)] = le_row_add(w2, w0, field_bits);
+        to[i + (padded ? 0 : 6)] = padded ? w1 : w1 << field_bits;
+    }
+}
+
+/* Weight words of one input channel, slice [low, low + bits), from its 18 fields (filter row,
+ * output channel, columns 2, 1, 0) that begin at bit `lsb` of `run`. */
 LE_INLINE void le_row_unpack_channel(volatile uint32_t *to, const uint32_t *run, unsigned lsb,
                                      unsigned w_bits, unsigned low, unsigned bits,
-                                     unsigned field_bits, unsigned words, uint32_t second) {
+                                     unsigned field_bits, unsigned form, uint32_t second) {
     const int is_signed = low + bits == w_bits;
 #pragma GCC unroll 8
     for (unsigned i = 0; i < 6; ++i) {
@@ -167,53 +194,42 @@ LE_INLINE void le_row_unpack_channel(volatile uint32_t *to, const uint32_t *run,
         uint32_t w2 = (uint32_t)le_row_field(run, at, bits, is_signed);
         uint32_t w1 = (uint32_t)le_row_field(run, at + w_bits, bits, is_signed);
         uint32_t w0 = (uint32_t)le_row_field(run, at + 2 * w_bits, bits, is_signed);
-        uint32_t two = le_row_add(w2, w1, field_bits);
-        if (words == 1) {
-            to[i] = le_row_add(two, w0, 2 * field_bits);
-        } else {
-            to[i] = w0;
-            to[second + i] = two;
-        }
+        le_row_put_words(to, i, w2, w1, w0, field_bits, form, second);
     }
 }
 
 /* The same from 18 whole bytes, which LDRSB loads and extends in one. */
 LE_INLINE void le_row_unpack_bytes(volatile uint32_t *to, const int8_t *from, unsigned field_bits,
-                                   unsigned words, uint32_t second) {
+                                   unsigned form, uint32_t second) {
 #pragma GCC unroll 8
     for (unsigned i = 0; i < 6; ++i) {
         const uint32_t w2 = (uint32_t)from[3 * i], w1 = (uint32_t)from[3 * i + 1];
         const uint32_t w0 = (uint32_t)from[3 * i + 2];
-        const uint32_t two = le_row_add(w2, w1, field_bits);
-        if (words == 1) {
-            to[i] = le_row_add(two, w0, 2 * field_bits);
-        } else {
-            to[i] = w0;
-            to[second + i] = two;
-        }
+        le_row_put_words(to, i, w2, w1, w0, field_bits, form, second);
     }
 }
 
-/* Unpacks `channels` input channels of two output channels, and zeros up to `padded`; returns the
- * weights of the channels behind.
+/* Unpacks `channels` input channels of two output channels, and zeros up to `padded` planes;
+ * returns the weights of the channels behind.
  *
  * In flash, 18 fields of one input channel are a stream that begins on a byte (2-bit weights: two
  * input channels). `cut` is the weight slices' border: slice 0 is bits [cut, w_bits), slice 1 bits
  * [0, cut); 0 for a single slice. The second slice, or the second words, lie behind `padded`
- * channels. */
+ * planes. */
 LE_INLINE const uint8_t *le_row_unpack(uint32_t *to, const uint8_t *from, uint32_t channels,
                                        uint32_t padded, unsigned w_bits, unsigned cut,
-                                       unsigned field_bits, unsigned words) {
+                                       unsigned field_bits, unsigned form) {
     const unsigned group = w_bits == 2 ? 2 : 1;
     const unsigned group_bytes = (group * 18 * w_bits + 7) / 8;
+    const unsigned channel_words = 6 * le_row_planes(form);
     const uint32_t second = padded * 6u;
     uint32_t *end = to + second;
     uint32_t run[6];
     for (uint32_t channel = 0; channel < channels; channel += group) {
         if (w_bits == 8 && cut == 0) {
-            le_row_unpack_bytes(to, (const int8_t *)from, field_bits, words, second);
+            le_row_unpack_bytes(to, (const int8_t *)from, field_bits, form, second);
             from += group_bytes;
-            to += 6;
+            to += channel_words;
             continue;
         }
 #pragma GCC unroll 8
@@ -223,21 +239,21 @@ LE_INLINE const uint8_t *le_row_unpack(uint32_t *to, const uint8_t *from, uint32
         from += group_bytes;
 #pragma GCC unroll 2
         for (unsigned k = 0; k < group; ++k) {
-            if (k > 0 && channel + k >= padded) {
-                break; /* an odd number of channels, and no padding */
+            if (k > 0 && channel + k >= channels) {
+                break; /* an odd number of channels */
             }
             le_row_unpack_channel(to, run, k * 18 * w_bits, w_bits, cut, w_bits - cut, field_bits,
-                                  words, second);
+                                  form, second);
             if (cut > 0) {
                 le_row_unpack_channel(to + second, run, k * 18 * w_bits, w_bits, 0, cut,
-                                      field_bits, words, second);
+                                      field_bits, form, second);
             }
-            to += 6;
+            to += channel_words;
         }
     }
     for (; to < end; ++to) {
         *to = 0;
-        if (cut > 0 || words == 2) {
+        if (cut > 0 || form == LE_ROW_TWO_WORDS) {
             to[second] = 0;
         }
         LE_KEEP_LOOP(to);
@@ -251,7 +267,7 @@ LE_INLINE void le_row_unpack_ranges(uint32_t *to, const uint8_t *from, const le_
     for (uint32_t channel = 0; channel < layer->in_c; channel += layer->range) {
         uint32_t left = layer->in_c - channel;
         from = le_row_unpack(to, from, left < layer->range ? left : layer->range, layer->range,
-                             w_bits, 0, field_bits, 2);
+                             w_bits, 0, field_bits, LE_ROW_TWO_WORDS);
         to += 12 * layer->range;
     }
 }

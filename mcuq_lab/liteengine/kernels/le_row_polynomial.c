@@ -107,7 +107,8 @@ static void le_row_pack_band(const le_row_state *state, const uint8_t *in, uint3
         slot = 3u - kernel->stride;
     }
     for (; slot < slots; ++slot) {
-        uint32_t row = y * kernel->stride + slot - layer->pad_top; /* above the first row: wraps to a large one */
+        /* above the first row: wraps to a large one */
+        uint32_t row = y * kernel->stride + slot - layer->pad_top;
         kernel->pack(entries + slot, row < layer->in_h ? in + row * row_bytes + byte : 0,
                      state->pad + byte, left < layer->group ? left : layer->group, layer);
     }

@@ -120,16 +120,17 @@ def _unpacker(key: KernelKey) -> tuple[str, Files]:
     name += ("t" if words == 2 else "") + ("_dw" if depthwise else "")
     if packing.phases == 2:
         name += ("_y2l" if key.padded else "_y2") + ("h" if packing.lanes == 2 else "")
-    constants = f"{key.w_bits}, {cut}, {packing.field_bits}, {words}"
+    form = "TWO_WORDS" if words == 2 else "ONE_WORD"
+    if packing.phases == 2:
+        form = "PHASES_PADDED" if key.padded else "PHASES"
+    constants = f"{key.w_bits}, {cut}, {packing.field_bits}, LE_ROW_{form}"
     headers = _HEADERS
-    if depthwise:
+    if packing.lanes == 2:
+        constants = f"{key.w_bits}, {packing.field_bits}, {int(key.padded)}"
+        body = f"le_row_lanes_unpack(to, from, layer, {constants});"
+        headers = (*_HEADERS, "le_row_lanes.h")
+    elif depthwise:
         body = f"(void)layer;\n    (void)le_row_unpack(to, from, 1, 1, {constants});"
-    elif packing.phases == 2:
-        slices = "" if packing.lanes == 2 else f"{cut}, "
-        unpack = "le_row_lanes_unpack" if packing.lanes == 2 else "le_row_phases_unpack"
-        constants = f"{key.w_bits}, {slices}{packing.field_bits}, {int(key.padded)}"
-        body = f"{unpack}(to, from, layer, {constants});"
-        headers = (*_HEADERS, "le_row_phases.h")
     elif words == 2:
         body = f"le_row_unpack_ranges(to, from, layer, {key.w_bits}, {packing.field_bits});"
     else:
@@ -145,7 +146,7 @@ def _starter(packing: RowPacking) -> tuple[str, Files]:
     constants = f"{packing.pixels}, {packing.field_bits}, {taps}, {packing.words}, {toggle}"
     start, headers = "le_row_start", _HEADERS
     if packing.lanes == 2:
-        start, headers = "le_row_lanes_start", (*_HEADERS, "le_row_phases.h")
+        start, headers = "le_row_lanes_start", (*_HEADERS, "le_row_lanes.h")
         constants = f"{packing.field_bits}"
     body = (
         f"{start}(chain->next, chain->first, low, layer, {constants});\n"
