@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+from functools import partial
 
 import numpy as np
 import pytest
 
-from mcuq_lab.bench.host import run_on_host
 from mcuq_lab.graph import Shape, Window
-from mcuq_lab.liteengine import generate
 from mcuq_lab.liteengine.kernels.depthwise_fold import (
     SCRATCH_BYTES,
     lower_depthwise_fold,
@@ -19,11 +18,10 @@ from mcuq_lab.liteengine.kernels.depthwise_fold import (
 from mcuq_lab.liteengine.packing.fold import FoldPacking, fold_packings
 from mcuq_lab.liteengine.plan import plan
 from mcuq_lab.quantgraph import QDepthwiseConv2d, QuantGraph
-from mcuq_lab.quantize import random_inputs, run_reference, single_layer
-from mcuq_lab.quantize.random_graphs import WEIGHT_KINDS
-from mcuq_lab.storage import pack_batch
+from mcuq_lab.quantize import single_layer
+from tests.support.exact_layers import check_exact, with_odd_values
 from tests.support.networks import chain
-from tests.support.simulated_core import has_toolchain, run_on_core
+from tests.support.simulated_core import has_toolchain
 
 ALL_PAIRS = list(itertools.product(range(2, 9), repeat=2))
 needs_toolchain = pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
@@ -114,18 +112,15 @@ def layer(seed: int) -> QuantGraph:
     kernel, stride = rng.choice((3, 3, 5)), rng.randint(1, 2)
     padding = (rng.randrange(kernel) for _ in range(4))
     channels = rng.choice((1, 2, 3, 5, 8, 9, 12, 16, 18, 32))
-    return single_layer(
+    return with_odd_values(
         QDepthwiseConv2d,
         Shape(rng.randint(5, 19), rng.randint(5, 12), channels),
         channels,
         Window(kernel, kernel, stride, stride, *padding),
-        w_bits=w_bits,
-        a_bits=a_bits,
-        out_bits=a_bits if rng.random() < 0.6 else rng.randint(2, 8),
-        zero_point=rng.choice((0, rng.randrange(1 << a_bits))),
-        out_zero_point=rng.randint(0, 2),
-        weights=rng.choice(WEIGHT_KINDS),
-        seed=seed,
+        (w_bits, a_bits),
+        a_bits if rng.random() < 0.6 else rng.randint(2, 8),
+        rng,
+        seed,
     )
 
 
@@ -149,18 +144,14 @@ def test_a_shift_of_16_changes_no_output(seed):
 
 def check(graph: QuantGraph, *, on_core: bool) -> None:
     """Runs every way to compute the network's layers, the n-th of each layer together."""
-    inputs = random_inputs(graph, 4)
-    stored = pack_batch(inputs, graph.input)
-    expected = pack_batch(run_reference(graph, inputs), graph.output)
     for index in range(len(SCRATCH_BYTES)):
-        sources = generate(graph, (lambda *layer, index=index: way(layer, index),))
-        run = run_on_core(sources, stored).outputs if on_core else run_on_host(sources, stored)
-        np.testing.assert_array_equal(run, expected)
+        family = partial(way, index)
+        check_exact(graph, (family,), on_core=on_core)
         if index + 1 >= max(len(lower_depthwise_fold(op, graph.tensors)) for op in graph.ops):
             return
 
 
-def way(layer: tuple, index: int) -> tuple:
+def way(index: int, *layer) -> tuple:
     """The `index`-th way to compute a layer, or the last one."""
     ways = lower_depthwise_fold(*layer)
     return ways[index : index + 1] or ways[-1:]

@@ -8,9 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from mcuq_lab.bench.host import run_on_host
 from mcuq_lab.graph import Shape, Window
-from mcuq_lab.liteengine import generate
 from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.packing.halves import (
     BYTE_SURPLUS,
@@ -23,12 +21,11 @@ from mcuq_lab.liteengine.packing.halves import (
     start_words,
 )
 from mcuq_lab.quantgraph import QConv2d, QuantGraph
-from mcuq_lab.quantize import random_inputs, run_reference, single_layer
-from mcuq_lab.quantize.random_graphs import WEIGHT_KINDS
-from mcuq_lab.storage import pack_batch
+from mcuq_lab.quantize import single_layer
 from mcuq_lab.target import DEFAULT_TARGET
+from tests.support.exact_layers import check_exact, with_odd_values
 from tests.support.networks import chain
-from tests.support.simulated_core import has_toolchain, run_on_core
+from tests.support.simulated_core import has_toolchain
 
 ALL_PAIRS = list(itertools.product(range(2, 9), repeat=2))
 needs_toolchain = pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
@@ -145,12 +142,7 @@ def test_activation_limit():
 
 
 def check(graph: QuantGraph, *, on_core: bool) -> None:
-    inputs = random_inputs(graph, 4)
-    stored = pack_batch(inputs, graph.input)
-    expected = pack_batch(run_reference(graph, inputs), graph.output)
-    sources = generate(graph, (lower_halves,))
-    run = run_on_core(sources, stored).outputs if on_core else run_on_host(sources, stored)
-    np.testing.assert_array_equal(run, expected)
+    check_exact(graph, (lower_halves,), on_core=on_core)
 
 
 def odd_layer(seed: int) -> QuantGraph:
@@ -159,18 +151,15 @@ def odd_layer(seed: int) -> QuantGraph:
     w_bits, a_bits = ALL_PAIRS[seed * 17 % len(ALL_PAIRS)]
     kernel, stride = rng.choice((1, 1, 2, 3, 5)), rng.randint(1, 2)
     padding = (rng.randrange(kernel) for _ in range(4))
-    return single_layer(
+    return with_odd_values(
         QConv2d,
         Shape(rng.randint(5, 9), rng.randint(5, 9), rng.choice((1, 2, 3, 5, 8, 9, 16, 33, 64))),
         rng.randint(1, 17),
         Window(kernel, kernel, stride, stride, *padding),
-        w_bits=w_bits,
-        a_bits=a_bits,
-        out_bits=rng.randint(2, 8),
-        zero_point=rng.choice((0, rng.randrange(1 << a_bits))),
-        out_zero_point=rng.randint(0, 2),
-        weights=rng.choice(WEIGHT_KINDS),
-        seed=seed,
+        (w_bits, a_bits),
+        rng.randint(2, 8),
+        rng,
+        seed,
     )
 
 
@@ -211,10 +200,7 @@ def test_segments_of_four_fields(in_channels):
     (way,) = {way.packing for way in four_fields(graph.ops[0], graph.tensors, DEFAULT_TARGET)}
     assert "segments" in way
     assert ("2 segments" in way) == (in_channels == 64)
-    inputs = random_inputs(graph, 2)
-    run = run_on_core(generate(graph, (four_fields,)), pack_batch(inputs, graph.input))
-    expected = pack_batch(run_reference(graph, inputs), graph.output)
-    np.testing.assert_array_equal(run.outputs, expected)
+    check_exact(graph, (four_fields,), on_core=True)
 
 
 @pytest.mark.nightly

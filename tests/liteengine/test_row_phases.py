@@ -20,8 +20,7 @@ from mcuq_lab.liteengine.packing.row import (
 )
 from mcuq_lab.quantgraph import QConv2d, QuantGraph
 from mcuq_lab.quantize import single_layer
-from mcuq_lab.quantize.random_graphs import WEIGHT_KINDS
-from tests.support.exact_layers import check_exact
+from tests.support.exact_layers import check_exact, with_odd_values
 from tests.support.networks import chain
 from tests.support.row_model import packed_sums
 from tests.support.simulated_core import has_toolchain
@@ -121,18 +120,15 @@ def odd_layer(seed: int) -> QuantGraph:
     rng = random.Random(seed)
     w_bits, a_bits = ALL_PAIRS[seed * 17 % len(ALL_PAIRS)]
     window = Window(3, 3, 2, 2, *PADDINGS[seed % len(PADDINGS)])
-    return single_layer(
+    return with_odd_values(
         QConv2d,
         Shape(rng.randint(3, 19), rng.randint(3, 27), rng.choice((1, 2, 3, 5, 8, 9, 16, 33))),
         rng.randint(1, 9),
         window,
-        w_bits=w_bits,
-        a_bits=a_bits,
-        out_bits=rng.choice((a_bits, rng.randint(2, 8))),
-        zero_point=rng.choice((0, rng.randrange(1 << a_bits))),
-        out_zero_point=rng.randint(0, 2),
-        weights=rng.choice(WEIGHT_KINDS),
-        seed=seed,
+        (w_bits, a_bits),
+        rng.choice((a_bits, rng.randint(2, 8))),
+        rng,
+        seed,
     )
 
 

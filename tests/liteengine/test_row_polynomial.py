@@ -14,8 +14,7 @@ from mcuq_lab.liteengine.kernels.row_polynomial import (
 )
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QuantGraph
 from mcuq_lab.quantize import single_layer
-from mcuq_lab.quantize.random_graphs import WEIGHT_KINDS
-from tests.support.exact_layers import check_exact
+from tests.support.exact_layers import check_exact, with_odd_values
 from tests.support.networks import chain
 from tests.support.simulated_core import has_toolchain
 
@@ -37,18 +36,15 @@ def odd_layer(kind, seed: int) -> QuantGraph:
     if rng.random() < 0.3:  # the usual case, and the one that may run in place
         window = Window.square(3, 1, 1)
     shape = Shape(rng.randint(3, 10), rng.randint(3, 14), rng.choice((1, 2, 3, 5, 8, 9, 16, 33)))
-    return single_layer(
+    return with_odd_values(
         kind,
         shape,
         rng.randint(1, 9) if kind is QConv2d else shape.c,
         window,
-        w_bits=w_bits,
-        a_bits=a_bits,
-        out_bits=rng.choice((a_bits, rng.randint(2, 8))),
-        zero_point=rng.choice((0, rng.randrange(1 << a_bits))),
-        out_zero_point=rng.randint(0, 2),
-        weights=rng.choice(WEIGHT_KINDS),
-        seed=seed,
+        (w_bits, a_bits),
+        rng.choice((a_bits, rng.randint(2, 8))),
+        rng,
+        seed,
     )
 
 
