@@ -111,10 +111,14 @@ def bench_layers(
 
 
 def measure_random(
-    network: QuantGraph, engine: Engine, session: BoardSession, seed: int = 0
+    network: QuantGraph,
+    engine: Engine,
+    session: BoardSession,
+    seed: int = 0,
+    inputs: int = INPUTS,
 ) -> Measurement:
-    """One network on random and extreme inputs."""
-    return measure_network(network, engine, session, random_inputs(network, INPUTS, seed))
+    """One network on random inputs, and on extreme ones if there are several."""
+    return measure_network(network, engine, session, random_inputs(network, inputs, seed))
 
 
 @functools.cache

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcuq_lab.bench import BoardSession
+from mcuq_lab.benchmark import measure_random
 from mcuq_lab.engines import engine_named
 from mcuq_lab.layer_grammar import layer_network
-from mcuq_lab.pipeline import measure_network
+from mcuq_lab.measurement import Measurement
 from mcuq_lab.policy import LayerBits, Policy
-from mcuq_lab.quantize import random_inputs
 
 BASELINE = "cmsis_nn"
 MAX_MACS = 3_000_000
@@ -111,8 +111,6 @@ def sweep(
             )
 
 
-def _measure(session: BoardSession, layer: str, policy: str, engine: str, seed: int):
-    bits = Policy.parse(policy, 1).layers[0]
-    network = layer_network(layer, bits, seed)
-    inputs = random_inputs(network, 1, seed)
-    return measure_network(network, engine_named(engine), session, inputs)
+def _measure(session: BoardSession, layer: str, policy: str, engine: str, seed: int) -> Measurement:
+    network = layer_network(layer, Policy.parse(policy, 1).layers[0], seed)
+    return measure_random(network, engine_named(engine), session, seed, inputs=1)

@@ -197,12 +197,9 @@ def _timed_ways(
         )
 
     def cycles(way: Lowered) -> int:
-        # Keys take a while: without a table nobody looks them up.
-        return (
-            table.get(kernel_key(op, tensors, way), way.predicted_cycles)
-            if table
-            else (way.predicted_cycles)
-        )
+        if not table:  # keys take a while
+            return way.predicted_cycles
+        return table.get(kernel_key(op, tensors, way), way.predicted_cycles)
 
     timed = [(way, cycles(way)) for way in ways]
     return [(way, count) for way, count in timed if count > 0] or [(ways[0], 0)]
