@@ -16,7 +16,7 @@ from mcuq_lab.models import ZOO, find_dataset, find_network
 from mcuq_lab.pipeline import CALIBRATION_IMAGES, measure_network
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import QuantGraph
-from mcuq_lab.quantize import calibrate, quantize, quantize_input, random_inputs
+from mcuq_lab.quantize import calibrate, find_quantized, quantize_input, random_inputs
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 LAYERS = (
@@ -160,10 +160,16 @@ void mcuq_invoke(const uint8_t *input, uint8_t *output)
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One network, at one uniform policy, on one engine."""
+    """One network, at one uniform policy, on one engine.
+
+    `origin` says how its integers were made (`quantize.Origin`); `test_accuracy` is on record for
+    networks that were trained at their policy.
+    """
 
     model: str
     policy: str
+    origin: str
+    test_accuracy: float | None
     engine: str
     board: str
     simulated: bool
@@ -199,7 +205,8 @@ def bench_models(
             chosen = Policy.parse(policy, len(graph.layers))
             if not engine.supports(str(chosen)):
                 continue
-            quantized = quantize(graph, chosen, tables)
+            found = find_quantized(graph, dataset.name, chosen, tables)
+            quantized = found.graph
             images = dataset.test_images[:INPUTS]
             inputs = quantize_input(images, quantized.input, graph.input.low, graph.input.high)
             measurement = measure_network(quantized, engine, session, inputs, data=dataset.name)
@@ -207,6 +214,8 @@ def bench_models(
             yield ModelRow(
                 model=model,
                 policy=str(chosen),
+                origin=str(found.origin),
+                test_accuracy=found.test_accuracy,
                 engine=engine.name,
                 board=measurement.bench.board,
                 simulated=measurement.bench.simulated,

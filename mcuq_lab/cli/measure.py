@@ -42,7 +42,8 @@ def measure(
 ) -> None:
     """Quantizes a network, generates, builds, flashes and runs it; prints cycles, bytes, accuracy.
 
-    The accuracy is that of post-training quantization, without any SGD.
+    `origin` says whether the network was trained at this policy, or is the float network quantized
+    without any SGD.
     """
     with stdout_is_stderr():
         chosen = engine_named(engine)
@@ -70,6 +71,7 @@ def measure(
             accuracy = chosen.accuracy(prepared.quantized, prepared.inputs(images), labels)
             n_scored = len(images)
     document = describe(measurement) | {
+        "origin": str(prepared.origin),
         "accuracy": accuracy,
         "n_images": n_scored,
         "note": "; ".join(filter(None, (measurement.note, prepared.network.note))),

@@ -12,7 +12,7 @@ from mcuq_lab.models import Dataset, Network, find_dataset, find_network
 from mcuq_lab.pipeline import CALIBRATION_IMAGES
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import QuantGraph
-from mcuq_lab.quantize import calibrate, quantize, quantize_input
+from mcuq_lab.quantize import Origin, calibrate, find_quantized, quantize_input
 
 PolicyText = Annotated[
     str, typer.Option("--policy", help="w4a4, or one pair a layer (w4a8,w2a2,...), or a JSON file.")
@@ -26,6 +26,7 @@ class Prepared:
     dataset: Dataset
     network: Network
     quantized: QuantGraph
+    origin: Origin
 
     def inputs(self, images: np.ndarray) -> np.ndarray:
         """Quantized inputs for uint8 images (N, h, w, c)."""
@@ -34,10 +35,12 @@ class Prepared:
 
 
 def prepare(model: str, data: str, policy: str) -> Prepared:
-    """Loads, calibrates and quantizes (post-training: least-squares steps, no SGD)."""
+    """Loads a network quantized: trained at this policy where such a net is stored, else
+    calibrated and quantized here (post-training: least-squares steps, no SGD)."""
     dataset = find_dataset(data)
     network = find_network(model, dataset.name)
     graph = network.graph
     tables = calibrate(graph, dataset.train_images[:CALIBRATION_IMAGES])
-    quantized = quantize(graph, Policy.parse(policy, len(graph.layers)), tables)
-    return Prepared(dataset, network, quantized)
+    chosen = Policy.parse(policy, len(graph.layers))
+    found = find_quantized(graph, dataset.name, chosen, tables)
+    return Prepared(dataset, network, found.graph, found.origin)

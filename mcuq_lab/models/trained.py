@@ -50,9 +50,9 @@ def save_trained(module: nn.Module, provenance: Provenance, folder: Path = CHECK
     path = _path(provenance.model, provenance.data, folder)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **{k: _stored(v) for k, v in module.state_dict().items()})
-    _write(path, buffer.getvalue())
+    write_whole(path, buffer.getvalue())
     text = json.dumps(asdict(provenance), indent=2) + "\n"
-    _write(path.with_suffix(".json"), text.encode())
+    write_whole(path.with_suffix(".json"), text.encode())
     return path
 
 
@@ -131,7 +131,8 @@ def _stored(tensor: torch.Tensor) -> np.ndarray:
     return array.astype(np.float16) if array.ndim > 1 else array
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, and its folder if missing, so that a reader finds all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(path.name + ".part")
     scratch.write_bytes(content)

@@ -2,7 +2,8 @@
 
 `StepTables` hold least-squares steps for all widths, `QuantState` the real weights and steps of one
 policy (post-training or fine-tuned), `to_integers` makes the `QuantGraph`; `run_reference` is the
-oracle of every engine. What needs torch is loaded when it is first asked for.
+oracle of every engine. `find_quantized` gives the stored result of a training where there is one.
+What needs torch is loaded when it is first asked for.
 """
 
 from __future__ import annotations
@@ -20,16 +21,23 @@ _WITH_TORCH = {
     "FakeQuantized": "fake",
     "FinetuneConfig": "finetuning",
     "Lessons": "finetuning",
+    "Origin": "stored",
     "QatConfig": "qat",
+    "QuantizedNetwork": "stored",
+    "QuantizedProvenance": "stored",
     "StepTables": "calibration",
     "calibrate": "calibration",
     "evaluate": "executor",
+    "find_quantized": "stored",
     "finetune": "finetuning",
     "initial_state": "post_training",
+    "load_quantized": "stored",
+    "load_quantized_provenance": "stored",
     "predict": "executor",
     "quantization_aware_training": "qat",
     "quantize": "post_training",
     "run_integers": "executor",
+    "save_quantized": "stored",
     "teach": "finetuning",
     "Trained": "finetuning",
     "to_integers": "export",
@@ -40,17 +48,23 @@ __all__ = [
     "FakeQuantized",
     "FinetuneConfig",
     "Lessons",
+    "Origin",
     "QatConfig",
     "QuantState",
+    "QuantizedNetwork",
+    "QuantizedProvenance",
     "StepTables",
     "TensorGroup",
     "Trained",
     "calibrate",
     "check_ranges",
     "evaluate",
+    "find_quantized",
     "finetune",
     "group_bits",
     "initial_state",
+    "load_quantized",
+    "load_quantized_provenance",
     "predict",
     "quantization_aware_training",
     "quantize",
@@ -60,6 +74,7 @@ __all__ = [
     "run_integers",
     "run_reference",
     "run_reference_all",
+    "save_quantized",
     "single_layer",
     "teach",
     "tensor_groups",

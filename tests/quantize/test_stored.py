@@ -1,0 +1,109 @@
+"""Stored quantized nets: exact to the bit, honest about what they are, damaged ones reported."""
+
+import dataclasses
+import json
+
+import pytest
+
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.policy import Policy
+from mcuq_lab.quantize import (
+    Origin,
+    QuantizedProvenance,
+    calibrate,
+    find_quantized,
+    initial_state,
+    load_quantized,
+    load_quantized_provenance,
+    quantize,
+    save_quantized,
+    to_integers,
+)
+from tests.quantize.graphs import images, residual_graph
+
+GRAPH = residual_graph()
+TABLES = calibrate(GRAPH, images(64))
+MIXED = "w2a3,w8a4,w5a8,w3a2,w4a4,w7a6,w6a5"
+
+
+def store(policy, folder):
+    """A network at `policy`, as stored in `folder`; returns what was stored."""
+    state = initial_state(GRAPH, policy, TABLES)
+    network = to_integers(GRAPH, state)
+    provenance = QuantizedProvenance(
+        model=GRAPH.name,
+        data="noise",
+        policy=str(policy),
+        command="none",
+        config={},
+        git_revision="unknown",
+        torch_version="",
+        digest=network.digest,
+        test_accuracy=0.5,
+        test_images=2,
+        validation_accuracy=0.5,
+        validation_images=2,
+        post_training_test_accuracy=0.5,
+        float_test_accuracy=0.5,
+        data_note="",
+        seconds=0.0,
+    )
+    return network, provenance, save_quantized(state, provenance, folder)
+
+
+@pytest.mark.parametrize("text", ["w2a2", "w3a8", "w8a8", MIXED])
+def test_what_is_stored_comes_back_to_the_bit(text, tmp_path):
+    policy = Policy.parse(text, len(GRAPH.layers))
+    network, provenance, path = store(policy, tmp_path)
+    assert load_quantized(GRAPH, "noise", policy, tmp_path).digest == network.digest
+    assert load_quantized_provenance(GRAPH.name, "noise", policy, tmp_path) == provenance
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.with_suffix(".json").name, path.name]
+
+
+def test_a_lookup_prefers_the_stored_net_and_says_so(tmp_path):
+    stored, other = (Policy.uniform(len(GRAPH.layers), bits, bits) for bits in (2, 3))
+    network, provenance, _ = store(stored, tmp_path)
+    found = find_quantized(GRAPH, "noise", stored, TABLES, tmp_path)
+    assert found.graph.digest == network.digest
+    assert found.origin is Origin.QUANTIZATION_AWARE
+    assert found.test_accuracy == provenance.test_accuracy
+    for data, policy in (("noise", other), ("other", stored)):
+        found = find_quantized(GRAPH, data, policy, TABLES, tmp_path)
+        assert found.graph.digest == quantize(GRAPH, policy, TABLES).digest
+        assert found.origin is Origin.POST_TRAINING
+        assert found.test_accuracy is None
+
+
+def test_a_missing_net_names_the_command(tmp_path):
+    policy = Policy.uniform(len(GRAPH.layers), 4, 4)
+    with pytest.raises(
+        ConfigError, match=r"no trained residual.*mcuq qat --model residual .* w4a4"
+    ):
+        load_quantized(GRAPH, "noise", policy, tmp_path)
+
+
+def test_damage_is_reported(tmp_path):
+    policy = Policy.uniform(len(GRAPH.layers), 4, 4)
+    _, provenance, path = store(policy, tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:200])
+    with pytest.raises(ConfigError, match=r"w4a4\.npz cannot be read.*git checkout"):
+        load_quantized(GRAPH, "noise", policy, tmp_path)
+    path.write_bytes(whole)
+    changed = dataclasses.asdict(provenance) | {"digest": "0"}
+    path.with_suffix(".json").write_text(json.dumps(changed))
+    with pytest.raises(ConfigError, match="not give the integers"):
+        load_quantized(GRAPH, "noise", policy, tmp_path)
+    path.with_suffix(".json").write_text("{}")
+    with pytest.raises(ConfigError, match=r"w4a4\.json cannot be read"):
+        find_quantized(GRAPH, "noise", policy, TABLES, tmp_path)
+
+
+def test_a_net_of_another_shape_is_refused(tmp_path):
+    policy = Policy.uniform(len(GRAPH.layers), 4, 4)
+    store(policy, tmp_path)
+    *others, last = GRAPH.nodes
+    narrow = dataclasses.replace(last, weight=last.weight[:3], bias=last.bias[:3])
+    other = dataclasses.replace(GRAPH, nodes=(*others, narrow))
+    with pytest.raises(ConfigError, match="expected"):
+        load_quantized(other, "noise", policy, tmp_path)
