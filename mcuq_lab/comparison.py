@@ -14,7 +14,7 @@ def with_ratios(rows: Sequence[Mapping], subject: str) -> list[dict]:
     """Rows with `ratio_<engine>` for each baseline: its cycles over the row's own.
 
     A baseline is compared at the row's own policy if it was run at that, else at its int8; the
-    ratio is None where it was run at neither.
+    ratio is None where it was run at neither. Official libraries are compared where they were run.
 
     Args:
         rows: of one run of a benchmark, with `policy`, `engine` and `cycles`.
@@ -28,7 +28,9 @@ def with_ratios(rows: Sequence[Mapping], subject: str) -> list[dict]:
                 return found / row["cycles"]
         return None
 
+    official = sorted({row["engine"] for row in rows} - set(ENGINES))
     return [
-        dict(row) | {f"ratio_{baseline}": ratio(row, baseline) for baseline in BASELINES}
+        dict(row)
+        | {f"ratio_{baseline}": ratio(row, baseline) for baseline in (*BASELINES, *official)}
         for row in rows
     ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from mcuq_lab.bench import ProbeInfo, find_probes, find_toolchain
 from mcuq_lab.board import board_ids, load_board
 from mcuq_lab.errors import McuqError
+from mcuq_lab.libraries import OFFICIAL, Official, find_library, is_named
 from mcuq_lab.models import ZOO, load_provenance
 
 UDEV_RULES = Path("/etc/udev/rules.d")
@@ -32,6 +33,7 @@ def examine() -> list[Check]:
         _python(),
         *(_package(name) for name in ("torch", "ray", "pyocd", "unicorn", "jupyterlab")),
         _toolchain(),
+        *(_library(official) for official in OFFICIAL.values()),
         *(_board(board_id) for board_id in board_ids()),
         _simulated_probe(),
         _real_probe(),
@@ -59,6 +61,18 @@ def _toolchain() -> Check:
     except McuqError as error:
         return Check("toolchain", False, str(error), "sudo apt-get install gcc-arm-none-eabi")
     return Check("toolchain", True, f"{toolchain.version} at {toolchain.path}")
+
+
+def _library(official: Official) -> Check:
+    name = f"library {official.key}"
+    try:
+        if not is_named(official):
+            return Check(name, True, "not named in mcuq.toml; its re-implementation is used")
+        library = find_library(official, fetch=False)
+        version = official.version(library)
+    except McuqError as error:
+        return Check(name, False, str(error), "correct [libraries] in mcuq.toml")
+    return Check(name, True, f"{official.name} {version} in {library.place}: {official.engine}")
 
 
 def _board(board_id: str) -> Check:

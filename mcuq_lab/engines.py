@@ -10,6 +10,7 @@ import numpy as np
 
 from mcuq_lab.baselines import cmix_nn, cmsis_nn, tinyengine
 from mcuq_lab.errors import ConfigError
+from mcuq_lab.libraries import OFFICIAL, Official, generate_official, label_of
 from mcuq_lab.liteengine import generate as generate_liteengine
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.quantize import run_integers, run_reference
@@ -113,8 +114,25 @@ ENGINES = {
 }
 
 
+ENGINE_NAMES = (*ENGINES, *OFFICIAL)
+"""All names; those of official libraries work where the settings name the library."""
+
+
 def engine_named(name: str) -> Engine:
     """The engine called `name`; raises ConfigError if there is none."""
-    if name not in ENGINES:
-        raise ConfigError(f"There is no engine '{name}'; choose one of {', '.join(ENGINES)}.")
-    return ENGINES[name]
+    if name in ENGINES:
+        return ENGINES[name]
+    if name in OFFICIAL:
+        return _official(OFFICIAL[name])
+    raise ConfigError(f"There is no engine '{name}'; choose one of {', '.join(ENGINE_NAMES)}.")
+
+
+def _official(official: Official) -> Engine:
+    return Engine(
+        official.engine,
+        label_of(official),
+        official.policies,
+        _for_any(lambda network: generate_official(official, network)),
+        official.reference,
+        official.reference,
+    )

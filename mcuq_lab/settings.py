@@ -8,12 +8,16 @@ Read from `mcuq.toml` in the working directory, or else from `~/.config/mcuq/mcu
     [toolchain]
     gcc = "/opt/arm/bin/arm-none-eabi-gcc"
 
+    [libraries]                        # official libraries, beside their re-implementations
+    cmsis_nn = "pack"                  # ARM's CMSIS pack; or a folder with Include and Source
+
     [simulator]
     faults = "hang_at_cycle=50000000"  # or a TOML file; `nucleosim/README.md` lists them
 """
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,6 +28,23 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from mcuq_lab.errors import ConfigError
 
 FILE_NAME = "mcuq.toml"
+CMSIS_NN_PACK = "7.0.0"
+"""Version of ARM's pack where the user names none."""
+
+
+@dataclass(frozen=True)
+class LibrarySettings:
+    """Where the official libraries are.
+
+    Attributes:
+        folders: by key, those that lie in a folder.
+        cmsis_nn_pack: version of ARM's CMSIS-NN pack that is wanted; "": no pack is.
+        cmsis_nn_sha256: digest that the pack must have; "": the one that it had at first use.
+    """
+
+    folders: Mapping[str, Path] = field(default_factory=dict)
+    cmsis_nn_pack: str = ""
+    cmsis_nn_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,11 +56,13 @@ class Settings:
         gcc: the compiler; None: look on PATH.
         simulator_faults: what goes wrong with simulated boards each time one is opened, so that a
             user can see how a search copes; "": nothing.
+        libraries: official libraries by key, as `mcuq_lab.libraries` reads them.
     """
 
     data_roots: Mapping[str, Path] = field(default_factory=dict)
     gcc: Path | None = None
     simulator_faults: str = ""
+    libraries: LibrarySettings = field(default_factory=LibrarySettings)
 
 
 class _Model(BaseModel):
@@ -54,10 +77,25 @@ class _SimulatorModel(_Model):
     faults: str = ""
 
 
+class _LibrariesModel(_Model):
+    cmsis_nn: str = ""
+    cmsis_nn_sha256: str = ""
+
+    def settings(self, directory: Path) -> LibrarySettings:
+        pack = ""
+        folders = {}
+        if re.fullmatch(r"pack( [\w.]+)?", self.cmsis_nn):
+            pack = self.cmsis_nn.removeprefix("pack").strip() or CMSIS_NN_PACK
+        elif self.cmsis_nn:
+            folders["cmsis_nn"] = directory / Path(self.cmsis_nn).expanduser()
+        return LibrarySettings(folders, pack, self.cmsis_nn_sha256)
+
+
 class _SettingsModel(_Model):
     data: dict[str, Path] = {}
     toolchain: _ToolchainModel = _ToolchainModel()
     simulator: _SimulatorModel = _SimulatorModel()
+    libraries: _LibrariesModel = _LibrariesModel()
 
 
 def load_settings(directory: Path | None = None, home: Path | None = None) -> Settings:
@@ -84,4 +122,9 @@ def load_settings(directory: Path | None = None, home: Path | None = None) -> Se
     faults = model.simulator.faults
     if faults.endswith(".toml"):
         faults = str(path.parent / Path(faults).expanduser())
-    return Settings(roots, None if gcc is None else path.parent / gcc.expanduser(), faults)
+    return Settings(
+        roots,
+        None if gcc is None else path.parent / gcc.expanduser(),
+        faults,
+        model.libraries.settings(path.parent),
+    )

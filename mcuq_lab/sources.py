@@ -29,10 +29,18 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One C source or header: its file name (`model.c`) and its text."""
+    """One C source or header.
+
+    Attributes:
+        name: its file name, `model.c`, or a path below the sources' directory.
+        text: the whole file.
+        arguments: compiler options of this file alone, after those of the build; for the files of
+            a foreign library, which is written to other rules.
+    """
 
     name: str
     text: str
+    arguments: tuple[str, ...] = ()
 
     @property
     def is_header(self) -> bool:
@@ -103,6 +111,7 @@ class Sources:
         state = hashlib.sha256()
         for file in self.files:
             state.update(file.name.encode() + b"\0" + file.text.encode() + b"\0")
+            state.update("".join(f"{argument}\0" for argument in file.arguments).encode())
         return state.hexdigest()
 
     @property

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mcuq_lab.quantgraph import QOp, QuantGraph
+
 ALIGNMENT_BYTES = 16
 
 
@@ -50,6 +52,27 @@ def plan_greedily(buffers: Iterable[Buffer]) -> TensorArena:
         placed.append((buffer, offset))
     total = max((offset + buffer.size_bytes for buffer, offset in placed), default=0)
     return TensorArena(offsets, _aligned(total))
+
+
+def scratch_name(op: QOp) -> str:
+    """Name of the buffer that an operator needs while it runs."""
+    return f"{op.name}/scratch"
+
+
+def plan_network(graph: QuantGraph, scratch_bytes: Mapping[str, int]) -> TensorArena:
+    """An arena for all tensors of a network, and for scratch by operator name."""
+    first, last = {graph.input_name: 0}, {graph.input_name: 0}
+    buffers = []
+    for step, op in enumerate(graph.ops):
+        first[op.output] = last[op.output] = step
+        for name in op.inputs:
+            last[name] = step
+        if scratch_bytes.get(op.name):
+            buffers.append(Buffer(scratch_name(op), scratch_bytes[op.name], step, step))
+    last[graph.output_name] = len(graph.ops)
+    for name, tensor in graph.tensors.items():
+        buffers.append(Buffer(name, tensor.size_bytes, first[name], last[name]))
+    return plan_greedily(buffers)
 
 
 def _aligned(size_bytes: int) -> int:

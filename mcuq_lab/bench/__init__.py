@@ -10,7 +10,7 @@
 from mcuq_lab.bench.cache import ContentCache, user_cache
 from mcuq_lab.bench.firmware import Firmware, build
 from mcuq_lab.bench.flash import FlashReport, erase_count
-from mcuq_lab.bench.host import build_for_host, run_on_host
+from mcuq_lab.bench.host import build_for_host, run_on_host, run_program
 from mcuq_lab.bench.memory_map import MemoryMap, memory_map
 from mcuq_lab.bench.probe import ProbeInfo, find_probes, is_of
 from mcuq_lab.bench.session import BoardSession, RunReport, open_board
@@ -36,5 +36,6 @@ __all__ = [
     "memory_map",
     "open_board",
     "run_on_host",
+    "run_program",
     "user_cache",
 ]

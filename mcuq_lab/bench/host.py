@@ -6,12 +6,13 @@ import os
 import struct
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mcuq_lab.bench.cache import ContentCache, content_key, user_cache
-from mcuq_lab.bench.objects import compile_objects, run_tool
+from mcuq_lab.bench.objects import Objects, compile_objects, run_tool
 from mcuq_lab.bench.toolchain import Toolchain, find_host_compiler
 from mcuq_lab.errors import BuildError, NumericsError
 from mcuq_lab.sources import SourceFile, Sources
@@ -19,6 +20,7 @@ from mcuq_lab.sources import SourceFile, Sources
 _WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Werror")
 _SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 _FAST = ("-O2",)
+_UNUSED_LEFT_OUT = ("-ffunction-sections", "-fdata-sections")
 _MAIN = Path(__file__).with_name("host_main.c")
 _EXIT_WRONG_SIZE = 64
 _LINK_TIMEOUT_S = 120.0
@@ -75,6 +77,41 @@ def build_for_host(
     arguments = (*_WARNINGS, *(_SANITIZED if sanitize else _FAST))
     files = (*sources.files, SourceFile(_MAIN.name, _MAIN.read_text()))
     objects = compile_objects(compiler, files, arguments, cache)
+    return _linked(compiler, arguments, objects, cache)
+
+
+def run_program(
+    files: Sequence[SourceFile],
+    *,
+    compiler: Toolchain | None = None,
+    cache: ContentCache | None = None,
+    timeout_s: float = 60.0,
+) -> str:
+    """What a C program prints: its files compiled and run on this computer.
+
+    Raises:
+        BuildError: no compiler, it refuses the files, or the program fails.
+    """
+    compiler = compiler or find_host_compiler()
+    cache = cache or user_cache()
+    arguments = (*_WARNINGS, *_FAST, *_UNUSED_LEFT_OUT)
+    objects = compile_objects(compiler, files, arguments, cache)
+    link = (*arguments, "-Wl,-dead_strip" if "darwin" in compiler.machine else "-Wl,--gc-sections")
+    executable = _linked(compiler, link, objects, cache)
+    try:
+        done = subprocess.run([executable], capture_output=True, text=True, timeout=timeout_s)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise BuildError(f"{files[0].name} does not run on this computer: {error}.") from error
+    if done.returncode != 0:
+        raise BuildError(
+            f"{files[0].name} failed on this computer, with exit code {done.returncode}."
+        )
+    return done.stdout
+
+
+def _linked(
+    compiler: Toolchain, arguments: Sequence[str], objects: Objects, cache: ContentCache
+) -> Path:
     key = content_key("executable", compiler.banner, *arguments, *objects.keys)
     executable = cache.find(key)
     if executable is None:

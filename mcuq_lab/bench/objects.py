@@ -74,7 +74,8 @@ def compile_objects(
 
             def compile_one(index: int) -> None:
                 made = directory / f".object-{index}.o"
-                _compile(toolchain, units[index].name, directory, made, [*arguments, *include])
+                options = [*arguments, *units[index].arguments, *include]
+                _compile(toolchain, units[index].name, directory, made, options)
                 found[index] = cache.store(keys[index], made)
 
             with ThreadPoolExecutor(_PARALLEL_COMPILERS) as pool:
@@ -95,7 +96,7 @@ def _object_key(
     includes: dict[str, frozenset[str]],
     arguments: Sequence[str],
 ) -> str:
-    parts = ["object", toolchain.banner, toolchain.machine, *arguments]
+    parts = ["object", toolchain.banner, toolchain.machine, *arguments, *unit.arguments]
     for name in (unit.name, *_reached(unit.name, includes)):
         parts += [name, by_name[name].text]
     return content_key(*parts)

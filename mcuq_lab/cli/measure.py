@@ -12,7 +12,7 @@ from mcuq_lab.board import load_board
 from mcuq_lab.cli import options
 from mcuq_lab.cli.output import command, emit, new_app, say, stdout_is_stderr
 from mcuq_lab.cli.prepare import PolicyText, prepare
-from mcuq_lab.engines import ENGINES, engine_named
+from mcuq_lab.engines import ENGINE_NAMES, engine_named
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.measurement import Measurement
 from mcuq_lab.pipeline import measure_network
@@ -31,7 +31,7 @@ app = new_app()
 def measure(
     model: options.Model = options.MODEL,
     policy: PolicyText = "w4a4",
-    engine: Annotated[str, typer.Option(help=f"One of {', '.join(ENGINES)}.")] = "liteengine",
+    engine: Annotated[str, typer.Option(help=f"One of {', '.join(ENGINE_NAMES)}.")] = "liteengine",
     board: options.BoardId = options.BOARD,
     data: options.Data = options.DATA,
     n_images: Annotated[int, typer.Option(help="Test images that score the accuracy.")] = 1000,

@@ -13,7 +13,7 @@ from mcuq_lab.board import load_board
 from mcuq_lab.cli import options
 from mcuq_lab.cli.output import command, emit, new_app, stdout_is_stderr
 from mcuq_lab.cli.prepare import PolicyText, prepare
-from mcuq_lab.engines import ENGINES, engine_named
+from mcuq_lab.engines import ENGINE_NAMES, engine_named
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.nucleosim.profile import CAUSE_COLUMNS, causes_figure, flame_figure
 from mcuq_lab.profiling import NetworkProfile, profile_network
@@ -28,7 +28,7 @@ app = new_app()
 def profile(
     model: options.Model = options.MODEL,
     policy: PolicyText = "w4a4",
-    engine: Annotated[str, typer.Option(help=f"One of {', '.join(ENGINES)}.")] = "liteengine",
+    engine: Annotated[str, typer.Option(help=f"One of {', '.join(ENGINE_NAMES)}.")] = "liteengine",
     board: options.BoardId = options.BOARD,
     layer: Annotated[
         str | None, typer.Option(help="Profile this layer only, not the whole inference.")

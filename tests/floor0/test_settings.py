@@ -3,7 +3,7 @@
 import pytest
 
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.settings import Settings, load_settings
+from mcuq_lab.settings import CMSIS_NN_PACK, Settings, load_settings
 
 
 def test_no_file_gives_empty_settings(tmp_path):
@@ -27,6 +27,23 @@ def test_faults_of_the_simulator_are_a_line_or_a_file(tmp_path):
     assert load_settings(tmp_path, tmp_path).simulator_faults == "hang_at_cycle=5, unplugged=true"
     (tmp_path / "mcuq.toml").write_text('[simulator]\nfaults = "bad/day.toml"\n')
     assert load_settings(tmp_path, tmp_path).simulator_faults == str(tmp_path / "bad" / "day.toml")
+
+
+@pytest.mark.parametrize(
+    ("value", "folders", "pack"),
+    [
+        ("lib/CMSIS-NN", {"cmsis_nn": "lib/CMSIS-NN"}, ""),
+        ("/opt/pack", {"cmsis_nn": "/opt/pack"}, ""),
+        ("pack", {}, CMSIS_NN_PACK),
+        ("pack 7.1.0", {}, "7.1.0"),
+        ("", {}, ""),
+    ],
+)
+def test_a_library_is_a_folder_or_a_pack(tmp_path, value, folders, pack):
+    (tmp_path / "mcuq.toml").write_text(f'[libraries]\ncmsis_nn = "{value}"\n')
+    found = load_settings(tmp_path, tmp_path).libraries
+    assert found.folders == {key: tmp_path / folder for key, folder in folders.items()}
+    assert found.cmsis_nn_pack == pack
 
 
 @pytest.mark.parametrize("text", ["[data\n", '[dta]\ncifar10 = "x"\n', "[data]\ncifar10 = 3\n"])

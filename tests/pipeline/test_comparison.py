@@ -21,3 +21,9 @@ def test_a_baseline_is_taken_at_the_same_policy_or_else_at_int8():
     assert [r["ratio_cmsis_nn"] for r in found] == [1.0, 1000 / 1200, 1000 / 1400, 2.0, 5.0, None]
     assert [r["ratio_cmix_nn"] for r in found[3:]] == [2.4, 7.0, None]
     assert all(r["ratio_tinyengine"] is None for r in found)
+
+
+def test_an_official_library_is_compared_where_it_was_run():
+    rows = [row("cmsis_nn_official", "w8a8", 900), row("liteengine", "w8a8", 300)]
+    assert [r["ratio_cmsis_nn_official"] for r in with_ratios(rows, "layer")] == [1.0, 3.0]
+    assert "ratio_cmsis_nn_official" not in with_ratios(rows[1:], "layer")[0]

@@ -1,0 +1,221 @@
+"""A library as the user has it: its files by path, in a folder or in a CMSIS pack."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from xml.etree import ElementTree
+
+from mcuq_lab.baselines.official.c_reading import (
+    definitions,
+    files_needed,
+    parameter_types,
+    struct_members,
+)
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.sources import SourceFile
+
+_READ_SUFFIXES = (".c", ".h", ".pdsc")
+_NEVER_READ = (".git", "Tests", "Documentation", "Examples", "build")
+
+_FOREIGN = ("-std=gnu11", "-w")
+
+_STRING_H = """/* What the harness defines of a C library. */
+#ifndef MCUQ_FREESTANDING_STRING_H
+#define MCUQ_FREESTANDING_STRING_H
+#include <stddef.h>
+void *memcpy(void *restrict to, const void *restrict from, size_t n);
+void *memmove(void *to, const void *from, size_t n);
+void *memset(void *to, int value, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+#endif
+"""
+_MATH_H = "/* Nothing of it is linked: integer kernels include it without need. */\n"
+
+
+@dataclass(frozen=True, eq=False)
+class Library:
+    """A library that was found.
+
+    Attributes:
+        name: as its makers write it, `CMSIS-NN`.
+        key: its entry in the settings, `cmsis_nn`; also its directory among generated sources.
+        place: where it lies, for messages.
+        files: text of its C files, headers and pack description, by path below its root.
+    """
+
+    name: str
+    key: str
+    place: str
+    files: Mapping[str, str]
+
+    def text(self, path: str) -> str:
+        """A file's text; raises ConfigError with the path if the library has none such."""
+        if path not in self.files:
+            raise ConfigError(self._elsewhere(path))
+        return self.files[path]
+
+    def check_functions(self, header: str, expected: Mapping[str, str]) -> None:
+        """Raises ConfigError unless a header declares functions with these parameter types.
+
+        `expected` gives each function's types as C writes them, with commas between.
+        """
+        text = self.text(header)
+        for function, declared in expected.items():
+            types = parameter_types(text, function)
+            wanted = parameter_types(f"void {function}({declared});", function)
+            if types is None:
+                raise ConfigError(
+                    f"{self.name} in {self.place}: {header} does not declare {function}. "
+                    f"This is another version than MCUQ knows; {self._next_step()}."
+                )
+            if types != wanted:
+                raise ConfigError(
+                    f"{self.name} in {self.place}: {header} declares {function} with "
+                    f"({', '.join(types)}), where MCUQ would call it with ({declared}). "
+                    f"This is another version than MCUQ knows; {self._next_step()}."
+                )
+
+    def check_structures(self, header: str, expected: Mapping[str, str]) -> None:
+        """Raises ConfigError unless a header's structures have these members (`"w h"`)."""
+        text = self.text(header)
+        for structure, members in expected.items():
+            found = struct_members(text, structure)
+            missing = [name for name in members.split() if name not in (found or ())]
+            if missing:
+                what = f"structure {structure}" if found is None else f"{structure}.{missing[0]}"
+                raise ConfigError(
+                    f"{self.name} in {self.place}: {header} has no {what}. "
+                    f"This is another version than MCUQ knows; {self._next_step()}."
+                )
+
+    @cached_property
+    def _c_files(self) -> dict[str, str]:
+        return {path: text for path, text in self.files.items() if path.endswith(".c")}
+
+    @cached_property
+    def _home(self) -> dict[str, str]:
+        return definitions(self._c_files)
+
+    def sources_for(
+        self, functions: Iterable[str], arguments: tuple[str, ...] = ()
+    ) -> tuple[SourceFile, ...]:
+        """Its headers, and those of its C files that `functions` need, as files to be compiled.
+
+        Foreign code is not held to the project's warnings; `arguments` are its own.
+
+        Raises:
+            ConfigError: no C file defines one of the functions.
+        """
+        functions = tuple(functions)
+        for function in functions:
+            if function not in self._home:
+                raise ConfigError(
+                    f"{self.name} in {self.place}: none of its {len(self._c_files)} C files "
+                    f"defines {function}. Complete it, or {self._next_step()}."
+                )
+        headers = sorted(path for path in self.files if path.endswith(".h"))
+        made = [SourceFile(f"{self.key}/{path}", self.files[path]) for path in headers]
+        for path in files_needed(self._c_files, self._home, functions):
+            options = (*_FOREIGN, *arguments)
+            made.append(SourceFile(f"{self.key}/{path}", self._c_files[path], options))
+        return tuple(made)
+
+    def _elsewhere(self, path: str) -> str:
+        """What to say when `path` is missing; names the right folder if it is further down."""
+        deeper = sorted(other for other in self.files if other.endswith(f"/{path}"))
+        if deeper:
+            right = deeper[0].removesuffix(f"/{path}")
+            advice = f"it is in its folder {right}: name that one"
+        else:
+            advice = self._next_step()
+        return f"{self.name} in {self.place} has no {path}; {advice}."
+
+    def _next_step(self) -> str:
+        return f"name another copy as [libraries] {self.key} in mcuq.toml"
+
+
+def library_in_folder(name: str, key: str, folder: Path, below: Iterable[str] = ("",)) -> Library:
+    """Reads a library from the user's folder.
+
+    Args:
+        name, key: see `Library`.
+        folder: its root.
+        below: the subfolders to look into, beside the root itself.
+
+    Raises:
+        ConfigError: there is no such folder, or no C file in it.
+    """
+    if not folder.is_dir():
+        raise ConfigError(
+            f"[libraries] {key} in mcuq.toml names {folder}, which is no folder. "
+            f"Give the root of {name}'s sources."
+        )
+    starts = [folder / start for start in below if (folder / start).is_dir()]
+    # Where none is there, everything is looked through, to name the right folder.
+    paths = [path for start in starts or [folder] for path in start.rglob("*")]
+    files = {}
+    for path in sorted({*paths, *folder.glob("*")}):
+        inner = path.relative_to(folder)
+        if path.suffix in _READ_SUFFIXES and not set(inner.parts) & set(_NEVER_READ):
+            files[inner.as_posix()] = path.read_text(errors="replace")
+    if not any(path.endswith(".c") for path in files):
+        raise ConfigError(
+            f"[libraries] {key} in mcuq.toml names {folder}, where no C file lies. "
+            f"Give the root of {name}'s sources."
+        )
+    return Library(name, key, str(folder), files)
+
+
+def library_in_pack(name: str, key: str, pack: Path) -> Library:
+    """Reads a library from a CMSIS pack, which stays packed.
+
+    Raises:
+        ConfigError: the file is no pack.
+    """
+    try:
+        with zipfile.ZipFile(pack) as archive:
+            files = {
+                entry: archive.read(entry).decode(errors="replace")
+                for entry in sorted(archive.namelist())
+                if Path(entry).suffix in _READ_SUFFIXES
+                and not set(Path(entry).parts) & set(_NEVER_READ)
+            }
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ConfigError(f"{pack} is no CMSIS pack ({error}). Remove it and try again.") from error
+    return Library(name, key, str(pack), files)
+
+
+def freestanding_headers(directory: str) -> tuple[SourceFile, ...]:
+    """The headers of a C library that kernels include, for a compiler that has none."""
+    texts = {"string.h": _STRING_H, "math.h": _MATH_H}
+    return tuple(SourceFile(f"{directory}/{name}", text) for name, text in texts.items())
+
+
+def release_of(library: Library, description: str) -> str:
+    """Newest release that a pack description (.pdsc) in the library's root names; "" if none.
+
+    A description under development calls itself 0.0.0, which says nothing.
+
+    Raises:
+        ConfigError: the description is no XML.
+    """
+    if description not in library.files:
+        return ""
+    try:
+        root = ElementTree.fromstring(library.files[description])
+    except ElementTree.ParseError as error:
+        raise ConfigError(f"{description} in {library.place} is no XML: {error}.") from error
+    release = root.find("./releases/release")
+    version = "" if release is None else release.get("version", "")
+    return "" if version.startswith("0.0.0") else version
+
+
+def revision_of(text: str) -> str:
+    """What a header says of itself in `$Revision: V.1.2.3`; "" if nothing."""
+    match = re.search(r"\$Revision:\s*(?:Release\s*)?[Vv]\.?\s*([\d.]*\d)", text)
+    return "" if match is None else match.group(1)
