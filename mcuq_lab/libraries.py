@@ -13,17 +13,19 @@ import numpy as np
 import platformdirs
 from cmsis_pack_manager import Cache, CmsisPackRef
 
-from mcuq_lab.baselines import cmsis_nn
+from mcuq_lab.baselines import cmix_nn, cmsis_nn
 from mcuq_lab.baselines.official import (
     Library,
     find_pack,
     library_in_folder,
     library_in_pack,
 )
+from mcuq_lab.baselines.official import cmix_nn as official_cmix_nn
 from mcuq_lab.baselines.official import cmsis_nn as official_cmsis_nn
 from mcuq_lab.bench import run_program
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.quantgraph import QuantGraph
+from mcuq_lab.quantize.reference import compute
 from mcuq_lab.settings import LibrarySettings, load_settings
 from mcuq_lab.sources import SourceFile, Sources
 
@@ -55,6 +57,15 @@ class Official:
     reference: Callable[[QuantGraph, np.ndarray], np.ndarray]
 
 
+def _run_cmix_nn(network: QuantGraph, inputs: np.ndarray) -> np.ndarray:
+    computed = official_cmix_nn.as_computed(network)
+    values = {network.input_name: inputs}
+    for op in computed.ops:
+        sources = tuple(network.tensors[name] for name in op.inputs)
+        values[op.output] = compute(op, sources, tuple(values[name] for name in op.inputs))
+    return values[network.output_name]
+
+
 OFFICIAL = {
     official.engine: official
     for official in (
@@ -67,6 +78,16 @@ OFFICIAL = {
             official_cmsis_nn.version_of,
             official_cmsis_nn.generate,
             cmsis_nn.run_reference,
+        ),
+        Official(
+            official_cmix_nn.ENGINE_NAME,
+            "cmix_nn",
+            official_cmix_nn.NAME,
+            official_cmix_nn.FOLDERS,
+            tuple(f"w{w}a{a}" for w in cmix_nn.WIDTHS for a in cmix_nn.WIDTHS),
+            official_cmix_nn.version_of,
+            lambda network, library, run: official_cmix_nn.generate(network, library),
+            _run_cmix_nn,
         ),
     )
 }

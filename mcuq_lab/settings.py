@@ -10,6 +10,7 @@ Read from `mcuq.toml` in the working directory, or else from `~/.config/mcuq/mcu
 
     [libraries]                        # official libraries, beside their re-implementations
     cmsis_nn = "pack"                  # ARM's CMSIS pack; or a folder with Include and Source
+    cmix_nn = "/opt/CMix-NN"
 
     [simulator]
     faults = "hang_at_cycle=50000000"  # or a TOML file; `nucleosim/README.md` lists them
@@ -80,6 +81,7 @@ class _SimulatorModel(_Model):
 class _LibrariesModel(_Model):
     cmsis_nn: str = ""
     cmsis_nn_sha256: str = ""
+    cmix_nn: Path | None = None
 
     def settings(self, directory: Path) -> LibrarySettings:
         pack = ""
@@ -88,6 +90,8 @@ class _LibrariesModel(_Model):
             pack = self.cmsis_nn.removeprefix("pack").strip() or CMSIS_NN_PACK
         elif self.cmsis_nn:
             folders["cmsis_nn"] = directory / Path(self.cmsis_nn).expanduser()
+        if self.cmix_nn is not None:
+            folders["cmix_nn"] = directory / self.cmix_nn.expanduser()
         return LibrarySettings(folders, pack, self.cmsis_nn_sha256)
 
 

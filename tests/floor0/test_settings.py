@@ -46,6 +46,12 @@ def test_a_library_is_a_folder_or_a_pack(tmp_path, value, folders, pack):
     assert found.cmsis_nn_pack == pack
 
 
+def test_libraries_are_folders_beside_the_file(tmp_path):
+    (tmp_path / "mcuq.toml").write_text('[libraries]\ncmix_nn = "lib/CMix-NN"\n')
+    found = load_settings(tmp_path, tmp_path).libraries
+    assert found.folders == {"cmix_nn": tmp_path / "lib" / "CMix-NN"}
+
+
 @pytest.mark.parametrize("text", ["[data\n", '[dta]\ncifar10 = "x"\n', "[data]\ncifar10 = 3\n"])
 def test_wrong_files_are_refused_by_name(tmp_path, text):
     (tmp_path / "mcuq.toml").write_text(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
 from mcuq_lab.baselines.cmix_nn.layout import column_depth, convolution_rows, depthwise_rows
-from mcuq_lab.baselines.tensor_arena import Buffer, TensorArena, plan_greedily
+from mcuq_lab.baselines.tensor_arena import TensorArena, plan_network, scratch_name
 from mcuq_lab.errors import ModelError
 from mcuq_lab.graph import Window
 from mcuq_lab.quantgraph import (
@@ -45,24 +45,20 @@ def generate(graph: QuantGraph) -> Sources:
     Raises:
         ModelError: another width, or an operator without a kernel.
     """
-    _check_widths(graph)
-    arena = _plan(graph)
-    emitted = [_emit(graph, arena, op) for op in graph.ops]
+    check_widths(graph)
+    arena = plan_network(
+        graph, {op.name: scratch_bytes(op, graph.tensors[op.inputs[0]]) for op in graph.ops}
+    )
+    emitted = [emit(graph, arena, op) for op in graph.ops]
     title = f"{graph.name} on CMix-NN's algorithms: dense 8, 4 and 2 bits, one call a layer."
-    kernels = {layer.kernel.file: layer.kernel for layer in emitted}
-    includes = ['#include "cx_layers.h"', '#include "cx_small_layers.h"', ""]
-    includes += [kernel.prototype for _, kernel in sorted(kernels.items()) if kernel.prototype]
     layers = [(layer.declarations, layer.call) for layer in emitted]
-    texts = files("mcuq_lab.baselines.cmix_nn").joinpath("kernels")
-    headers = {*_HEADERS, "cx_small_layers.h", *(k.template for k in kernels.values())} - {""}
+    prototypes, kernels = kernel_sources(emitted)
+    head = "\n".join(('#include "cx_layers.h"', '#include "cx_small_layers.h"', "", *prototypes))
     sources = [
-        SourceFile("model.c", model_source(title, "\n".join(includes), layers)),
+        SourceFile("model.c", model_source(title, head, layers)),
         SourceFile("model.h", model_header(graph, arena, title)),
-        *(SourceFile(name, texts.joinpath(name).read_text()) for name in sorted(headers)),
+        *kernels,
     ]
-    for name, kernel in sorted(kernels.items()):
-        text = kernel.instance if kernel.template else texts.joinpath(name).read_text()
-        sources.append(SourceFile(name, text))
     return Sources(
         engine=ENGINE_NAME,
         model=graph.name,
@@ -73,6 +69,19 @@ def generate(graph: QuantGraph) -> Sources:
         scratch_bytes=max((layer.info.scratch_bytes for layer in emitted), default=0),
         note=NOTE,
     )
+
+
+def kernel_sources(emitted: Sequence[Emitted]) -> tuple[list[str], list[SourceFile]]:
+    """Prototypes of the kernels that these layers call, and the files that define them."""
+    kernels = {layer.kernel.file: layer.kernel for layer in emitted}
+    prototypes = [kernel.prototype for _, kernel in sorted(kernels.items()) if kernel.prototype]
+    texts = files("mcuq_lab.baselines.cmix_nn").joinpath("kernels")
+    headers = {*_HEADERS, "cx_small_layers.h", *(k.template for k in kernels.values())} - {""}
+    sources = [SourceFile(name, texts.joinpath(name).read_text()) for name in sorted(headers)]
+    for name, kernel in sorted(kernels.items()):
+        text = kernel.instance if kernel.template else texts.joinpath(name).read_text()
+        sources.append(SourceFile(name, text))
+    return prototypes, sources
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,7 @@ class _Kernel:
 
 
 @dataclass(frozen=True)
-class _Emitted:
+class Emitted:
     """One operator: constants, the body of its function, its kernel, and its LayerInfo."""
 
     declarations: str
@@ -118,7 +127,8 @@ class _Emitted:
     info: LayerInfo
 
 
-def _check_widths(graph: QuantGraph) -> None:
+def check_widths(graph: QuantGraph) -> None:
+    """Raises ModelError, with the place, if a weight or activation has another width."""
     for tensor in graph.tensors.values():
         if tensor.bits not in WIDTHS:
             raise ModelError(
@@ -148,26 +158,11 @@ def _window(op: QWeighted) -> Window:
     return Window(1, 1) if isinstance(op, QFullyConnected) else op.window
 
 
-def _plan(graph: QuantGraph) -> TensorArena:
-    first, last = {graph.input_name: 0}, {graph.input_name: 0}
-    buffers = []
-    for step, op in enumerate(graph.ops):
-        first[op.output] = last[op.output] = step
-        for name in op.inputs:
-            last[name] = step
-        scratch = scratch_bytes(op, graph.tensors[op.inputs[0]])
-        if scratch:
-            buffers.append(Buffer(f"{op.name}/columns", scratch, step, step))
-    last[graph.output_name] = len(graph.ops)
-    for name, tensor in graph.tensors.items():
-        buffers.append(Buffer(name, tensor.size_bytes, first[name], last[name]))
-    return plan_greedily(buffers)
-
-
-def _emit(graph: QuantGraph, arena: TensorArena, op: QOp) -> _Emitted:
-    for kind, emit in _EMITTERS:
+def emit(graph: QuantGraph, arena: TensorArena, op: QOp) -> Emitted:
+    """One operator on this engine's kernels; raises ModelError if it has none."""
+    for kind, make in _EMITTERS:
         if isinstance(op, kind):
-            return emit(graph, arena, op)
+            return make(graph, arena, op)
     raise ModelError(f"CMix-NN has no kernel for {op.op} '{op.name}'.")
 
 
@@ -175,7 +170,7 @@ def _at(arena: TensorArena, name: str, kind: str = "uint8_t") -> str:
     return f"({kind} *)(mcuq_arena + {arena.offsets[name]})"
 
 
-def _emit_weighted(graph: QuantGraph, arena: TensorArena, op: QWeighted) -> _Emitted:
+def _emit_weighted(graph: QuantGraph, arena: TensorArena, op: QWeighted) -> Emitted:
     source, out, name = graph.tensors[op.inputs[0]], graph.tensors[op.output], identifier(op)
     window, constants = _window(op), op.requantize
     depthwise = isinstance(op, QDepthwiseConv2d)
@@ -212,7 +207,7 @@ def _emit_weighted(graph: QuantGraph, arena: TensorArena, op: QWeighted) -> _Emi
     .weight = {name}_weight, .start = {name}_start,
     .multiplier = {name}_multiplier, .offset = {name}_offset,
 }};"""
-    columns = _at(arena, f"{op.name}/columns", "uint8_t" if depthwise else "int16_t")
+    columns = _at(arena, scratch_name(op), "uint8_t" if depthwise else "int16_t")
     source_at, out_at = _at(arena, op.inputs[0]), _at(arena, op.output)
     call = f"{kernel.name}(&{name}, {source_at}, {columns}, {out_at});"
     info = LayerInfo(
@@ -225,14 +220,14 @@ def _emit_weighted(graph: QuantGraph, arena: TensorArena, op: QWeighted) -> _Emi
         weights_bytes=rows.size + 3 * 4 * len(_padded(start, block)),
         scratch_bytes=scratch_bytes(op, source),
     )
-    return _Emitted("\n".join((*arrays, parameters)), call, kernel, info)
+    return Emitted("\n".join((*arrays, parameters)), call, kernel, info)
 
 
 def _padded(values: np.ndarray, block: int) -> np.ndarray:
     return np.pad(values, (0, -len(values) % block))
 
 
-def _emit_add(graph: QuantGraph, arena: TensorArena, op: QAdd) -> _Emitted:
+def _emit_add(graph: QuantGraph, arena: TensorArena, op: QAdd) -> Emitted:
     a, b = (graph.tensors[name] for name in op.inputs)
     out, name = graph.tensors[op.output], identifier(op)
     parameters = f"""static const cx_addition {name} = {{
@@ -249,7 +244,7 @@ def _emit_add(graph: QuantGraph, arena: TensorArena, op: QAdd) -> _Emitted:
     return _small(op, a, parameters, call, "cx_add")
 
 
-def _emit_pool(graph: QuantGraph, arena: TensorArena, op: QAveragePool | QMaxPool) -> _Emitted:
+def _emit_pool(graph: QuantGraph, arena: TensorArena, op: QAveragePool | QMaxPool) -> Emitted:
     source, out, name = graph.tensors[op.inputs[0]], graph.tensors[op.output], identifier(op)
     window, source_at, out_at = op.window, _at(arena, op.inputs[0]), _at(arena, op.output)
     scaling = ""
@@ -273,7 +268,7 @@ def _emit_pool(graph: QuantGraph, arena: TensorArena, op: QAveragePool | QMaxPoo
     return _small(op, source, parameters, call, kernel)
 
 
-def _emit_copy(graph: QuantGraph, arena: TensorArena, op: QConcat | QFlatten) -> _Emitted:
+def _emit_copy(graph: QuantGraph, arena: TensorArena, op: QConcat | QFlatten) -> Emitted:
     """Joins inputs by channels (concatenation) or one input's pixels into one (flattening)."""
     out, calls, first = graph.tensors[op.output], [], 0
     for source_name in op.inputs:
@@ -296,7 +291,7 @@ def _emit_copy(graph: QuantGraph, arena: TensorArena, op: QConcat | QFlatten) ->
     return _small(op, source, "", "\n    ".join(calls), "cx_copy")
 
 
-def _small(op: QOp, source: QTensor, parameters: str, call: str, kernel: str) -> _Emitted:
+def _small(op: QOp, source: QTensor, parameters: str, call: str, kernel: str) -> Emitted:
     info = LayerInfo(
         name=op.name,
         op=op.op,
@@ -307,10 +302,10 @@ def _small(op: QOp, source: QTensor, parameters: str, call: str, kernel: str) ->
         weights_bytes=0,
         scratch_bytes=0,
     )
-    return _Emitted(parameters, call, _Kernel(kernel), info)
+    return Emitted(parameters, call, _Kernel(kernel), info)
 
 
-_EMITTERS: tuple[tuple[type, Callable[..., _Emitted]], ...] = (
+_EMITTERS: tuple[tuple[type, Callable[..., Emitted]], ...] = (
     (QWeighted, _emit_weighted),
     (QAdd, _emit_add),
     (QAveragePool, _emit_pool),

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import resources
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,18 +24,6 @@ _READ_SUFFIXES = (".c", ".h", ".pdsc")
 _NEVER_READ = (".git", "Tests", "Documentation", "Examples", "build")
 
 _FOREIGN = ("-std=gnu11", "-w")
-
-_STRING_H = """/* What the harness defines of a C library. */
-#ifndef MCUQ_FREESTANDING_STRING_H
-#define MCUQ_FREESTANDING_STRING_H
-#include <stddef.h>
-void *memcpy(void *restrict to, const void *restrict from, size_t n);
-void *memmove(void *to, const void *from, size_t n);
-void *memset(void *to, int value, size_t n);
-int memcmp(const void *a, const void *b, size_t n);
-#endif
-"""
-_MATH_H = "/* Nothing of it is linked: integer kernels include it without need. */\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,9 +180,12 @@ def library_in_pack(name: str, key: str, pack: Path) -> Library:
 
 
 def freestanding_headers(directory: str) -> tuple[SourceFile, ...]:
-    """The headers of a C library that kernels include, for a compiler that has none."""
-    texts = {"string.h": _STRING_H, "math.h": _MATH_H}
-    return tuple(SourceFile(f"{directory}/{name}", text) for name, text in texts.items())
+    """What kernels include of a C library and of CMSIS, for a compiler that has none."""
+    texts = resources.files("mcuq_lab.baselines.official").joinpath("freestanding")
+    names = sorted(text.name for text in texts.iterdir())
+    return tuple(
+        SourceFile(f"{directory}/{name}", texts.joinpath(name).read_text()) for name in names
+    )
 
 
 def release_of(library: Library, description: str) -> str:

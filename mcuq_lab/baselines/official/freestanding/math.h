@@ -1,0 +1,1 @@
+/* Empty: integer kernels include it without need, and nothing of it is linked. */
