@@ -13,7 +13,7 @@ import numpy as np
 import platformdirs
 from cmsis_pack_manager import Cache, CmsisPackRef
 
-from mcuq_lab.baselines import cmix_nn, cmsis_nn
+from mcuq_lab.baselines import cmix_nn, cmsis_nn, tinyengine
 from mcuq_lab.baselines.official import (
     Library,
     find_pack,
@@ -22,6 +22,7 @@ from mcuq_lab.baselines.official import (
 )
 from mcuq_lab.baselines.official import cmix_nn as official_cmix_nn
 from mcuq_lab.baselines.official import cmsis_nn as official_cmsis_nn
+from mcuq_lab.baselines.official import tinyengine as official_tinyengine
 from mcuq_lab.bench import run_program
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.quantgraph import QuantGraph
@@ -88,6 +89,16 @@ OFFICIAL = {
             official_cmix_nn.version_of,
             lambda network, library, run: official_cmix_nn.generate(network, library),
             _run_cmix_nn,
+        ),
+        Official(
+            official_tinyengine.ENGINE_NAME,
+            "tinyengine",
+            official_tinyengine.NAME,
+            official_tinyengine.FOLDERS,
+            ("w8a8",),
+            official_tinyengine.version_of,
+            lambda network, library, run: official_tinyengine.generate(network, library),
+            tinyengine.run_reference,
         ),
     )
 }

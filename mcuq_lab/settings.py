@@ -11,6 +11,7 @@ Read from `mcuq.toml` in the working directory, or else from `~/.config/mcuq/mcu
     [libraries]                        # official libraries, beside their re-implementations
     cmsis_nn = "pack"                  # ARM's CMSIS pack; or a folder with Include and Source
     cmix_nn = "/opt/CMix-NN"
+    tinyengine = "/opt/tinyengine"
 
     [simulator]
     faults = "hang_at_cycle=50000000"  # or a TOML file; `nucleosim/README.md` lists them
@@ -82,6 +83,7 @@ class _LibrariesModel(_Model):
     cmsis_nn: str = ""
     cmsis_nn_sha256: str = ""
     cmix_nn: Path | None = None
+    tinyengine: Path | None = None
 
     def settings(self, directory: Path) -> LibrarySettings:
         pack = ""
@@ -90,8 +92,9 @@ class _LibrariesModel(_Model):
             pack = self.cmsis_nn.removeprefix("pack").strip() or CMSIS_NN_PACK
         elif self.cmsis_nn:
             folders["cmsis_nn"] = directory / Path(self.cmsis_nn).expanduser()
-        if self.cmix_nn is not None:
-            folders["cmix_nn"] = directory / self.cmix_nn.expanduser()
+        for key, folder in (("cmix_nn", self.cmix_nn), ("tinyengine", self.tinyengine)):
+            if folder is not None:
+                folders[key] = directory / folder.expanduser()
         return LibrarySettings(folders, pack, self.cmsis_nn_sha256)
 
 

@@ -138,9 +138,13 @@ def _last(name: str) -> str:
 
 
 def _header_directories(files: Sequence[SourceFile]) -> list[str]:
-    """Directories of the headers, relative to the root of the sources; the root first."""
+    """Directories of the headers, relative to the root of the sources; the root first.
+
+    One that a file names among its own arguments is for such files alone.
+    """
     parents = {str(PurePosixPath(file.name).parent) for file in files if file.is_header}
-    return [".", *sorted(parents - {"."})]
+    own = {argument for file in files for argument in file.arguments}
+    return [".", *sorted(parents - {"."} - own)]
 
 
 def _write_files(directory: Path, files: Sequence[SourceFile]) -> None:

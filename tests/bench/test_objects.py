@@ -48,6 +48,22 @@ def test_an_include_by_macro_counts_as_all_headers(cache):
     assert compiled(files, cache) == ("a.c",)
 
 
+def test_a_files_own_arguments_are_for_it_alone(cache):
+    own = ("-DK=1", "-idirafter", "other")
+    files = [
+        SourceFile("a.c", "#include <mine.h>\nint a(void) { return K + MINE; }\n", own),
+        SourceFile("b.c", "#include <stdlib.h>\nvoid *b(void) { return malloc(1); }\n"),
+        SourceFile("other/mine.h", "#define MINE 1\n"),
+        SourceFile("other/stdlib.h", "/* Not the host's. */\n"),
+    ]
+    arguments = ("-Wall", "-Werror")
+    assert compiled(files, cache, arguments) == ("a.c", "b.c")
+    files[0] = SourceFile("a.c", files[0].text, ("-DK=2", *own[1:]))
+    assert compiled(files, cache, arguments) == ("a.c",)
+    with pytest.raises(BuildError, match=r"mine\.h"):
+        compiled([*files, SourceFile("c.c", "#include <mine.h>\n")], cache, arguments)
+
+
 def test_equal_sources_give_equal_bytes(tiny, tmp_path):
     def build(name):
         cache = ContentCache(tmp_path / name)

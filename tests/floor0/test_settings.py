@@ -1,5 +1,7 @@
 """Settings of this computer: where they are found, and what is refused."""
 
+from pathlib import Path
+
 import pytest
 
 from mcuq_lab.errors import ConfigError
@@ -47,9 +49,13 @@ def test_a_library_is_a_folder_or_a_pack(tmp_path, value, folders, pack):
 
 
 def test_libraries_are_folders_beside_the_file(tmp_path):
-    (tmp_path / "mcuq.toml").write_text('[libraries]\ncmix_nn = "lib/CMix-NN"\n')
-    found = load_settings(tmp_path, tmp_path).libraries
-    assert found.folders == {"cmix_nn": tmp_path / "lib" / "CMix-NN"}
+    text = '[libraries]\ncmix_nn = "lib/CMix-NN"\ntinyengine = "/opt/tinyengine"\n'
+    (tmp_path / "mcuq.toml").write_text(text)
+    found = load_settings(tmp_path, tmp_path).libraries.folders
+    assert found == {
+        "cmix_nn": tmp_path / "lib" / "CMix-NN",
+        "tinyengine": Path("/opt/tinyengine"),
+    }
 
 
 @pytest.mark.parametrize("text", ["[data\n", '[dta]\ncifar10 = "x"\n', "[data]\ncifar10 = 3\n"])

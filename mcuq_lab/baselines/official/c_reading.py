@@ -59,8 +59,8 @@ def files_needed(
 
 
 def parameter_types(text: str, function: str) -> tuple[str, ...] | None:
-    """Types of a function's parameters by its prototype in a header; None if it has none there."""
-    match = re.search(rf"\b{function}\s*\(([^;{{}}]*?)\)\s*;", without_comments(text))
+    """Types of a function's parameters by its prototype or definition; None if it has none here."""
+    match = re.search(rf"\b{function}\s*\(([^;{{}}]*?)\)\s*[;{{]", without_comments(text))
     if match is None:
         return None
     return tuple(_type_of(parameter) for parameter in match.group(1).split(","))

@@ -169,7 +169,7 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
     prototypes, kernels = kernel_sources(others)
     head = "\n".join((_HEAD, "", *prototypes))
     directory = f"{library.key}/freestanding"
-    system = ("-isystem", f"{library.key}/Include", "-isystem", directory, "-DARM_MATH_DSP")
+    system = ("-isystem", f"{library.key}/Include", "-idirafter", directory, "-DARM_MATH_DSP")
     return Sources(
         engine=ENGINE_NAME,
         model=graph.name,
@@ -177,7 +177,7 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
         files=(
             SourceFile("model.c", model_source(title, head, layers), system),
             SourceFile("model.h", model_header(graph, arena, title)),
-            *freestanding_headers(directory),
+            *freestanding_headers(directory, "c", "cmsis"),
             *kernels,
             # Some files of release 1.0.0 have their includes inside a comment.
             *library.sources_for(called, (*system, "-include", "arm_cmixnn.h")),
@@ -185,16 +185,8 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
         layers=tuple(infos),
         arena_bytes=arena.total_bytes,
         scratch_bytes=max((info.scratch_bytes for info in infos), default=0),
-        note=_note(library, version, infos),
+        note=library.note(version, infos, called),
     )
-
-
-def _note(library: Library, version: str, infos: list[LayerInfo]) -> str:
-    others = [info.name for info in infos if not info.kernel.startswith("arm_")]
-    note = f"{NAME} {version}, in {library.place}"
-    if others:
-        note += f"; it has no function for {', '.join(others)}: these on the re-implementation"
-    return note
 
 
 def _emit(

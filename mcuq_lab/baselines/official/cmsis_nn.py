@@ -153,7 +153,7 @@ def generate(
     title = f"{graph.name} on {NAME} {version}: int8, one call of its public API a layer."
     layers = [(call.declarations, call.body(arena, scratch_bytes)) for call in calls]
     functions = {call.function for call in calls}
-    system = ("-isystem", f"{library.key}/Include", "-isystem", f"{library.key}/freestanding")
+    system = ("-isystem", f"{library.key}/Include", "-idirafter", f"{library.key}/freestanding")
     return Sources(
         engine=ENGINE_NAME,
         model=graph.name,
@@ -161,7 +161,7 @@ def generate(
         files=(
             SourceFile("model.c", model_source(title, _HEAD, layers), system),
             SourceFile("model.h", model_header(graph, arena, title)),
-            *freestanding_headers(f"{library.key}/freestanding"),
+            *freestanding_headers(f"{library.key}/freestanding", "c"),
             *library.sources_for(functions, system),
         ),
         layers=tuple(
@@ -170,7 +170,7 @@ def generate(
         arena_bytes=arena.total_bytes,
         scratch_bytes=max(scratch_bytes.values(), default=0),
         signed_io=True,
-        note=f"ARM's {NAME} {version}, in {library.place}",
+        note=library.note(version, [call.info for call in calls], functions),
     )
 
 

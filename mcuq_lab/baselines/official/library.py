@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -18,7 +18,7 @@ from mcuq_lab.baselines.official.c_reading import (
     struct_members,
 )
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.sources import SourceFile
+from mcuq_lab.sources import LayerInfo, SourceFile
 
 _READ_SUFFIXES = (".c", ".h", ".pdsc")
 _NEVER_READ = (".git", "Tests", "Documentation", "Examples", "build")
@@ -69,6 +69,11 @@ class Library:
                     f"This is another version than MCUQ knows; {self._next_step()}."
                 )
 
+    def check_definitions(self, expected: Mapping[str, str]) -> None:
+        """As `check_functions`, for functions that no header declares: by their C files."""
+        for function, declared in expected.items():
+            self.check_functions(self._file_of(function), {function: declared})
+
     def check_structures(self, header: str, expected: Mapping[str, str]) -> None:
         """Raises ConfigError unless a header's structures have these members (`"w h"`)."""
         text = self.text(header)
@@ -102,17 +107,29 @@ class Library:
         """
         functions = tuple(functions)
         for function in functions:
-            if function not in self._home:
-                raise ConfigError(
-                    f"{self.name} in {self.place}: none of its {len(self._c_files)} C files "
-                    f"defines {function}. Complete it, or {self._next_step()}."
-                )
+            self._file_of(function)
         headers = sorted(path for path in self.files if path.endswith(".h"))
         made = [SourceFile(f"{self.key}/{path}", self.files[path]) for path in headers]
         for path in files_needed(self._c_files, self._home, functions):
             options = (*_FOREIGN, *arguments)
             made.append(SourceFile(f"{self.key}/{path}", self._c_files[path], options))
         return tuple(made)
+
+    def note(self, version: str, layers: Iterable[LayerInfo], called: Container[str]) -> str:
+        """What a reader of a result row must know: version, place, and layers that it lacks."""
+        note = f"{self.name} {version}, in {self.place}"
+        others = [layer.name for layer in layers if layer.kernel not in called]
+        if others:
+            note += f"; it has no function for {', '.join(others)}: these on the re-implementation"
+        return note
+
+    def _file_of(self, function: str) -> str:
+        if function not in self._home:
+            raise ConfigError(
+                f"{self.name} in {self.place}: none of its {len(self._c_files)} C files "
+                f"defines {function}. Complete it, or {self._next_step()}."
+            )
+        return self._home[function]
 
     def _elsewhere(self, path: str) -> str:
         """What to say when `path` is missing; names the right folder if it is further down."""
@@ -179,12 +196,13 @@ def library_in_pack(name: str, key: str, pack: Path) -> Library:
     return Library(name, key, str(pack), files)
 
 
-def freestanding_headers(directory: str) -> tuple[SourceFile, ...]:
-    """What kernels include of a C library and of CMSIS, for a compiler that has none."""
-    texts = resources.files("mcuq_lab.baselines.official").joinpath("freestanding")
-    names = sorted(text.name for text in texts.iterdir())
+def freestanding_headers(directory: str, *kinds: str) -> tuple[SourceFile, ...]:
+    """What kernels include of a C library ("c") and of CMSIS ("cmsis"), where there is none."""
+    root = resources.files("mcuq_lab.baselines.official").joinpath("freestanding")
+    texts = [text for kind in kinds for text in root.joinpath(kind).iterdir()]
     return tuple(
-        SourceFile(f"{directory}/{name}", texts.joinpath(name).read_text()) for name in names
+        SourceFile(f"{directory}/{text.name}", text.read_text())
+        for text in sorted(texts, key=lambda text: text.name)
     )
 
 

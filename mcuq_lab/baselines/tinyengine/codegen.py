@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
 import numpy as np
 
 from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
-from mcuq_lab.baselines.tensor_arena import Buffer, TensorArena, plan_greedily
+from mcuq_lab.baselines.tensor_arena import Buffer, TensorArena, plan_greedily, scratch_name
 from mcuq_lab.baselines.tinyengine.network import (
     Kind,
     TinyNetwork,
@@ -50,26 +50,17 @@ def generate(graph: QuantGraph) -> Sources:
         NumericsError: a scale that the format cannot hold.
     """
     network = to_tinyengine(graph)
-    arena = _plan(network)
-    emitted = [_emit(network, arena, op) for op in graph.ops]
+    arena = plan(network)
+    emitted = [emit(network, arena, op) for op in graph.ops]
     title = f"{graph.name} on TinyEngine's algorithms: int8, depthwise layers in place."
-    kernels = {layer.kernel.file: layer.kernel for layer in emitted}
-    includes = ['#include "cn_layers.h"', '#include "te_layers.h"', ""]
-    includes += [kernel.prototype for _, kernel in sorted(kernels.items()) if kernel.template]
     layers = [(layer.declarations, layer.call) for layer in emitted]
-    own = files("mcuq_lab.baselines.tinyengine").joinpath("kernels")
-    plain = files("mcuq_lab.baselines.cmsis_nn").joinpath("kernels")
-    headers = {*_HEADERS, *(kernel.template for kernel in kernels.values())} - {""}
+    prototypes, kernels = kernel_sources(emitted)
+    head = "\n".join(('#include "cn_layers.h"', '#include "te_layers.h"', "", *prototypes))
     sources = [
-        SourceFile("model.c", model_source(title, "\n".join(includes), layers)),
+        SourceFile("model.c", model_source(title, head, layers)),
         SourceFile("model.h", model_header(graph, arena, title)),
-        *(SourceFile(name, plain.joinpath(name).read_text()) for name in _PLAIN_HEADERS),
-        *(SourceFile(name, own.joinpath(name).read_text()) for name in sorted(headers)),
+        *kernels,
     ]
-    for name, kernel in sorted(kernels.items()):
-        where = plain if name == _PLAIN else own
-        text = kernel.instance if kernel.template else where.joinpath(name).read_text()
-        sources.append(SourceFile(name, text))
     return Sources(
         engine=ENGINE_NAME,
         model=graph.name,
@@ -81,6 +72,24 @@ def generate(graph: QuantGraph) -> Sources:
         signed_io=True,
         note=NOTE,
     )
+
+
+def kernel_sources(emitted: Sequence[Emitted]) -> tuple[list[str], list[SourceFile]]:
+    """Prototypes of the kernels that these layers call, and the files that define them."""
+    kernels = {layer.kernel.file: layer.kernel for layer in emitted}
+    prototypes = [kernel.prototype for _, kernel in sorted(kernels.items()) if kernel.template]
+    own = files("mcuq_lab.baselines.tinyengine").joinpath("kernels")
+    plain = files("mcuq_lab.baselines.cmsis_nn").joinpath("kernels")
+    headers = {*_HEADERS, *(kernel.template for kernel in kernels.values())} - {""}
+    sources = [
+        *(SourceFile(name, plain.joinpath(name).read_text()) for name in _PLAIN_HEADERS),
+        *(SourceFile(name, own.joinpath(name).read_text()) for name in sorted(headers)),
+    ]
+    for name, kernel in sorted(kernels.items()):
+        where = plain if name == _PLAIN else own
+        text = kernel.instance if kernel.template else where.joinpath(name).read_text()
+        sources.append(SourceFile(name, text))
+    return prototypes, sources
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ class _Kernel:
 
 
 @dataclass(frozen=True)
-class _Emitted:
+class Emitted:
     """One operator: constants, the body of its function, its kernel, and its LayerInfo."""
 
     declarations: str
@@ -127,7 +136,7 @@ def scratch_bytes(network: TinyNetwork, op: QOp) -> int:
     return 2 * 2 * window.kernel_h * window.kernel_w * shape.c
 
 
-def _plan(network: TinyNetwork) -> TensorArena:
+def plan(network: TinyNetwork) -> TensorArena:
     """Greedy; the output of a depthwise layer lies where its input lay, if that is free then."""
     graph = network.graph
     first, last = {graph.input_name: 0}, {graph.input_name: 0}
@@ -141,7 +150,7 @@ def _plan(network: TinyNetwork) -> TensorArena:
     for step, op in enumerate(graph.ops):
         scratch = scratch_bytes(network, op)
         if scratch:
-            buffers.append(Buffer(_scratch_name(op), scratch, step, step))
+            buffers.append(Buffer(scratch_name(op), scratch, step, step))
         if isinstance(op, QDepthwiseConv2d) and last[op.inputs[0]] == step:
             home[op.output] = home[op.inputs[0]]
     for name in set(home.values()):
@@ -154,14 +163,11 @@ def _plan(network: TinyNetwork) -> TensorArena:
     return TensorArena(offsets, arena.total_bytes)
 
 
-def _scratch_name(op: QOp) -> str:
-    return f"{op.name}/scratch"
-
-
-def _emit(network: TinyNetwork, arena: TensorArena, op: QOp) -> _Emitted:
-    for kind, emit in _EMITTERS:
+def emit(network: TinyNetwork, arena: TensorArena, op: QOp) -> Emitted:
+    """One operator on this engine's kernels."""
+    for kind, make in _EMITTERS:
         if isinstance(op, kind):
-            return emit(network, arena, op)
+            return make(network, arena, op)
     return _emit_copy(network, arena, op)
 
 
@@ -184,7 +190,7 @@ def _kernel(network: TinyNetwork, op: QWeighted) -> _Kernel:
     return _Kernel(name, f"{name}.c", "te_depthwise.h", tuple(zip(labels, shape, strict=True)))
 
 
-def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> _Emitted:
+def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> Emitted:
     source, out = network.tensors[op.inputs[0]], network.tensors[op.output]
     layer, name, window = network.layers[op.name], identifier(op), window_of(op)
     kernel, bias = _kernel(network, op), layer.bias
@@ -214,7 +220,7 @@ def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> _
     .weight = {name}_weight, .bias = {name}_bias,
     {scaling}
 }};"""
-    scratch = _at(arena, _scratch_name(op), "int8_t" if layer.kind is Kind.DEPTHWISE else "int16_t")
+    scratch = _at(arena, scratch_name(op), "int8_t" if layer.kind is Kind.DEPTHWISE else "int16_t")
     source_at, out_at = _at(arena, op.inputs[0]), _at(arena, op.output)
     call = f"{kernel.name}(&{name}, {source_at}, {scratch}, {out_at});"
     per_channel = 12 if layer.kind is Kind.CONVOLVE else 8
@@ -228,7 +234,7 @@ def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> _
         weights_bytes=layer.weight.size + per_channel * len(bias),
         scratch_bytes=scratch_bytes(network, op),
     )
-    return _Emitted("\n".join((*arrays, parameters)), call, kernel, info)
+    return Emitted("\n".join((*arrays, parameters)), call, kernel, info)
 
 
 def _hex_floats(values: np.ndarray) -> np.ndarray:
@@ -236,7 +242,7 @@ def _hex_floats(values: np.ndarray) -> np.ndarray:
     return np.array([float(value).hex() + "f" for value in values], dtype=object)
 
 
-def _emit_add(network: TinyNetwork, arena: TensorArena, op: QAdd) -> _Emitted:
+def _emit_add(network: TinyNetwork, arena: TensorArena, op: QAdd) -> Emitted:
     a, b, out = (network.tensors[name] for name in (*op.inputs, op.output))
     factors, name = network.additions[op.name], identifier(op)
     scale_a, scale_b, zero = _hex_floats([factors.scale_a, factors.scale_b, out.zero_point])
@@ -248,10 +254,10 @@ def _emit_add(network: TinyNetwork, arena: TensorArena, op: QAdd) -> _Emitted:
         f"te_add(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.inputs[1])}, "
         f"{_at(arena, op.output)}, {out.shape.size});"
     )
-    return _Emitted(parameters, call, _Kernel("te_add", "te_add.c"), _small(op, "te_add"))
+    return Emitted(parameters, call, _Kernel("te_add", "te_add.c"), _small(op, "te_add"))
 
 
-def _emit_pool(network: TinyNetwork, arena: TensorArena, op: QAveragePool | QMaxPool) -> _Emitted:
+def _emit_pool(network: TinyNetwork, arena: TensorArena, op: QAveragePool | QMaxPool) -> Emitted:
     source, out = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
     name, window = identifier(op), op.window
     kernel = "cn_max_pool_s8" if isinstance(op, QMaxPool) else "cn_average_pool_s8"
@@ -263,10 +269,10 @@ def _emit_pool(network: TinyNetwork, arena: TensorArena, op: QAveragePool | QMax
     .act_min = -128, .act_max = 127,
 }};"""
     call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.output)});"
-    return _Emitted(parameters, call, _Kernel(kernel, _PLAIN), _small(op, kernel))
+    return Emitted(parameters, call, _Kernel(kernel, _PLAIN), _small(op, kernel))
 
 
-def _emit_concat(network: TinyNetwork, arena: TensorArena, op: QConcat) -> _Emitted:
+def _emit_concat(network: TinyNetwork, arena: TensorArena, op: QConcat) -> Emitted:
     out = network.tensors[op.output].shape
     calls, first = [], 0
     for source in op.inputs:
@@ -277,16 +283,16 @@ def _emit_concat(network: TinyNetwork, arena: TensorArena, op: QConcat) -> _Emit
         )
         first += in_c
     kernel = "cn_concatenate_s8"
-    return _Emitted("", "\n    ".join(calls), _Kernel(kernel, _PLAIN), _small(op, kernel))
+    return Emitted("", "\n    ".join(calls), _Kernel(kernel, _PLAIN), _small(op, kernel))
 
 
-def _emit_copy(network: TinyNetwork, arena: TensorArena, op: QOp) -> _Emitted:
+def _emit_copy(network: TinyNetwork, arena: TensorArena, op: QOp) -> Emitted:
     size = network.tensors[op.output].shape.size
     call = f"cn_copy_s8({_at(arena, op.inputs[0])}, {_at(arena, op.output)}, {size});"
-    return _Emitted("", call, _Kernel("cn_copy_s8", _PLAIN), _small(op, "cn_copy_s8"))
+    return Emitted("", call, _Kernel("cn_copy_s8", _PLAIN), _small(op, "cn_copy_s8"))
 
 
-_EMITTERS: tuple[tuple[type, Callable[..., _Emitted]], ...] = (
+_EMITTERS: tuple[tuple[type, Callable[..., Emitted]], ...] = (
     (QWeighted, _emit_weighted),
     (QAdd, _emit_add),
     (QAveragePool, _emit_pool),

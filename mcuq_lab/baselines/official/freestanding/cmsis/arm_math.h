@@ -1,6 +1,6 @@
 /*
- * What CMix-NN uses of CMSIS-DSP's header: its names, each as one instruction of the Cortex-M4 (Arm
- * DUI 0553). A library that brings its own header is given that one.
+ * What CMix-NN and TinyEngine use of CMSIS-DSP's header: its names, each as one instruction of the
+ * Cortex-M4 (Arm DUI 0553). A library that brings its own header is given that one.
  */
 #ifndef MCUQ_FREESTANDING_ARM_MATH_H
 #define MCUQ_FREESTANDING_ARM_MATH_H
@@ -46,6 +46,13 @@ __STATIC_FORCEINLINE uint32_t __SSUB16(uint32_t a, uint32_t b)
 {
     uint32_t result;
     __asm__ volatile("ssub16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b) : "cc");
+    return result;
+}
+
+__STATIC_FORCEINLINE uint32_t __SADD16(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__ volatile("sadd16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b) : "cc");
     return result;
 }
 

@@ -1,0 +1,2 @@
+/* What other libraries look for under this name. */
+#include "arm_nnsupportfunctions.h"

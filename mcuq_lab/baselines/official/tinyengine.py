@@ -1,0 +1,217 @@
+"""C for a network on TinyEngine itself: the functions that its own code generator would call.
+
+Written from `TinyEngine/include`, and from the calls that its code generator emits with float
+requantization. Depthwise functions are not in the library's sources but written by that generator,
+into its folder `codegen`, and work in place. What the library takes only in other shapes, or with
+the help of a C library (additions), runs on the re-implementation, and the note names it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
+from mcuq_lab.baselines.official.library import Library, freestanding_headers
+from mcuq_lab.baselines.tensor_arena import TensorArena, scratch_name
+from mcuq_lab.baselines.tinyengine.codegen import (
+    UNROLLED_DEPTHS,
+    Emitted,
+    emit,
+    kernel_sources,
+    plan,
+    scratch_bytes,
+)
+from mcuq_lab.baselines.tinyengine.network import Kind, TinyNetwork, to_tinyengine
+from mcuq_lab.graph import Window
+from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QuantGraph
+from mcuq_lab.sources import LayerInfo, SourceFile, Sources
+
+ENGINE_NAME = "tinyengine_official"
+NAME = "TinyEngine"
+FOLDERS = ("TinyEngine/include", "TinyEngine/src", "codegen")
+
+_HEADER = "TinyEngine/include/tinyengine_function.h"
+_GENERATED = "genInclude.h"
+_U16, _I32, _IN = "const uint16_t", "const int32_t", "const q7_t *"
+_BIAS, _FLOATS = "const int32_t *", "const float *"
+_SIDES = f"{_U16}, {_U16}, {_U16}"
+_LIMITS = f"{_I32}, {_I32}, {_I32}, {_I32}"
+
+POINTWISE_TYPES = (
+    f"{_IN}, {_SIDES}, {_IN}, {_BIAS}, {_FLOATS}, {_LIMITS}, q7_t *, {_SIDES}, q15_t *"
+)
+CONVOLVE_TYPES = (
+    f"{_IN}, {_SIDES}, {_IN}, {_BIAS}, {_BIAS}, {_BIAS}, {_LIMITS}, q7_t *, {_SIDES}, q15_t *, q7_t"
+)
+DEPTHWISE_TYPES = (
+    f"q7_t *, {_SIDES}, {_IN}, {_BIAS}, {_BIAS}, {_FLOATS}, {_LIMITS}, q7_t *, {_SIDES}, q15_t *, "
+    "q7_t"
+)
+
+_HEAD = """#include "tinyengine_function.h"
+#include "cn_layers.h"
+#include "te_layers.h"
+
+/* A refused call must not be measured. */
+static inline void expect_success(tinyengine_status status)
+{
+    if (status != STATE_SUCCESS)
+        __builtin_trap();
+}
+"""
+
+
+def version_of(library: Library) -> str:
+    """A digest of its files: TinyEngine has no version numbers.
+
+    Raises:
+        ConfigError: it is no TinyEngine.
+    """
+    library.text(_HEADER)
+    state = hashlib.sha256()
+    for path, text in sorted(library.files.items()):
+        state.update(f"{path}\0{text}\0".encode())
+    return f"(files {state.hexdigest()[:8]})"
+
+
+def function_for(network: TinyNetwork, arena: TensorArena, op: QOp) -> str:
+    """The library's function for an operator; "" where it has none, or does not take its shape."""
+    if not isinstance(op, QConv2d | QDepthwiseConv2d):
+        return ""
+    x, y, window = (
+        network.tensors[op.inputs[0]].shape,
+        network.tensors[op.output].shape,
+        op.window,
+    )
+    size, stride = (window.kernel_h, window.kernel_w), window.stride_h
+    if isinstance(op, QDepthwiseConv2d):
+        pads = {window.pad_top, window.pad_bottom, window.pad_left, window.pad_right}
+        same = size[0] == size[1] and stride == window.stride_w and pads == {(size[0] - 1) // 2}
+        in_place = arena.offsets[op.inputs[0]] == arena.offsets[op.output]
+        name = f"depthwise_kernel{size[0]}x{size[1]}_stride{stride}_inplace_CHW_fpreq"
+        return name if same and in_place else ""
+    if x.c % 4 or y.c % 2:
+        return ""
+    if network.layers[op.name].kind is Kind.POINTWISE and (stride, window.stride_w) == (1, 1):
+        unrolled = f"_ch{x.c}" if x.c in UNROLLED_DEPTHS else ""
+        return f"convolve_1x1_s8{unrolled}_fpreq"
+    if window == Window.square(3, 1, 1) and min(x.h, x.w) > 1:
+        return "convolve_s8_kernel3_stride1_pad1"
+    return ""
+
+
+def generate(graph: QuantGraph, library: Library) -> Sources:
+    """Sources of a w8a8 network on the library; they compile for Arm only.
+
+    Raises:
+        ModelError: a width other than 8, or an operator without a kernel.
+        NumericsError: a scale that the format cannot hold.
+        ConfigError: the library is not as this adapter needs it.
+    """
+    version = version_of(library)
+    network = to_tinyengine(graph)
+    arena = plan(network)
+    functions = {op.name: function_for(network, arena, op) for op in graph.ops}
+    called = sorted({name for name in functions.values() if name})
+    library.check_definitions({name: _types(name) for name in called})
+    layers: list[tuple[str, str]] = []
+    infos: list[LayerInfo] = []
+    others: list[Emitted] = []
+    for op in graph.ops:
+        if functions[op.name]:
+            declarations, call, info = _emit(network, arena, op, functions[op.name])
+        else:
+            emitted = emit(network, arena, op)
+            others.append(emitted)
+            declarations, call, info = emitted.declarations, emitted.call, emitted.info
+        layers.append((declarations, call))
+        infos.append(info)
+    title = f"{graph.name} on {NAME} {version}: int8, what its code generator would call."
+    prototypes, kernels = kernel_sources(others)
+    declared = [f"tinyengine_status {name}({_types(name)});" for name in called]
+    directory = f"{library.key}/freestanding"
+    system = ("-isystem", f"{library.key}/TinyEngine/include", "-idirafter", directory)
+    files = [
+        SourceFile(
+            "model.c",
+            model_source(title, "\n".join((_HEAD, *declared, *prototypes)), layers),
+            system,
+        ),
+        SourceFile("model.h", model_header(graph, arena, title)),
+        *freestanding_headers(directory, "c", "cmsis"),
+        *kernels,
+        *library.sources_for(called, system),
+    ]
+    if not any(path.endswith(_GENERATED) for path in library.files):
+        files.append(SourceFile(f"{directory}/{_GENERATED}", "/* Nothing was generated. */\n"))
+    return Sources(
+        engine=ENGINE_NAME,
+        model=graph.name,
+        policy=str(graph.policy),
+        files=tuple(files),
+        layers=tuple(infos),
+        arena_bytes=arena.total_bytes,
+        scratch_bytes=max((info.scratch_bytes for info in infos), default=0),
+        signed_io=True,
+        note=library.note(version, infos, set(called)),
+    )
+
+
+def _types(function: str) -> str:
+    if function.startswith("depthwise"):
+        return DEPTHWISE_TYPES
+    return POINTWISE_TYPES if function.startswith("convolve_1x1") else CONVOLVE_TYPES
+
+
+def _emit(
+    network: TinyNetwork, arena: TensorArena, op: QConv2d | QDepthwiseConv2d, function: str
+) -> tuple[str, str, LayerInfo]:
+    """A layer's constants, the body of its function, and what a profile says of it."""
+    x, y = network.tensors[op.inputs[0]], network.tensors[op.output]
+    layer, name, types = network.layers[op.name], identifier(op), _types(function)
+    bias, biases = layer.bias, [f"{name}_bias"]
+    arrays = [array("int8_t", f"{name}_weight", layer.weight)]
+    if types is DEPTHWISE_TYPES:
+        sums = layer.weight.reshape(len(layer.weight), -1).astype(np.int64).sum(1)
+        bias = bias - x.zero_point * sums
+        # The generator splits it in two, which the function adds again.
+        biases.append(f"{name}_rest")
+        arrays.append(array("int32_t", f"{name}_rest", np.zeros_like(bias)))
+    arrays.append(array("int32_t", f"{name}_bias", bias))
+    if types is CONVOLVE_TYPES:
+        scaling = [f"{name}_shift", f"{name}_multiplier"]
+        arrays.append(array("int32_t", f"{name}_multiplier", layer.multiplier))
+        arrays.append(array("int32_t", f"{name}_shift", layer.shift))
+    else:
+        scaling = [f"{name}_scale"]
+        literals = [float(value).hex() + "f" for value in layer.scale]
+        arrays.append(array("float", f"{name}_scale", np.array(literals, dtype=object)))
+    arguments = [
+        f"(q7_t *)(mcuq_arena + {arena.offsets[op.inputs[0]]})",
+        *(x.shape.w, x.shape.h, x.shape.c),
+        f"{name}_weight",
+        *biases,
+        *scaling,
+        *(y.zero_point, -x.zero_point, -128, 127),
+        f"(q7_t *)(mcuq_arena + {arena.offsets[op.output]})",
+        *(y.shape.w, y.shape.h, y.shape.c),
+        f"(q15_t *)(mcuq_arena + {arena.offsets[scratch_name(op)]})",
+    ]
+    if types is not POINTWISE_TYPES:
+        arguments.append(x.zero_point)
+    call = f"{function}({', '.join(map(str, arguments))})"
+    # A depthwise function ends without a return, whatever it is declared to give.
+    call = f"{call};" if types is DEPTHWISE_TYPES else f"expect_success({call});"
+    info = LayerInfo(
+        name=op.name,
+        op=op.op,
+        policy="w8a8",
+        kernel=function,
+        packing="",
+        macs=network.graph.macs(op),
+        weights_bytes=layer.weight.size + (12 if len(arrays) == 4 else 8) * len(bias),
+        scratch_bytes=scratch_bytes(network, op),
+    )
+    return "\n".join(arrays), call, info
