@@ -15,6 +15,7 @@ COMMANDS = (
     "tune",
     "profile",
     "bench",
+    "qat",
     "search",
     "report",
     "figures",

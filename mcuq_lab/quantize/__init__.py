@@ -41,6 +41,7 @@ _WITH_TORCH = {
     "teach": "finetuning",
     "Trained": "finetuning",
     "to_integers": "export",
+    "train_quantized": "train",
 }
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "teach",
     "tensor_groups",
     "to_integers",
+    "train_quantized",
 ]
 
 

@@ -95,6 +95,16 @@ class FakeQuantized(nn.Module):
         """Everything that can be trained besides the steps."""
         return [p for p in (*self.weight, *self.bias) if p.requires_grad]
 
+    def trained_units(self) -> list[tuple[nn.Parameter, float]]:
+        """As `trained_weights`, each with what counts as one step of it: the mean step of a
+        layer's weights, and for a bias the step of the layer's output."""
+        pairs = []
+        for name, i in self._layer_index.items():
+            pairs.append((self.weight[i], float(self.log_weight_step[i].detach().exp().mean())))
+            if self.bias[i].requires_grad:
+                pairs.append((self.bias[i], self._output_step(name)))
+        return pairs
+
     def trained_steps(self) -> list[tuple[nn.Parameter, int]]:
         """Logarithms of all steps that can be trained, and how many steps the range reaches."""
         pairs = [
@@ -136,6 +146,9 @@ class FakeQuantized(nn.Module):
             },
             maps=maps,
         )
+
+    def _output_step(self, name: str) -> float:
+        return self._state.maps[self._groups[name].name].scale
 
     def _by_limit(self) -> list[TensorGroup]:
         groups = {group.name: group for group in self._groups.values()}

@@ -123,13 +123,29 @@ def finetune(
     if len(lessons.images) == 0:
         raise ConfigError("Fine-tuning needs images; give some thousands of the training part.")
     network = NormalizedFakeQuantized(graph, state, lessons.images[:STATISTICS_IMAGES])
-    descent = Descent(network, config, config.batches)
+    descent = Descent(network, _optimizers(network, config), config.batches, config.gradient_norm)
     images, logits = torch.from_numpy(lessons.images), torch.from_numpy(lessons.logits)
     for done, chosen in enumerate(_batches(len(images), config), start=1):
         loss = descent.step(images[chosen], logits[chosen])
         if progress is not None:
             progress(done, config.batches, loss)
     return network.state()
+
+
+def step_optimizer(network: FakeQuantized, lr: float) -> torch.optim.Adam:
+    """Adam on the steps' logarithms; `lr` moves the largest value of a tensor by so many steps."""
+    return torch.optim.Adam(
+        {"params": [parameter], "lr": lr / levels} for parameter, levels in network.trained_steps()
+    )
+
+
+def _optimizers(network: FakeQuantized, config: FinetuneConfig) -> list[torch.optim.Optimizer]:
+    steps, weights = step_optimizer(network, config.step_lr), network.trained_weights()
+    if config.trained is Trained.WEIGHTS_AND_STEPS:
+        return [steps, torch.optim.SGD(weights, config.weight_lr, config.momentum)]
+    for weight in weights:
+        weight.requires_grad_(False)
+    return [steps]
 
 
 def divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
@@ -143,24 +159,25 @@ def divergence(logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
 
 class Descent:
-    """The optimizers of a `FakeQuantized` network, over a known number of batches."""
+    """Optimizers of a `FakeQuantized` network whose learning rates fall along a cosine to zero.
 
-    def __init__(self, network: FakeQuantized, config: FinetuneConfig, batches: int) -> None:
+    Args:
+        network: what is trained.
+        optimizers: of its parameters, with their peak learning rates.
+        batches: after how many the learning rates are zero.
+        gradient_norm: the weights' gradient is shortened to this length; None: it is not.
+    """
+
+    def __init__(
+        self,
+        network: FakeQuantized,
+        optimizers: list[torch.optim.Optimizer],
+        batches: int,
+        gradient_norm: float | None = None,
+    ) -> None:
         self._network = network
-        self._gradient_norm = config.gradient_norm
-        steps = [
-            {"params": [parameter], "lr": config.step_lr / levels}
-            for parameter, levels in network.trained_steps()
-        ]
-        self._weights = network.trained_weights()
-        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.Adam(steps)]
-        if config.trained is Trained.WEIGHTS_AND_STEPS:
-            self.optimizers.append(
-                torch.optim.SGD(self._weights, config.weight_lr, config.momentum)
-            )
-        else:
-            for weight in self._weights:
-                weight.requires_grad_(False)
+        self._gradient_norm = gradient_norm
+        self.optimizers = optimizers
 
         def decay(done: int) -> float:
             return (1 + math.cos(math.pi * done / max(batches, 1))) / 2
@@ -178,7 +195,8 @@ class Descent:
             )
         self._network.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._weights, self._gradient_norm)
+        if self._gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self._network.trained_weights(), self._gradient_norm)
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
             schedule.step()

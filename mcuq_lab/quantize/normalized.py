@@ -32,7 +32,7 @@ class NormalizedFakeQuantized(FakeQuantized):
 
     Args:
         graph, state: as for `FakeQuantized`.
-        images: a few hundred uint8 NHWC training images, on which statistics are measured.
+        images: some hundred uint8 NHWC training images, on which statistics are measured.
     """
 
     def __init__(self, graph: Graph, state: QuantState, images: np.ndarray) -> None:
@@ -69,6 +69,24 @@ class NormalizedFakeQuantized(FakeQuantized):
 
     def trained_weights(self) -> list[nn.Parameter]:
         return [*super().trained_weights(), *self.beta]
+
+    def trained_units(self) -> list[tuple[nn.Parameter, float]]:
+        units = [(self.beta[i], self._output_step(name)) for name, i in self._normalized.items()]
+        return [*super().trained_units(), *units]
+
+    @torch.no_grad()
+    def count_in_steps(self) -> None:
+        """Divides each normalized channel's weights by their step, which so becomes 1.
+
+        The network computes as before, since normalization undoes a channel's gain; but now one
+        learning rate means the same for the weights of all channels.
+        """
+        for name in self._normalized:
+            i = self._layer_index[name]
+            steps = self.log_weight_step[i].exp()
+            self.weight[i] /= steps.reshape(-1, *[1] * (self.weight[i].ndim - 1))
+            self.bias[i] /= steps
+            self.log_weight_step[i].zero_()
 
     def trained_steps(self) -> list[tuple[nn.Parameter, int]]:
         gains = [

@@ -14,39 +14,36 @@ from torch import Tensor
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.graph import Graph
 from mcuq_lab.models.augment import pad_images, random_crop_flip
-from mcuq_lab.quantize.finetuning import (
-    STATISTICS_IMAGES,
-    Descent,
-    FinetuneConfig,
-    Progress,
-    Trained,
-)
-from mcuq_lab.quantize.network import float_logits, graph_parameters, real_images
+from mcuq_lab.quantize.finetuning import Descent, Progress, step_optimizer, teach
 from mcuq_lab.quantize.normalized import NormalizedFakeQuantized
 from mcuq_lab.quantize.state import QuantState
+
+_STATISTICS_IMAGES = 1024
+"""Channel statistics are folded in for good, so more images than in a short fine-tuning."""
 
 
 @dataclass(frozen=True)
 class QatConfig:
-    """One quantization-aware training."""
+    """One quantization-aware training.
 
-    epochs: int = 10
-    """Passes over the training images; learning rates reach zero at the end of the last."""
+    Learning rates count in steps, so that they mean the same for all layers and widths; they fall
+    along a cosine to zero, which they reach at the end of the last epoch.
+    """
 
-    batch_size: int = 128
+    epochs: int = 4
+    """Passes over the training images."""
+
+    images: int = 0
+    """Only so many of the training images, the first ones; 0: all."""
+
+    batch_size: int = 64
     """Images in a batch; an incomplete last batch is dropped."""
 
     weight_lr: float = 0.03
-    """Peak learning rate of weights and biases: SGD with momentum, cosine decay to zero."""
+    """Peak movement of weights and biases in one batch, in their steps (Adam)."""
 
-    gradient_norm: float = 5.0
-    """The weights' gradient is shortened to this length."""
-
-    step_lr: float = 0.003
+    step_lr: float = 0.01
     """Peak movement, in one batch, of the largest value a tensor can store, in steps (Adam)."""
-
-    momentum: float = 0.9
-    """Momentum of the weights' SGD."""
 
     crop_margin_px: int = 4
     """Images are padded by this much on each side and cropped at random; 0 turns it off."""
@@ -58,21 +55,12 @@ class QatConfig:
     """Decides order, crops and mirrors, epoch by epoch."""
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.crop_margin_px < 0:
+        if self.epochs < 1 or self.batch_size < 1 or self.images < 0 or self.crop_margin_px < 0:
             raise ConfigError(
-                "Training needs epochs >= 1, batch_size >= 1 and crop_margin_px >= 0."
+                "Training needs epochs >= 1, batch_size >= 1, images >= 0 and crop_margin_px >= 0."
             )
-
-    @property
-    def descent(self) -> FinetuneConfig:
-        """The part that concerns the optimizers."""
-        return FinetuneConfig(
-            Trained.WEIGHTS_AND_STEPS,
-            weight_lr=self.weight_lr,
-            gradient_norm=self.gradient_norm,
-            step_lr=self.step_lr,
-            momentum=self.momentum,
-        )
+        if self.weight_lr < 0 or self.step_lr < 0:
+            raise ConfigError("Training needs weight_lr >= 0 and step_lr >= 0.")
 
 
 def quantization_aware_training(
@@ -85,7 +73,10 @@ def quantization_aware_training(
     progress: Progress | None = None,
     stop_after_epoch: int | None = None,
 ) -> QuantState:
-    """Trains weights and steps towards the float network's answers on augmented images.
+    """Trains weights and steps towards the float network's answers.
+
+    The float network answers each image once, as it is; the quantized one is to say the same of its
+    crops and mirror images.
 
     Args:
         graph: the float network, the teacher.
@@ -103,14 +94,18 @@ def quantization_aware_training(
         NumericsError: the loss is no longer finite.
     """
     config = QatConfig() if config is None else config
+    images = images[: config.images or None]
     per_epoch = len(images) // config.batch_size
     if per_epoch == 0:
         raise ConfigError(
             f"{len(images)} training images do not fill a batch of {config.batch_size}."
         )
     total = config.epochs * per_epoch
-    network = NormalizedFakeQuantized(graph, state, images[:STATISTICS_IMAGES])
-    descent = Descent(network, config.descent, total)
+    network = NormalizedFakeQuantized(graph, state, images[:_STATISTICS_IMAGES])
+    network.count_in_steps()
+    weights = [{"params": [p], "lr": config.weight_lr * u} for p, u in network.trained_units()]
+    optimizers = [step_optimizer(network, config.step_lr), torch.optim.Adam(weights)]
+    descent = Descent(network, optimizers, total)
     identity = {
         "graph": graph.digest,
         "policy": str(state.policy),
@@ -118,27 +113,33 @@ def quantization_aware_training(
         "config": asdict(config),
     }
     first = _restore(checkpoint, network, descent, identity) if checkpoint else 0
-    parameters = graph_parameters(graph)
-    padded = pad_images(torch.from_numpy(images), config.crop_margin_px)
-    for epoch in range(first, min(config.epochs, stop_after_epoch or config.epochs)):
-        for i, batch in enumerate(_epoch(padded, images.shape[1], config, epoch), start=1):
-            with torch.no_grad():
-                answers = float_logits(graph, parameters, real_images(graph, batch.numpy()))
-            loss = descent.step(batch, answers)
+    last = min(config.epochs, stop_after_epoch or config.epochs)
+    if first < last:
+        answers = torch.from_numpy(teach(graph, images).logits)
+        padded = pad_images(torch.from_numpy(images), config.crop_margin_px)
+    for epoch in range(first, last):
+        batches = _epoch(padded, images.shape[1], config, epoch)
+        for i, (rows, batch) in enumerate(batches, start=epoch * per_epoch + 1):
+            loss = descent.step(batch, answers[rows])
             if progress is not None:
-                progress(epoch * per_epoch + i, total, loss)
+                progress(i, total, loss)
         if checkpoint is not None:
             _save(checkpoint, network, descent, identity, epoch + 1)
     return network.state()
 
 
-def _epoch(padded: Tensor, size_px: int, config: QatConfig, epoch: int) -> Iterator[Tensor]:
-    """Augmented batches; drawn from (seed, epoch) alone, so resuming needs no generator's state."""
+def _epoch(
+    padded: Tensor, size_px: int, config: QatConfig, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Indices and augmented images of each batch.
+
+    Drawn from (seed, epoch) alone, so resuming needs no generator's state.
+    """
     generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
     order = torch.randperm(len(padded), generator=generator)
     for first in range(0, len(order) - config.batch_size + 1, config.batch_size):
         rows = order[first : first + config.batch_size]
-        yield random_crop_flip(padded, rows, size_px, flip=config.mirror, generator=generator)
+        yield rows, random_crop_flip(padded, rows, size_px, flip=config.mirror, generator=generator)
 
 
 def _save(

@@ -57,8 +57,6 @@ class QuantizedProvenance:
     test_images: int
     validation_accuracy: float
     validation_images: int
-    post_training_test_accuracy: float
-    """At the same policy without any training."""
     float_test_accuracy: float
     data_note: str
     seconds: float

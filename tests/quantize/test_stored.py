@@ -43,7 +43,6 @@ def store(policy, folder):
         test_images=2,
         validation_accuracy=0.5,
         validation_images=2,
-        post_training_test_accuracy=0.5,
         float_test_accuracy=0.5,
         data_note="",
         seconds=0.0,
