@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 import pandas as pd
 
+from mcuq_lab.claims import judge
 from mcuq_lab.engines import engine_named
+from mcuq_lab.errors import ConfigError
 from mcuq_lab.liteengine import Plan
 from mcuq_lab.measurement import Measurement
+from mcuq_lab.published import PublishedLatencies
 
 
 def measurement_frame(measurements: Iterable[Measurement]) -> pd.DataFrame:
@@ -39,6 +44,25 @@ def layer_frame(measurement: Measurement) -> pd.DataFrame:
     return pd.DataFrame(asdict(layer) for layer in measurement.profile)
 
 
+def read_model_rows(path: Path) -> dict:
+    """The document that `mcuq bench models --output` wrote.
+
+    Raises:
+        ConfigError: the file is missing, damaged, or another.
+    """
+    try:
+        document = json.loads(path.read_text())
+        if not document["rows"]:
+            raise ValueError("no rows")
+        document["rows"][0]["model"], document["sysclk_hz"], document["flash_wait_states"]
+        return document
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path} holds no model benchmarks ({error}); "
+            "make it with `mcuq bench models --output FILE`."
+        ) from error
+
+
 def model_frame(document: Mapping) -> pd.DataFrame:
     """Rows of `mcuq bench models` as the bar figures want them.
 
@@ -48,12 +72,37 @@ def model_frame(document: Mapping) -> pd.DataFrame:
     frame = pd.DataFrame(document["rows"])
     labels = [engine_named(name).label for name in frame["engine"]]
     return frame.assign(
+        engine_label=labels,
         series=[
             f"{label}, {policy}" for label, policy in zip(labels, frame["policy"], strict=True)
         ],
         sysclk_hz=document["sysclk_hz"],
         flash_wait_states=document["flash_wait_states"],
     )
+
+
+def claims_frame(document: Mapping) -> pd.DataFrame:
+    """One row a judgement (see `claims.Judgement`) on what `mcuq bench models` wrote.
+
+    `series` is the engine that LiteEngine is compared with; `setting` says at which of its policies
+    LiteEngine runs: `fastest` for the fastest that keeps the accuracy, else the uniform policy.
+    """
+    first = document["rows"][0]
+    frame = pd.DataFrame([asdict(judgement) for judgement in judge(document["rows"])])
+    labels = ["float" if name == "float" else engine_named(name).label for name in frame["against"]]
+    return frame.assign(
+        series=labels,
+        setting=frame["policy"].where(frame["basis"] == "uniform", "fastest"),
+        board=first["board"],
+        simulated=first["simulated"],
+        sysclk_hz=document["sysclk_hz"],
+        flash_wait_states=document["flash_wait_states"],
+    )
+
+
+def published_frame(published: PublishedLatencies) -> pd.DataFrame:
+    """One row a published result: board, core, clock_mhz, stack, round, latency_ms, cycles."""
+    return pd.DataFrame(asdict(row) | {"cycles": row.cycles} for row in published.results)
 
 
 def arena_frame(plan: Plan) -> pd.DataFrame:

@@ -18,6 +18,7 @@ COMMANDS = (
     "qat",
     "search",
     "report",
+    "claims",
     "figures",
     "export",
     "demo",
