@@ -1,4 +1,4 @@
-"""Layers and networks on a board, engine beside engine: rows for tables and for the README."""
+"""Single layers on a board, engine beside engine: rows for tables and for the README."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from mcuq_lab.board import Board
 from mcuq_lab.engines import Engine
 from mcuq_lab.layer_grammar import layer_network
 from mcuq_lab.measurement import Measurement
-from mcuq_lab.models import ZOO, find_dataset, find_network
-from mcuq_lab.pipeline import CALIBRATION_IMAGES, measure_network
+from mcuq_lab.pipeline import measure_network
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import QuantGraph
-from mcuq_lab.quantize import calibrate, find_quantized, quantize_input, random_inputs
+from mcuq_lab.quantize import random_inputs
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 LAYERS = (
@@ -34,7 +33,6 @@ LAYERS = (
     "dw_12x64",
     "fc_64_10",
 )
-MODELS = tuple(ZOO)
 POLICIES = ("w8a8", "w4a8", "w8a4", "w4a4", "w3a3", "w2a2")
 INPUTS = 3
 """Inputs for each row: one random, one of zeros, one of the largest value."""
@@ -156,75 +154,3 @@ void mcuq_invoke(const uint8_t *input, uint8_t *output)
         scratch_bytes=0,
     )
     return build(empty, board).sizes.flash_total_bytes
-
-
-@dataclass(frozen=True)
-class ModelRow:
-    """One network, at one uniform policy, on one engine.
-
-    `origin` says how its integers were made (`quantize.Origin`); `test_accuracy` is on record for
-    networks that were trained at their policy.
-    """
-
-    model: str
-    policy: str
-    origin: str
-    test_accuracy: float | None
-    engine: str
-    board: str
-    simulated: bool
-    macs: int
-    cycles: int
-    macs_per_cycle: float
-    sram_peak_bytes: int
-    flash_total_bytes: int
-    bit_exact: bool
-    note: str
-    schedule: str
-
-
-def bench_models(
-    session: BoardSession,
-    models: Sequence[str],
-    policies: Sequence[str],
-    engines: Sequence[Engine],
-    data: str,
-) -> Iterator[ModelRow]:
-    """A row for each network, policy and engine that supports it; networks as trained on `data`.
-
-    Raises:
-        ConfigError: a model, policy or data set that does not exist.
-        McuqError: what a stage of the line raises.
-    """
-    dataset = find_dataset(data)
-    for model in models:
-        network = find_network(model, dataset.name)
-        graph = network.graph
-        tables = calibrate(graph, dataset.train_images[:CALIBRATION_IMAGES])
-        for policy, engine in product(policies, engines):
-            chosen = Policy.parse(policy, len(graph.layers))
-            if not engine.supports(str(chosen)):
-                continue
-            found = find_quantized(graph, dataset.name, chosen, tables)
-            quantized = found.graph
-            images = dataset.test_images[:INPUTS]
-            inputs = quantize_input(images, quantized.input, graph.input.low, graph.input.high)
-            measurement = measure_network(quantized, engine, session, inputs, data=dataset.name)
-            macs = sum(info.macs for info in measurement.layers)
-            yield ModelRow(
-                model=model,
-                policy=str(chosen),
-                origin=str(found.origin),
-                test_accuracy=found.test_accuracy,
-                engine=engine.name,
-                board=measurement.bench.board,
-                simulated=measurement.bench.simulated,
-                macs=macs,
-                cycles=measurement.cycles,
-                macs_per_cycle=macs / measurement.cycles,
-                sram_peak_bytes=measurement.sram_peak_bytes,
-                flash_total_bytes=measurement.sizes.flash_total_bytes,
-                bit_exact=measurement.bit_exact,
-                note=measurement.note,
-                schedule=measurement.schedule,
-            )

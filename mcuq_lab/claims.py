@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mcuq_lab.comparison import NEAREST_POLICY
-from mcuq_lab.engines import engine_named
+from mcuq_lab.comparison import NEAREST_POLICY, label_of_row
 from mcuq_lab.published import PosterClaims, Span, poster_claims
 
 OURS = "liteengine"
@@ -42,7 +41,8 @@ class Judgement:
         basis: which comparison: `fastest` or `uniform`, see above.
         claim: one of `CLAIMS`.
         policy, origin: LiteEngine's, and how its integers were made.
-        against, against_policy: the engine, or `float` for the float network's accuracy.
+        against: the engine, or `float` for the float network's accuracy.
+        against_label, against_policy: how figures name it; its policy.
         measured: how many times fewer cycles or bytes LiteEngine needs; for accuracy, by how many
             points it lies above the other. None where an accuracy is not known.
         low, high: the range that the claim names; for accuracy the points that may be lost.
@@ -55,6 +55,7 @@ class Judgement:
     policy: str
     origin: str
     against: str
+    against_label: str
     against_policy: str
     measured: float | None
     low: float
@@ -169,20 +170,16 @@ _Choice = Callable[[Mapping, Sequence[Mapping], str], Mapping]
 def _against_all(
     basis: str, own: Mapping, of_model: Sequence[Mapping], claims: PosterClaims, choose: _Choice
 ) -> Iterator[Judgement]:
-    accuracies = [_judge_accuracy(basis, own, own.get("float_accuracy"), FLOAT, "float32")]
-    for engine in claims.engines:
+    engines = dict.fromkeys(row["engine"] for row in of_model if row["engine"] != OURS)
+    yield _judge_accuracy(basis, own, own.get("float_accuracy"), (FLOAT, FLOAT, "float32"))
+    for engine in engines:
         theirs = [row for row in of_model if row["engine"] == engine]
-        if not theirs:
-            continue
         for claim, metric in _METRICS.items():
             span = claims.speed if claim == "speed" else claims.memory
             yield _judge_factor(basis, claim, own, choose(own, theirs, metric), metric, span)
-        int8 = _at(theirs, NEAREST_POLICY)
-        if int8 is not None:
-            accuracies.append(
-                _judge_accuracy(basis, own, int8.get("accuracy"), engine, NEAREST_POLICY)
-            )
-    yield from accuracies
+        if int8 := _at(theirs, NEAREST_POLICY):
+            names = engine, label_of_row(int8), NEAREST_POLICY
+            yield _judge_accuracy(basis, own, int8.get("accuracy"), names)
 
 
 def _best(own: Mapping, theirs: Sequence[Mapping], metric: str) -> Mapping:
@@ -204,27 +201,17 @@ def _judge_factor(
     basis: str, claim: str, own: Mapping, other: Mapping, metric: str, span: Span
 ) -> Judgement:
     measured = other[metric] / own[metric]
+    label = label_of_row(other)
     if measured >= span.low:
         verdict = REACHED
     else:
-        verdict = NOT_REACHED if measured >= 1 else _beaten_by(other["engine"])
-    return Judgement(
-        basis=basis,
-        model=own["model"],
-        claim=claim,
-        policy=own["policy"],
-        origin=own.get("origin", ""),
-        against=other["engine"],
-        against_policy=other["policy"],
-        measured=measured,
-        low=span.low,
-        high=span.high,
-        verdict=verdict,
-    )
+        verdict = NOT_REACHED if measured >= 1 else f"{BEATEN} {label}"
+    names = other["engine"], label, other["policy"]
+    return _judgement(basis, claim, own, names, measured, (span.low, span.high), verdict)
 
 
 def _judge_accuracy(
-    basis: str, own: Mapping, reference: float | None, against: str, against_policy: str
+    basis: str, own: Mapping, reference: float | None, names: tuple[str, str, str]
 ) -> Judgement:
     points = _points(own, reference)
     if points is None:
@@ -232,18 +219,33 @@ def _judge_accuracy(
     elif points >= -TOLERANCE_POINTS:
         verdict = REACHED
     else:
-        verdict = NOT_REACHED if against == FLOAT else _beaten_by(against)
+        verdict = NOT_REACHED if names[0] == FLOAT else f"{BEATEN} {names[1]}"
+    return _judgement(basis, "accuracy", own, names, points, (-TOLERANCE_POINTS, None), verdict)
+
+
+def _judgement(
+    basis: str,
+    claim: str,
+    own: Mapping,
+    names: tuple[str, str, str],
+    measured: float | None,
+    span: tuple[float, float | None],
+    verdict: str,
+) -> Judgement:
+    """`names` are the other engine's name, label and policy."""
+    against, label, policy = names
     return Judgement(
         basis=basis,
         model=own["model"],
-        claim="accuracy",
+        claim=claim,
         policy=own["policy"],
         origin=own.get("origin", ""),
         against=against,
-        against_policy=against_policy,
-        measured=points,
-        low=-TOLERANCE_POINTS,
-        high=None,
+        against_label=label,
+        against_policy=policy,
+        measured=measured,
+        low=span[0],
+        high=span[1],
         verdict=verdict,
     )
 
@@ -256,7 +258,3 @@ def _points(row: Mapping, reference: float | None) -> float | None:
     if reference is None or row.get("accuracy") is None:
         return None
     return round(100 * (row["accuracy"] - reference), 3)
-
-
-def _beaten_by(engine: str) -> str:
-    return f"{BEATEN} {engine_named(engine).label}"

@@ -19,7 +19,7 @@ from mcuq_lab.claims import (
     judge,
     summarise,
 )
-from mcuq_lab.engines import engine_named
+from mcuq_lab.comparison import label_of_row
 from mcuq_lab.published import poster_claims
 
 _IN_SHORT = (
@@ -122,13 +122,13 @@ def _verdict_table(judgements: Sequence[Judgement], rows: Sequence[Mapping]) -> 
     cells: dict[tuple[str, str, str], dict[str, Judgement]] = {}
     for j in judgements:
         if j.against != FLOAT:
-            cells.setdefault((j.model, j.policy, j.against), {})[j.claim] = j
+            cells.setdefault((j.model, j.policy, j.against_label), {})[j.claim] = j
     lines = [
         (
             model,
             f"{policy}{_origin(own[model, policy])}",
             _accuracy(own[model, policy], kept[model, policy]),
-            engine_named(against).label,
+            against,
             *(_cell(found.get(claim)) for claim in CLAIMS),
         )
         for (model, policy, against), found in cells.items()
@@ -181,13 +181,10 @@ def _notes(rows: Sequence[Mapping]) -> list[str]:
     models: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row.get("note"):
-            named = models.setdefault((row["engine"], row["note"]), [])
+            named = models.setdefault((label_of_row(row), row["note"]), [])
             if row["model"] not in named:
                 named.append(row["model"])
-    return [
-        f"- {engine_named(engine).label}, {', '.join(named)}: {note}."
-        for (engine, note), named in models.items()
-    ]
+    return [f"- {label}, {', '.join(named)}: {note}." for (label, note), named in models.items()]
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mcuq_lab.engines import ENGINES
+from mcuq_lab.engines import ENGINES, engine_named
 
 BASELINES = tuple(name for name in ENGINES if name != "liteengine")
 NEAREST_POLICY = "w8a8"
+
+
+def label_of_row(row: Mapping) -> str:
+    """The engine of a row as figures name it: as the row says, else as the engine is named now."""
+    return row.get("engine_label") or engine_named(row["engine"]).label
 
 
 def with_ratios(rows: Sequence[Mapping], subject: str) -> list[dict]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from mcuq_lab.claims import judge
+from mcuq_lab.comparison import label_of_row
 from mcuq_lab.engines import engine_named
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.liteengine import Plan
@@ -70,7 +71,7 @@ def model_frame(document: Mapping) -> pd.DataFrame:
         document: what its `--output` writes: `rows`, `sysclk_hz`, `flash_wait_states`.
     """
     frame = pd.DataFrame(document["rows"])
-    labels = [engine_named(name).label for name in frame["engine"]]
+    labels = [label_of_row(row) for row in document["rows"]]
     return frame.assign(
         engine_label=labels,
         series=[
@@ -89,9 +90,8 @@ def claims_frame(document: Mapping) -> pd.DataFrame:
     """
     first = document["rows"][0]
     frame = pd.DataFrame([asdict(judgement) for judgement in judge(document["rows"])])
-    labels = ["float" if name == "float" else engine_named(name).label for name in frame["against"]]
     return frame.assign(
-        series=labels,
+        series=frame["against_label"],
         setting=frame["policy"].where(frame["basis"] == "uniform", "fastest"),
         board=first["board"],
         simulated=first["simulated"],

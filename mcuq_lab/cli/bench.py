@@ -13,13 +13,15 @@ import typer
 from tqdm import tqdm
 
 from mcuq_lab.bench import BoardSession, BuildFlags, find_toolchain, open_board
-from mcuq_lab.benchmark import LAYERS, MODELS, POLICIES, bench_layers, bench_models
+from mcuq_lab.benchmark import LAYERS, POLICIES, bench_layers
 from mcuq_lab.board import load_board
 from mcuq_lab.cli import options
 from mcuq_lab.cli.output import command, emit, new_app, stdout_is_stderr
 from mcuq_lab.comparison import BASELINES, with_ratios
 from mcuq_lab.engines import ENGINES, engine_named
 from mcuq_lab.layer_sweep import MAX_MACS, random_layers, sweep
+from mcuq_lab.model_benchmark import MODELS, N_IMAGES, bench_models
+from mcuq_lab.model_benchmark import POLICIES as MODEL_POLICIES
 from mcuq_lab.packing_benchmark import ROUNDS, bench_packings, timing_text
 from mcuq_lab.results import provenance, write_atomically
 from mcuq_lab.simulator_benchmark import bench_simulator
@@ -76,20 +78,24 @@ def models(
     simulated: options.Simulated = False,
     clock: options.ClockName = "reset",
     data: options.Data = options.DATA,
+    n_images: Annotated[
+        int, typer.Option(help="Test images that score the accuracy; 0: none.")
+    ] = N_IMAGES,
     output: Output = None,
     as_json: options.Json = False,
 ) -> None:
-    """Cycles, SRAM and flash of whole networks, engine beside engine."""
+    """Cycles, SRAM, flash and accuracy of whole networks, engine beside engine."""
     with stdout_is_stderr():
         engines = [engine_named(name) for name in engine or ENGINES]
-        names, policies = tuple(model or MODELS), tuple(policy or ("w8a8", "w4a4", "w2a2"))
+        names, policies = tuple(model or MODELS), tuple(policy or MODEL_POLICIES)
         with open_board(load_board(board), probe, simulated or None, clock) as session:
-            rows = bench_models(session, names, policies, engines, data)
+            rows = bench_models(session, names, policies, engines, data, n_images)
             measured = [asdict(row) for row in tqdm(rows, desc="models", unit="model")]
             found = with_ratios(measured, "model")
             _write(output, found, session)
     columns = ("model", "policy", "engine", "cycles", "macs_per_cycle", *RATIOS)
-    emit(found, as_json, (*columns, "sram_peak_bytes", "flash_total_bytes", "bit_exact"))
+    columns += ("sram_peak_bytes", "flash_total_bytes", "accuracy", "float_accuracy", "origin")
+    emit(found, as_json, (*columns, "bit_exact"))
 
 
 @app.command()

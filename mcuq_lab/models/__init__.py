@@ -1,6 +1,7 @@
 """Floor 1: nets, data sets, training, and the way from a torch.nn.Module to a Graph."""
 
 from mcuq_lab.models.data import DATASETS, Dataset, load_dataset
+from mcuq_lab.models.float_executor import run_float
 from mcuq_lab.models.importer import import_module
 from mcuq_lab.models.lookup import Network, find_dataset, find_network
 from mcuq_lab.models.trained import (
@@ -29,6 +30,7 @@ __all__ = [
     "load_graph",
     "load_provenance",
     "load_trained",
+    "run_float",
     "save_trained",
     "train_model",
 ]

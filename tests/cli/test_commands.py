@@ -129,6 +129,32 @@ def test_bench_models():
     )  # fmt: skip
     assert row.keys() >= MODEL_KEYS
     assert row["bit_exact"] is True
+    assert (row["accuracy"], row["float_accuracy"], row["n_images"]) == (None, None, 0)
+    assert "untrained" in row["weights_note"]
+
+
+@pytest.mark.slow
+def test_bench_models_scores_each_engine_on_its_own_integers():
+    rows = result_of(
+        "bench", "models", "--model", "resnet8", "--policy", "w8a8", "--policy", "w4a4",
+        "--n-images", "100",
+    )  # fmt: skip
+    found = {(row["engine"], row["policy"]): row for row in rows}
+    assert set(found) == {
+        ("liteengine", "w8a8"), ("cmsis_nn", "w8a8"), ("cmix_nn", "w8a8"), ("tinyengine", "w8a8"),
+        ("liteengine", "w4a4"), ("cmix_nn", "w4a4"),
+    }  # fmt: skip
+    for row in rows:
+        assert row["bit_exact"] is True
+        assert row["n_images"] == 100
+        assert row["float_accuracy"] > 0.9
+        assert row["accuracy"] > 0.5
+        assert row["origin"] in ("post-training", "quantization-aware")
+    # The same integers, so the same score; and CMix-NN is measured at the policy itself.
+    assert found["cmix_nn", "w4a4"]["accuracy"] == found["liteengine", "w4a4"]["accuracy"]
+    assert found["liteengine", "w4a4"]["ratio_cmix_nn"] == pytest.approx(
+        found["cmix_nn", "w4a4"]["cycles"] / found["liteengine", "w4a4"]["cycles"]
+    )
 
 
 @pytest.mark.slow

@@ -6,11 +6,15 @@ import pytest
 
 from mcuq_lab.figures import (
     arena_figure,
+    claimed_memory_figure,
+    claimed_speed_figure,
     hypervolume_figure,
     layer_figure,
     memory_figure,
+    networks_figure,
     pareto_figure,
     policy_figure,
+    published_figure,
     speedup_figure,
 )
 from mcuq_lab.figures.pareto import front_mask
@@ -155,3 +159,109 @@ def test_policy_heat_map_has_a_row_for_each_layer():
     assert weights.shape == (2, 5)
     assert (weights[:, 0] == [8, 2]).all()
     assert (activations[:, 0] == [4, 3]).all()
+
+
+@pytest.fixture
+def judged() -> pd.DataFrame:
+    """One judgement a claim, of two networks."""
+    rows = [
+        {
+            "model": model,
+            "claim": claim,
+            "against": against,
+            "policy": "w4a4",
+            "measured": measured,
+            "low": low,
+            "high": high,
+        }
+        for model in ("resnet8", "vgg_tiny")
+        for claim, against, measured, low, high in (
+            ("speed", "cmsis_nn", 4.5, 1.6, 3.0),
+            ("peak SRAM", "cmsis_nn", 2.0, 1.5, 2.8),
+            ("flash", "cmsis_nn", 0.7, 1.5, 2.8),
+            ("accuracy", "float", -0.4, -1.0, None),
+        )
+    ]
+    return pd.DataFrame(rows).assign(
+        series="CMSIS-NN",
+        setting="fastest",
+        basis="fastest",
+        board="b",
+        simulated=True,
+        sysclk_hz=16_000_000,
+        flash_wait_states=0,
+    )
+
+
+def bands(axes) -> list[tuple[float, float]]:
+    return [
+        (patch.get_y(), patch.get_y() + patch.get_height())
+        for patch in axes.patches
+        if "claimed" in str(patch.get_label())
+    ]
+
+
+def test_claimed_ranges_are_shaded_behind_the_bars(judged):
+    figure = claimed_speed_figure(judged)
+    assert bands(figure.axes[0]) == [pytest.approx((1.6, 3.0))]
+    bars = [bar.get_height() for container in figure.axes[0].containers for bar in container]
+    assert bars == [4.5, 4.5]
+    names = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert names[0] == "resnet8\nw4a4\n-0.4 points"
+    assert legend_texts(figure) == ["claimed on the poster: 1.6 to 3x", "CMSIS-NN (simulated)"]
+    memory = claimed_memory_figure(judged)
+    assert [bands(axes) for axes in memory.axes] == [[pytest.approx((1.5, 2.8))]] * 2
+    flash = [bar.get_height() for container in memory.axes[1].containers for bar in container]
+    assert flash == [0.7, 0.7]
+    with pytest.raises(ValueError, match="No judgement"):
+        claimed_speed_figure(judged, settings=("w8a8",))
+
+
+def test_networks_tell_trained_from_post_training(rows):
+    frame = rows.assign(
+        engine="liteengine",
+        engine_label="LiteEngine",
+        policy="w4a4",
+        origin=["quantization-aware"] * 6 + ["post-training"] * 6,
+        float_accuracy=0.9,
+    )
+    figure = networks_figure(frame)
+    markers = [line for line in figure.axes[0].lines if line.get_marker() in ("o", "s")]
+    hollow = [line.get_markerfacecolor() == "white" for line in markers]
+    assert sorted(hollow) == [False] * 6 + [True] * 6
+    below = (frame["accuracy"] < 0.65).sum()
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert f"{below} more below 65 %" in texts
+    assert "hollow: quantized post-training" in legend_texts(figure)
+    with pytest.raises(ValueError, match="accuracy"):
+        networks_figure(frame.assign(accuracy=np.nan))
+
+
+def test_published_latencies_stand_beside_rows_with_wait_states(rows):
+    frame = rows.iloc[[0]].assign(flash_wait_states=3, sysclk_hz=100_000_000)
+    published = pd.DataFrame(
+        {
+            "board": ["NUCLEO-X"],
+            "core": ["cortex-m4"],
+            "clock_mhz": [120],
+            "stack": ["engine"],
+            "round": ["v1.0"],
+            "latency_ms": [165.0],
+            "cycles": [19_800_000],
+        }
+    )
+    figure = published_figure(frame, published, source="somewhere", caveat="real boards")
+    axes = figure.axes[0]
+    texts = [text.get_text() for text in axes.texts]
+    assert "165 ms (19.8 M cycles)" in texts
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names[0] == "engine, NUCLEO-X, cortex-m4, 120 MHz, v1.0"
+    assert "simulated" in names[1]
+    assert "real boards" in figure.get_supxlabel()
+    dotted = {line.get_linestyle() for line in axes.lines if line.get_color() == "#D55E00"}
+    assert ":" in dotted
+    with pytest.raises(ValueError, match="wait states"):
+        published_figure(rows.iloc[[0]], published, source="", caveat="")
+    two = pd.concat([frame, frame.assign(model="vgg_tiny")])
+    with pytest.raises(ValueError, match="one network"):
+        published_figure(two, published, source="", caveat="")
