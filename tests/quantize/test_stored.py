@@ -6,11 +6,13 @@ import json
 import pytest
 
 from mcuq_lab.errors import ConfigError
+from mcuq_lab.models import find_dataset, find_network
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantize import (
     Origin,
     QuantizedProvenance,
     calibrate,
+    evaluate,
     find_quantized,
     initial_state,
     load_quantized,
@@ -19,6 +21,7 @@ from mcuq_lab.quantize import (
     save_quantized,
     to_integers,
 )
+from mcuq_lab.quantize.stored import CHECKPOINTS
 from tests.quantize.graphs import images, residual_graph
 
 GRAPH = residual_graph()
@@ -106,3 +109,37 @@ def test_a_net_of_another_shape_is_refused(tmp_path):
     other = dataclasses.replace(GRAPH, nodes=(*others, narrow))
     with pytest.raises(ConfigError, match="expected"):
         load_quantized(other, "noise", policy, tmp_path)
+
+
+COMMITTED = sorted(path.stem.split("-") for path in CHECKPOINTS.glob("*.npz"))
+
+
+@pytest.mark.parametrize(("model", "data", "policy"), COMMITTED)
+def test_a_committed_net_is_small_and_says_where_it_comes_from(model, data, policy):
+    graph = find_network(model, data).graph
+    chosen = Policy.parse(policy, len(graph.layers))
+    # Loading compares the integers with those on record.
+    network = load_quantized(graph, data, chosen)
+    assert str(network.policy) == policy
+    provenance = load_quantized_provenance(model, data, chosen)
+    assert f"--model {model} --data {data} --policy {policy}" in provenance.command
+    assert "-dirty" not in provenance.git_revision
+    bits = chosen.layers[0].w_bits
+    size_bytes = (CHECKPOINTS / f"{model}-{data}-{policy}.npz").stat().st_size
+    # Compression does what packing would; scales, biases and names come on top.
+    assert size_bytes < 1.15 * graph.parameter_count * bits / 8 + 40_000
+
+
+@pytest.mark.parametrize(("model", "data", "policy"), COMMITTED)
+def test_a_committed_net_reaches_its_accuracy(model, data, policy):
+    try:
+        dataset = find_dataset(data)
+    except ConfigError:
+        pytest.skip(f"{data} is not on this computer")
+    graph = find_network(model, data).graph
+    chosen = Policy.parse(policy, len(graph.layers))
+    images, labels = dataset.test_images[:500], dataset.test_labels[:500]
+    measured = evaluate(load_quantized(graph, data, chosen), images, labels)
+    recorded = load_quantized_provenance(model, data, chosen).test_accuracy
+    # Four standard deviations of a sample of this size.
+    assert abs(measured - recorded) < 4 * (recorded * (1 - recorded) / len(images)) ** 0.5
