@@ -125,7 +125,7 @@ def find_library(
         digests = platformdirs.user_data_path("mcuq") / "packs"
         sha256 = settings.cmsis_nn_sha256
         pack = find_pack(Cache(True, False), reference, digests, sha256, fetch=fetch)
-        return library_in_pack(official.name, official.key, pack)
+        return library_in_pack(official.name, official.key, pack, official.folders)
     if official.key not in settings.folders:
         raise ConfigError(
             f"{official.engine} runs the official {official.name}, which mcuq.toml does not name. "

@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from cmsis_pack_manager import Cache, CmsisPackRef
 
-from mcuq_lab.baselines.official import cmsis_nn, find_pack, library_in_pack
+from mcuq_lab.baselines.official import (
+    cmsis_nn,
+    find_pack,
+    library_in_folder,
+    library_in_pack,
+)
 from mcuq_lab.errors import ConfigError
 
 TINY = Path(__file__).with_name("tiny_cmsis_nn")
@@ -59,9 +64,19 @@ def test_a_pack_that_is_there_is_used_without_asking(tmp_path):
     cache = Cache(True, False, json_path=str(tmp_path), data_path=str(tmp_path))
     write_pack(tmp_path / "ARM" / "CMSIS-NN" / "7.0.0.pack")
     path = find_pack(cache, PACK, tmp_path / "digests")
-    library = library_in_pack("CMSIS-NN", "cmsis_nn", path)
+    library = library_in_pack("CMSIS-NN", "cmsis_nn", path, cmsis_nn.FOLDERS)
     assert cmsis_nn.version_of(library) == "7.0.0"
     assert "Source/Convolution/tiny_convolve.c" in library.files
+
+
+def test_a_pack_and_the_folder_it_unpacks_to_are_the_same_library(tmp_path):
+    write_pack(tmp_path / "7.0.0.pack")
+    with zipfile.ZipFile(tmp_path / "7.0.0.pack") as archive:
+        archive.extractall(tmp_path / "folder")
+    packed = library_in_pack("CMSIS-NN", "cmsis_nn", tmp_path / "7.0.0.pack", cmsis_nn.FOLDERS)
+    folder = library_in_folder("CMSIS-NN", "cmsis_nn", tmp_path / "folder", cmsis_nn.FOLDERS)
+    assert packed.files == folder.files
+    assert packed.digest == folder.digest
 
 
 def test_a_missing_pack_is_fetched_once(tmp_path):

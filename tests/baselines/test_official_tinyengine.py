@@ -70,8 +70,8 @@ def test_layers_on_the_simulated_board(named, session, folder, graph, function):
     found = measure_network(graph, named, session, random_inputs(graph, 3))
     assert found.bit_exact
     assert found.layers[0].kernel == function
-    version = version_of(library(folder))
-    assert found.note == f"TinyEngine {version}, in {folder}"
+    version, digest = version_of(library(folder)), library(folder).digest
+    assert found.note == f"TinyEngine {version}, files {digest}"
     assert named.label == f"TinyEngine {version} (official library)"
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree
 
 from mcuq_lab.baselines.official.c_reading import (
@@ -41,6 +42,14 @@ class Library:
     key: str
     place: str
     files: Mapping[str, str]
+
+    @cached_property
+    def digest(self) -> str:
+        """First eight digits of the SHA-256 over all its files, and over nothing else."""
+        state = hashlib.sha256()
+        for path, text in sorted(self.files.items()):
+            state.update(f"{path}\0{text}\0".encode())
+        return state.hexdigest()[:8]
 
     def text(self, path: str) -> str:
         """A file's text; raises ConfigError with the path if the library has none such."""
@@ -116,8 +125,8 @@ class Library:
         return tuple(made)
 
     def note(self, version: str, layers: Iterable[LayerInfo], called: Container[str]) -> str:
-        """What a reader of a result row must know: version, place, and layers that it lacks."""
-        note = f"{self.name} {version}, in {self.place}"
+        """What a reader of a result row must know: version, files, and layers that it lacks."""
+        note = f"{self.name} {version}, files {self.digest}"
         others = [layer.name for layer in layers if layer.kernel not in called]
         if others:
             note += f"; it has no function for {', '.join(others)}: these on the re-implementation"
@@ -166,9 +175,9 @@ def library_in_folder(name: str, key: str, folder: Path, below: Iterable[str] = 
     paths = [path for start in starts or [folder] for path in start.rglob("*")]
     files = {}
     for path in sorted({*paths, *folder.glob("*")}):
-        inner = path.relative_to(folder)
-        if path.suffix in _READ_SUFFIXES and not set(inner.parts) & set(_NEVER_READ):
-            files[inner.as_posix()] = path.read_text(errors="replace")
+        inner = path.relative_to(folder).as_posix()
+        if path.is_file() and _is_read(inner):
+            files[inner] = path.read_text(errors="replace")
     if not any(path.endswith(".c") for path in files):
         raise ConfigError(
             f"[libraries] {key} in mcuq.toml names {folder}, where no C file lies. "
@@ -177,8 +186,13 @@ def library_in_folder(name: str, key: str, folder: Path, below: Iterable[str] = 
     return Library(name, key, str(folder), files)
 
 
-def library_in_pack(name: str, key: str, pack: Path) -> Library:
-    """Reads a library from a CMSIS pack, which stays packed.
+def _is_read(path: str) -> bool:
+    parts = PurePosixPath(path)
+    return parts.suffix in _READ_SUFFIXES and not set(parts.parts) & set(_NEVER_READ)
+
+
+def library_in_pack(name: str, key: str, pack: Path, below: Iterable[str] = ("",)) -> Library:
+    """Reads a library from a CMSIS pack, which stays packed; arguments as `library_in_folder`.
 
     Raises:
         ConfigError: the file is no pack.
@@ -188,8 +202,7 @@ def library_in_pack(name: str, key: str, pack: Path) -> Library:
             files = {
                 entry: archive.read(entry).decode(errors="replace")
                 for entry in sorted(archive.namelist())
-                if Path(entry).suffix in _READ_SUFFIXES
-                and not set(Path(entry).parts) & set(_NEVER_READ)
+                if _is_read(entry) and ("/" not in entry or entry.startswith(tuple(below)))
             }
     except (OSError, zipfile.BadZipFile) as error:
         raise ConfigError(f"{pack} is no CMSIS pack ({error}). Remove it and try again.") from error

@@ -8,8 +8,6 @@ the help of a C library (additions), runs on the re-implementation, and the note
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 
 from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
@@ -64,27 +62,21 @@ static inline void expect_success(tinyengine_status status)
 
 
 def version_of(library: Library) -> str:
-    """A digest of its files: TinyEngine has no version numbers.
+    """ "(<digest of its files>)": TinyEngine has no version numbers.
 
     Raises:
         ConfigError: it is no TinyEngine.
     """
     library.text(_HEADER)
-    state = hashlib.sha256()
-    for path, text in sorted(library.files.items()):
-        state.update(f"{path}\0{text}\0".encode())
-    return f"(files {state.hexdigest()[:8]})"
+    return f"({library.digest})"
 
 
 def function_for(network: TinyNetwork, arena: TensorArena, op: QOp) -> str:
     """The library's function for an operator; "" where it has none, or does not take its shape."""
     if not isinstance(op, QConv2d | QDepthwiseConv2d):
         return ""
-    x, y, window = (
-        network.tensors[op.inputs[0]].shape,
-        network.tensors[op.output].shape,
-        op.window,
-    )
+    x, y = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
+    window = op.window
     size, stride = (window.kernel_h, window.kernel_w), window.stride_h
     if isinstance(op, QDepthwiseConv2d):
         pads = {window.pad_top, window.pad_bottom, window.pad_left, window.pad_right}
