@@ -42,8 +42,11 @@ def qat(
     step_lr: Annotated[
         float, typer.Option(help="Peak movement of a tensor's largest value, in steps.")
     ] = DEFAULTS.step_lr,
+    augment: Annotated[
+        bool, typer.Option(help="Crop and mirror images at random; with many bits, better not.")
+    ] = DEFAULTS.augment,
     crop_margin_px: Annotated[
-        int, typer.Option(help="Margin for random crops; 0: none.")
+        int, typer.Option(help="Margin for random crops.")
     ] = DEFAULTS.crop_margin_px,
     seed: options.Seed = DEFAULTS.seed,
     checkpoint: Annotated[
@@ -65,6 +68,7 @@ def qat(
         batch_size=batch_size,
         weight_lr=weight_lr,
         step_lr=step_lr,
+        augment=augment,
         crop_margin_px=crop_margin_px,
         seed=seed,
     )

@@ -45,11 +45,15 @@ class QatConfig:
     step_lr: float = 0.01
     """Peak movement, in one batch, of the largest value a tensor can store, in steps (Adam)."""
 
+    augment: bool = True
+    """Whether images are cropped and mirrored at random. With many bits, better not: they are then
+    what the float network's answers are for, and little else is to be learnt."""
+
     crop_margin_px: int = 4
-    """Images are padded by this much on each side and cropped at random; 0 turns it off."""
+    """Images are padded by this much on each side and cropped at random."""
 
     mirror: bool = True
-    """Whether half of the images are mirrored; not for classes that depend on left and right."""
+    """Whether half of them are mirrored, too; not for classes that depend on left and right."""
 
     seed: int = 0
     """Decides order, crops and mirrors, epoch by epoch."""
@@ -116,7 +120,8 @@ def quantization_aware_training(
     last = min(config.epochs, stop_after_epoch or config.epochs)
     if first < last:
         answers = torch.from_numpy(teach(graph, images).logits)
-        padded = pad_images(torch.from_numpy(images), config.crop_margin_px)
+        margin_px = config.crop_margin_px if config.augment else 0
+        padded = pad_images(torch.from_numpy(images), margin_px)
     for epoch in range(first, last):
         batches = _epoch(padded, images.shape[1], config, epoch)
         for i, (rows, batch) in enumerate(batches, start=epoch * per_epoch + 1):
@@ -131,7 +136,7 @@ def quantization_aware_training(
 def _epoch(
     padded: Tensor, size_px: int, config: QatConfig, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Indices and augmented images of each batch.
+    """Indices and images of each batch, cropped and mirrored if so configured.
 
     Drawn from (seed, epoch) alone, so resuming needs no generator's state.
     """
@@ -139,7 +144,8 @@ def _epoch(
     order = torch.randperm(len(padded), generator=generator)
     for first in range(0, len(order) - config.batch_size + 1, config.batch_size):
         rows = order[first : first + config.batch_size]
-        yield rows, random_crop_flip(padded, rows, size_px, flip=config.mirror, generator=generator)
+        flip = config.augment and config.mirror
+        yield rows, random_crop_flip(padded, rows, size_px, flip=flip, generator=generator)
 
 
 def _save(

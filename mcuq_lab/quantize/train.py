@@ -101,6 +101,8 @@ def command_of(model: str, data: str, policy: Policy, config: QatConfig) -> str:
     words = ["mcuq", "qat", "--model", model, "--data", data, "--policy", str(policy)]
     for field in fields(QatConfig):
         value = getattr(config, field.name)
-        if field.name == "epochs" or (field.name != "mirror" and value != field.default):
+        if field.name == "augment":
+            words += [] if value else ["--no-augment"]
+        elif field.name == "epochs" or (field.name != "mirror" and value != field.default):
             words += ["--" + field.name.replace("_", "-"), str(value)]
     return shlex.join(words)

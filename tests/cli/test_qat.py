@@ -51,12 +51,12 @@ def test_the_record_names_the_command_that_repeats_it(trained):
 
 
 def test_every_option_reaches_the_command():
-    config = QatConfig(3, 128, 16, 0.5, 0.25, 1, True, 9)
+    config = QatConfig(3, 128, 16, 0.5, 0.25, False, 1, True, 9)
     words = command_of("resnet8", "digits", Policy.uniform(9, 2, 2), config).split()
     assert words[2:] == [
         *("--model", "resnet8", "--data", "digits", "--policy", "w2a2", "--epochs", "3"),
         *("--images", "128", "--batch-size", "16", "--weight-lr", "0.5", "--step-lr", "0.25"),
-        *("--crop-margin-px", "1", "--seed", "9"),
+        *("--no-augment", "--crop-margin-px", "1", "--seed", "9"),
     ]
 
 
