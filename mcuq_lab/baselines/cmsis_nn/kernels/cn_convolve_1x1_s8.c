@@ -1,120 +1,161 @@
 /*
  * 1x1 convolution straight from the int8 input, without im2col: tiles of two pixels by two output
- * channels. The input's offset is not added to every input but, multiplied with the sum of the
- * weights, once to every accumulator.
+ * channels, the loop over the input's channels unrolled to sixteen. The input's offset is not added to
+ * every input but, multiplied with the sum of the weights, once to every accumulator.
  */
 #include "cn_layers.h"
 #include "cn_output.h"
 #include "cn_support.h"
 
-static int32_t sum_of(const int8_t *row, int32_t depth)
-{
-    const uint32_t ones = 0x00010001u;
-    int32_t sum = 0;
-    for (; depth >= 4; depth -= 4) {
-        const uint32_t four = cn_load_4(row);
-        sum = cn_smlad(cn_sxtb16(four), ones, sum);
-        sum = cn_smlad(cn_sxtb16_ror8(four), ones, sum);
-        row += 4;
-    }
-    while (depth-- > 0)
-        sum += *row++;
-    return sum;
-}
+/* Sums of a tile: [pixel][channel]. */
+typedef struct {
+    int32_t of[2][2];
+} tile;
 
 /*
- * Two channels of `pixels` pixels that lie `step` values apart. Not inlined: its inner loop needs
- * every register.
+ * Four input channels of two pixels by two rows of weights, the second of each `step` further on. `w0`
+ * is the first row's word, already loaded; with `more` to come, the next is loaded between the products.
  */
-__attribute__((noinline)) static void multiply_rows(const cn_layer *layer, const int8_t *in, int32_t pixels, int32_t step,
-                          int32_t channel, int8_t *out)
+static inline uint32_t multiply_four(tile *sum, uint32_t w0, const int8_t **row, int32_t row_step,
+                                     const int8_t **pixel, int32_t pixel_step, int more)
+{
+    const uint32_t w1 = cn_load_4(*row + row_step - 4);
+    const uint32_t w0_even = cn_sxtb16(w0);
+    uint32_t a = cn_next_4(pixel);
+    uint32_t a_even = cn_sxtb16(a);
+    const uint32_t w0_odd = cn_sxtb16_ror8(w0);
+    uint32_t a_odd = cn_sxtb16_ror8(a);
+    sum->of[0][0] = cn_smlad(a_even, w0_even, sum->of[0][0]);
+    const uint32_t w1_even = cn_sxtb16(w1);
+    sum->of[0][0] = cn_smlad(a_odd, w0_odd, sum->of[0][0]);
+    const uint32_t w1_odd = cn_sxtb16_ror8(w1);
+    sum->of[0][1] = cn_smlad(a_even, w1_even, sum->of[0][1]);
+    sum->of[0][1] = cn_smlad(a_odd, w1_odd, sum->of[0][1]);
+
+    a = cn_load_4(*pixel + pixel_step - 4);
+    a_even = cn_sxtb16(a);
+    a_odd = cn_sxtb16_ror8(a);
+    sum->of[1][0] = cn_smlad(a_even, w0_even, sum->of[1][0]);
+    sum->of[1][1] = cn_smlad(a_even, w1_even, sum->of[1][1]);
+    sum->of[1][0] = cn_smlad(a_odd, w0_odd, sum->of[1][0]);
+    const uint32_t next = more ? cn_next_4(row) : 0;
+    sum->of[1][1] = cn_smlad(a_odd, w1_odd, sum->of[1][1]);
+    return next;
+}
+
+/* The same for the last of an odd number of pixels. */
+static inline void multiply_four_of_one(int32_t sum[2], const int8_t **row, int32_t row_step,
+                                        const int8_t **pixel)
+{
+    const uint32_t w0 = cn_next_4(row);
+    const uint32_t w1 = cn_load_4(*row + row_step - 4);
+    const uint32_t a = cn_next_4(pixel);
+    const uint32_t w0_even = cn_sxtb16(w0), a_even = cn_sxtb16(a), w1_even = cn_sxtb16(w1);
+    const uint32_t w0_odd = cn_sxtb16_ror8(w0), a_odd = cn_sxtb16_ror8(a);
+    const uint32_t w1_odd = cn_sxtb16_ror8(w1);
+    sum[0] = cn_smlad(a_even, w0_even, sum[0]);
+    sum[0] = cn_smlad(a_odd, w0_odd, sum[0]);
+    sum[1] = cn_smlad(a_even, w1_even, sum[1]);
+    sum[1] = cn_smlad(a_odd, w1_odd, sum[1]);
+}
+
+/* From sums to outputs, all four before any is stored. */
+static inline void scale(cn_output to, tile *sum, int32_t channel)
+{
+    for (int32_t pixel = 0; pixel < 2; pixel++)
+        for (int32_t i = 0; i < 2; i++)
+            sum->of[pixel][i] = cn_requantize(sum->of[pixel][i], to.multiplier[channel + i],
+                                              to.shift[channel + i]);
+    for (int32_t pixel = 0; pixel < 2; pixel++)
+        for (int32_t i = 0; i < 2; i++)
+            sum->of[pixel][i] = cn_clamp(sum->of[pixel][i] + to.offset, to.min, to.max);
+}
+
+/* `pixels` pixels that lie `step` values apart. */
+CN_ALONE static void multiply(const cn_layer *layer, const int8_t *in, int32_t pixels, int32_t step,
+                              int8_t *out)
 {
     const cn_output to = cn_output_of(layer);
-    const int32_t depth = layer->in_c, out_c = layer->out_c;
-    const int8_t *const weight_0 = layer->weight + channel * depth;
-    const int8_t *const weight_1 = weight_0 + depth;
-    const int32_t start_0 = layer->bias[channel] + layer->in_offset * sum_of(weight_0, depth);
-    const int32_t start_1 = layer->bias[channel + 1] + layer->in_offset * sum_of(weight_1, depth);
-    const int32_t multiplier_0 = layer->multiplier[channel], shift_0 = layer->shift[channel];
-    const int32_t multiplier_1 = layer->multiplier[channel + 1];
-    const int32_t shift_1 = layer->shift[channel + 1];
+    const int32_t *const bias = layer->bias;
+    const int32_t depth = layer->in_c, out_c = layer->out_c, offset = layer->in_offset;
+    const int8_t *weight = layer->weight;
 
-    for (; pixels >= 2; pixels -= 2) {
-        const int8_t *row_0 = weight_0, *row_1 = weight_1;
-        const int8_t *pixel_0 = in, *pixel_1 = in + step;
-        int32_t sum_00 = start_0, sum_01 = start_1, sum_10 = start_0, sum_11 = start_1;
-        const int8_t *const end = row_0 + (depth & ~3);
-        while (row_0 != end) {
-            const uint32_t w0 = cn_load_4(row_0), w1 = cn_load_4(row_1);
-            const uint32_t w0_even = cn_sxtb16(w0), w0_odd = cn_sxtb16_ror8(w0);
-            const uint32_t w1_even = cn_sxtb16(w1), w1_odd = cn_sxtb16_ror8(w1);
-            uint32_t a = cn_load_4(pixel_0);
-            uint32_t even = cn_sxtb16(a), odd = cn_sxtb16_ror8(a);
-            sum_00 = cn_smlad(w0_even, even, sum_00);
-            sum_01 = cn_smlad(w1_even, even, sum_01);
-            sum_00 = cn_smlad(w0_odd, odd, sum_00);
-            sum_01 = cn_smlad(w1_odd, odd, sum_01);
-            a = cn_load_4(pixel_1);
-            even = cn_sxtb16(a);
-            odd = cn_sxtb16_ror8(a);
-            sum_10 = cn_smlad(w0_even, even, sum_10);
-            sum_11 = cn_smlad(w1_even, even, sum_11);
-            sum_10 = cn_smlad(w0_odd, odd, sum_10);
-            sum_11 = cn_smlad(w1_odd, odd, sum_11);
-            row_0 += 4;
-            row_1 += 4;
-            pixel_0 += 4;
-            pixel_1 += 4;
-        }
-        for (int32_t rest = depth & 3; rest > 0; rest--) {
-            sum_00 += *row_0 * *pixel_0;
-            sum_01 += *row_1 * *pixel_0++;
-            sum_10 += *row_0++ * *pixel_1;
-            sum_11 += *row_1++ * *pixel_1++;
-        }
-        out[0] = cn_scale(to, sum_00, multiplier_0, shift_0);
-        out[1] = cn_scale(to, sum_01, multiplier_1, shift_1);
-        out[out_c] = cn_scale(to, sum_10, multiplier_0, shift_0);
-        out[out_c + 1] = cn_scale(to, sum_11, multiplier_1, shift_1);
-        in += 2 * step;
-        out += 2 * out_c;
-    }
-    if (pixels) {
-        int32_t sum_0 = start_0, sum_1 = start_1;
+    for (int32_t channel = 0; channel <= out_c - 2; channel += 2) {
+        const int8_t *pixel = in;
+        int8_t *at = out;
+        int32_t start_0 = 0, start_1 = 0;
         for (int32_t i = 0; i < depth; i++) {
-            sum_0 += weight_0[i] * in[i];
-            sum_1 += weight_1[i] * in[i];
+            start_0 += weight[i];
+            start_1 += weight[i + depth];
         }
-        out[0] = cn_scale(to, sum_0, multiplier_0, shift_0);
-        out[1] = cn_scale(to, sum_1, multiplier_1, shift_1);
-    }
-}
+        start_0 = start_0 * offset + bias[channel];
+        start_1 = start_1 * offset + bias[channel + 1];
 
-static void multiply_row(const cn_layer *layer, const int8_t *in, int32_t pixels, int32_t step,
-                         int32_t channel, int8_t *out)
-{
-    const cn_output to = cn_output_of(layer);
-    const int32_t depth = layer->in_c;
-    const int8_t *const weight = layer->weight + channel * depth;
-    const int32_t start = layer->bias[channel] + layer->in_offset * sum_of(weight, depth);
-    for (; pixels > 0; pixels--) {
-        int32_t sum = start;
-        for (int32_t i = 0; i < depth; i++)
-            sum += weight[i] * in[i];
-        *out = cn_finish(to, sum, channel);
-        in += step;
-        out += layer->out_c;
+        for (int32_t pairs = pixels >> 1; pairs > 0; pairs--) {
+            const int8_t *row = weight;
+            tile sum = {{{start_0, start_1}, {start_0, start_1}}};
+            int32_t i = 0;
+            for (; i <= depth - 16; i += 16) {
+                uint32_t w0 = cn_next_4(&row);
+                w0 = multiply_four(&sum, w0, &row, depth, &pixel, step, 1);
+                w0 = multiply_four(&sum, w0, &row, depth, &pixel, step, 1);
+                w0 = multiply_four(&sum, w0, &row, depth, &pixel, step, 1);
+                multiply_four(&sum, w0, &row, depth, &pixel, step, 0);
+            }
+            for (; i <= depth - 4; i += 4)
+                multiply_four(&sum, cn_next_4(&row), &row, depth, &pixel, step, 0);
+            for (; i < depth; i++) {
+                const int32_t w0 = row[0], w1 = row[depth];
+                sum.of[0][0] += pixel[0] * w0;
+                sum.of[0][1] += pixel[0] * w1;
+                sum.of[1][0] += pixel[step] * w0;
+                sum.of[1][1] += pixel[step] * w1;
+                row++;
+                pixel++;
+            }
+            scale(to, &sum, channel);
+            at[0] = (int8_t)sum.of[0][0];
+            at[1] = (int8_t)sum.of[0][1];
+            at += out_c;
+            at[0] = (int8_t)sum.of[1][0];
+            at[1] = (int8_t)sum.of[1][1];
+            at += out_c;
+            pixel += 2 * step - depth;
+        }
+        if (pixels & 1) {
+            const int8_t *row = weight;
+            int32_t sum[2] = {start_0, start_1};
+            int32_t i = 0;
+            for (; i <= depth - 16; i += 16) {
+#pragma GCC unroll 4
+                for (int32_t quarter = 0; quarter < 4; quarter++)
+                    multiply_four_of_one(sum, &row, depth, &pixel);
+            }
+            for (; i <= depth - 4; i += 4)
+                multiply_four_of_one(sum, &row, depth, &pixel);
+            for (; i < depth; i++) {
+                sum[0] += pixel[0] * row[0];
+                sum[1] += pixel[0] * row[depth];
+                row++;
+                pixel++;
+            }
+            at[0] = cn_finish(to, sum[0], channel);
+            at[1] = cn_finish(to, sum[1], channel + 1);
+        }
+        weight += 2 * depth;
+        out += 2;
     }
-}
-
-static void multiply(const cn_layer *layer, const int8_t *in, int32_t pixels, int32_t step,
-                     int8_t *out)
-{
-    int32_t channel = 0;
-    for (; channel + 2 <= layer->out_c; channel += 2)
-        multiply_rows(layer, in, pixels, step, channel, out + channel);
-    if (channel < layer->out_c)
-        multiply_row(layer, in, pixels, step, channel, out + channel);
+    if (out_c & 1) {
+        const int8_t *pixel = in;
+        for (int32_t left = pixels; left > 0; left--) {
+            int32_t sum = bias[out_c - 1];
+            for (int32_t i = 0; i < depth; i++)
+                sum += (pixel[i] + offset) * weight[i];
+            *out = cn_finish(to, sum, out_c - 1);
+            pixel += step;
+            out += out_c;
+        }
+    }
 }
 
 void cn_convolve_1x1_s8(const cn_layer *layer, const int8_t *in, int8_t *out)

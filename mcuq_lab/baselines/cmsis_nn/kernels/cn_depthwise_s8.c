@@ -1,6 +1,7 @@
 /*
- * Depthwise convolution, weights 1HWC. The 3x3 kernel takes four channels at a time, one word of
- * inputs against one word of weights; any other window takes channel after channel.
+ * Depthwise convolution, weights 1HWC. The 3x3 kernel, padded by one at most, takes four channels at a
+ * time, one word of inputs against one word of weights. Any other window is widened to one column of
+ * int16, then four channels and two taps at a time are paired for SMLAD.
  */
 #include "cn_layers.h"
 #include "cn_output.h"
@@ -11,89 +12,166 @@ static inline int32_t smaller(int32_t a, int32_t b)
     return a < b ? a : b;
 }
 
-/* One output of one channel, the part of the window that lies inside the input. */
-static int8_t one_output(const cn_layer *layer, const int8_t *in, int32_t base_y, int32_t base_x,
-                         int32_t channel)
+static inline int32_t larger(int32_t a, int32_t b)
 {
-    const cn_output to = cn_output_of(layer);
-    const int32_t channels = layer->in_c;
-    int32_t sum = layer->bias[channel];
-    for (int32_t ky = 0; ky < layer->kernel_h; ky++) {
-        const int32_t y = base_y + ky;
-        if (y < 0 || y >= layer->in_h)
-            continue;
-        for (int32_t kx = 0; kx < layer->kernel_w; kx++) {
-            const int32_t x = base_x + kx;
-            if (x < 0 || x >= layer->in_w)
-                continue;
-            const int32_t value = in[(y * layer->in_w + x) * channels + channel];
-            const int32_t weight = layer->weight[(ky * layer->kernel_w + kx) * channels + channel];
-            sum += (value + layer->in_offset) * weight;
-        }
-    }
-    return cn_finish(to, sum, channel);
+    return a > b ? a : b;
 }
 
-void cn_depthwise_s8(const cn_layer *layer, const int8_t *in, int8_t *out)
-{
-    for (int32_t out_y = 0; out_y < layer->out_h; out_y++) {
-        for (int32_t out_x = 0; out_x < layer->out_w; out_x++) {
-            const int32_t base_y = layer->stride_h * out_y - layer->pad_top;
-            const int32_t base_x = layer->stride_w * out_x - layer->pad_left;
-            for (int32_t channel = 0; channel < layer->in_c; channel++)
-                *out++ = one_output(layer, in, base_y, base_x, channel);
-        }
-    }
-}
-
-/* One tap of four channels. */
+/* One tap of four channels, odd ones first. */
 static inline void accumulate_4(int32_t sum[4], const int8_t *in, const int8_t *weight,
-                                int32_t offset)
+                                uint32_t offsets)
 {
-    const uint32_t a = cn_load_4(in);
-    const uint32_t w = cn_load_4(weight);
-    sum[0] += (offset + (int8_t)a) * (int8_t)w;
-    sum[1] += cn_sxtab_byte_1(offset, a) * (int8_t)(w >> 8);
-    sum[2] += cn_sxtab_byte_2(offset, a) * (int8_t)(w >> 16);
-    sum[3] += cn_sxtab_byte_3(offset, a) * (int8_t)(w >> 24);
+    const uint32_t a = cn_load_4(in), w = cn_load_4(weight);
+    const uint32_t a_odd = cn_sxtab16_ror8(offsets, a), w_odd = cn_sxtb16_ror8(w);
+    sum[1] = cn_multiply_low(a_odd, w_odd, sum[1]);
+    const uint32_t a_even = cn_sxtab16(offsets, a);
+    sum[3] = cn_multiply_high(a_odd, w_odd, sum[3]);
+    const uint32_t w_even = cn_sxtb16(w);
+    sum[0] = cn_multiply_low(a_even, w_even, sum[0]);
+    sum[2] = cn_multiply_high(a_even, w_even, sum[2]);
 }
 
-void cn_depthwise_3x3_s8(const cn_layer *layer, const int8_t *in, int8_t *out)
+CN_ALONE void cn_depthwise_3x3_s8(const cn_layer *layer, const int8_t *in, int8_t *out)
 {
     const int32_t in_h = layer->in_h, in_w = layer->in_w, channels = layer->in_c;
+    const int32_t out_h = layer->out_h, out_w = layer->out_w;
+    const int32_t stride_h = layer->stride_h, stride_w = layer->stride_w;
     const int32_t offset = layer->in_offset;
+    const uint32_t offsets = cn_both(offset);
     const int32_t *const bias = layer->bias;
+    const int8_t *const weights = layer->weight;
     const cn_output to = cn_output_of(layer);
     const int32_t row_step = in_w * channels;
 
-    for (int32_t out_y = 0; out_y < layer->out_h; out_y++) {
-        const int32_t base_y = layer->stride_h * out_y - layer->pad_top;
-        const int32_t first_y = base_y < 0 ? -base_y : 0;
-        const int32_t last_y = smaller(3, in_h - base_y);
-        for (int32_t out_x = 0; out_x < layer->out_w; out_x++) {
-            const int32_t base_x = layer->stride_w * out_x - layer->pad_left;
-            const int32_t left = base_x >= 0, middle = base_x + 1 < in_w, right = base_x + 2 < in_w;
+    for (int32_t out_y = 0, base_y = -layer->pad_top; out_y < out_h; out_y++, base_y += stride_h) {
+        const int32_t first_y = larger(0, -base_y);
+        int32_t base_x = -layer->pad_left;
+        for (int32_t out_x = 0; out_x < out_w; out_x++, base_x += stride_w) {
             int32_t channel = 0;
-            for (; channel + 4 <= channels; channel += 4) {
+            for (; channel <= channels - 4; channel += 4) {
                 int32_t sum[4] = {bias[channel], bias[channel + 1], bias[channel + 2],
                                   bias[channel + 3]};
-                const int8_t *row = in + ((base_y + first_y) * in_w + base_x) * channels + channel;
-                const int8_t *weight = layer->weight + first_y * 3 * channels + channel;
-                for (int32_t ky = first_y; ky < last_y; ky++) {
-                    if (left)
-                        accumulate_4(sum, row, weight, offset);
-                    if (middle)
-                        accumulate_4(sum, row + channels, weight + channels, offset);
-                    if (right)
-                        accumulate_4(sum, row + 2 * channels, weight + 2 * channels, offset);
+                const int8_t *row = in + (base_y + first_y) * row_step + base_x * channels + channel;
+                const int8_t *weight = weights + first_y * 3 * channels + channel;
+                for (int32_t ky = first_y; ky < smaller(3, in_h - base_y); ky++) {
+                    if (base_x >= 0)
+                        accumulate_4(sum, row, weight, offsets);
+                    accumulate_4(sum, row + channels, weight + channels, offsets);
+                    if (in_w - base_x >= 3)
+                        accumulate_4(sum, row + 2 * channels, weight + 2 * channels, offsets);
                     row += row_step;
                     weight += 3 * channels;
                 }
                 for (int32_t i = 0; i < 4; i++)
-                    *out++ = cn_finish(to, sum[i], channel + i);
+                    sum[i] = cn_requantize(sum[i], to.multiplier[channel + i],
+                                           to.shift[channel + i]);
+                for (int32_t i = 0; i < 4; i++)
+                    sum[i] = cn_clamp(sum[i] + to.offset, to.min, to.max);
+                for (int32_t i = 0; i < 4; i++)
+                    *out++ = (int8_t)sum[i];
             }
-            for (; channel < channels; channel++)
-                *out++ = one_output(layer, in, base_y, base_x, channel);
+            for (; channel < channels; channel++) {
+                int32_t sum = bias[channel];
+                const int8_t *row = in + (base_y + first_y) * row_step + base_x * channels + channel;
+                const int8_t *weight = weights + first_y * 3 * channels + channel;
+                for (int32_t ky = first_y; ky < smaller(3, in_h - base_y); ky++) {
+                    if (base_x >= 0)
+                        sum += (row[0] + offset) * weight[0];
+                    sum += (row[channels] + offset) * weight[channels];
+                    if (in_w - base_x >= 3)
+                        sum += (row[2 * channels] + offset) * weight[2 * channels];
+                    row += row_step;
+                    weight += 3 * channels;
+                }
+                *out++ = cn_finish(to, sum, channel);
+            }
+        }
+    }
+}
+
+/* The window of one output pixel, tap after tap. */
+static void fill_column(const cn_layer *layer, const int8_t *in, int16_t *column, int32_t base_y,
+                        int32_t base_x)
+{
+    const int32_t in_h = layer->in_h, in_w = layer->in_w, channels = layer->in_c;
+    const int32_t kernel_h = layer->kernel_h, kernel_w = layer->kernel_w;
+    const int32_t row = kernel_w * channels, offset = layer->in_offset;
+    const int32_t first = smaller(kernel_h, larger(0, -base_y));
+    const int32_t last = larger(first, smaller(kernel_h, in_h - base_y));
+    if (first != 0)
+        __builtin_memset(column, 0, (size_t)(row * first) * sizeof *column);
+    column += row * first;
+    for (int32_t ky = first; ky < last; ky++) {
+        for (int32_t kx = 0; kx < kernel_w; kx++) {
+            const int32_t y = base_y + ky, x = base_x + kx;
+            if (x < 0 || x >= in_w)
+                __builtin_memset(column, 0, (size_t)channels * sizeof *column);
+            else
+                cn_widen_in_order(in + (y * in_w + x) * channels, column, channels, offset);
+            column += channels;
+        }
+    }
+    if (kernel_h != last)
+        __builtin_memset(column, 0, (size_t)(row * (kernel_h - last)) * sizeof *column);
+}
+
+/* All channels of one pixel; returns where the next output goes. */
+static int8_t *multiply_column(const cn_layer *layer, const int16_t *column, int8_t *out)
+{
+    const cn_output to = cn_output_of(layer);
+    const int32_t *bias = layer->bias, *multiplier = to.multiplier, *shift = to.shift;
+    const int32_t channels = layer->in_c, taps = layer->kernel_h * layer->kernel_w;
+    const int8_t *weight = layer->weight;
+
+    for (int32_t fours = channels >> 2; fours > 0; fours--) {
+        int32_t sum_0 = *bias++, sum_1 = *bias++, sum_2 = *bias++, sum_3 = *bias++;
+        const int16_t *values = column;
+        const int8_t *row = weight;
+        column += 4;
+        weight += 4;
+        for (int32_t pairs = taps >> 1; pairs > 0; pairs--) {
+            const uint32_t w0 = cn_load_4(row), w1 = cn_load_4(row + channels);
+            uint32_t a0 = cn_load_2x16(values), a1 = cn_load_2x16(values + channels);
+            const uint32_t w0_even = cn_sxtb16(w0), w0_odd = cn_sxtb16(cn_rotate_8(w0));
+            const uint32_t w1_even = cn_sxtb16(w1), w1_odd = cn_sxtb16(cn_rotate_8(w1));
+            sum_0 = cn_smlad(cn_low_halves(a1, a0), cn_low_halves(w1_even, w0_even), sum_0);
+            sum_1 = cn_smlad(cn_high_halves(a1, a0), cn_low_halves(w1_odd, w0_odd), sum_1);
+            a0 = cn_load_2x16(values + 2);
+            a1 = cn_load_2x16(values + channels + 2);
+            sum_2 = cn_smlad(cn_low_halves(a1, a0), cn_high_halves(w1_even, w0_even), sum_2);
+            sum_3 = cn_smlad(cn_high_halves(a1, a0), cn_high_halves(w1_odd, w0_odd), sum_3);
+            row += 2 * channels;
+            values += 2 * channels;
+        }
+        if (taps & 1) {
+            sum_0 += row[0] * values[0];
+            sum_1 += row[1] * values[1];
+            sum_2 += row[2] * values[2];
+            sum_3 += row[3] * values[3];
+        }
+        *out++ = cn_scale(to, sum_0, *multiplier++, *shift++);
+        *out++ = cn_scale(to, sum_1, *multiplier++, *shift++);
+        *out++ = cn_scale(to, sum_2, *multiplier++, *shift++);
+        *out++ = cn_scale(to, sum_3, *multiplier++, *shift++);
+    }
+    for (int32_t rest = channels & 3; rest > 0; rest--) {
+        int32_t sum = *bias++;
+        for (int32_t tap = 0; tap < taps; tap++)
+            sum += weight[tap * channels] * column[tap * channels];
+        *out++ = cn_scale(to, sum, *multiplier++, *shift++);
+        column++;
+        weight++;
+    }
+    return out;
+}
+
+void cn_depthwise_s8(const cn_layer *layer, const int8_t *in, int16_t *column, int8_t *out)
+{
+    for (int32_t out_y = 0; out_y < layer->out_h; out_y++) {
+        const int32_t base_y = layer->stride_h * out_y - layer->pad_top;
+        for (int32_t out_x = 0; out_x < layer->out_w; out_x++) {
+            fill_column(layer, in, column, base_y, layer->stride_w * out_x - layer->pad_left);
+            out = multiply_column(layer, column, out);
         }
     }
 }

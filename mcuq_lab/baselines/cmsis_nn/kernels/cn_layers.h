@@ -40,11 +40,13 @@ typedef struct {
 void cn_convolve_s8(const cn_layer *layer, const int8_t *in, int16_t *columns, int8_t *out);
 void cn_convolve_1x1_s8(const cn_layer *layer, const int8_t *in, int8_t *out);
 void cn_depthwise_3x3_s8(const cn_layer *layer, const int8_t *in, int8_t *out);
-void cn_depthwise_s8(const cn_layer *layer, const int8_t *in, int8_t *out);
+/* column: kernel_h * kernel_w * in_c int16 */
+void cn_depthwise_s8(const cn_layer *layer, const int8_t *in, int16_t *column, int8_t *out);
 void cn_fully_connected_s8(const cn_layer *layer, const int8_t *in, int8_t *out);
 void cn_add_s8(const cn_addition *layer, const int8_t *a, const int8_t *b, int8_t *out,
                int32_t size);
-void cn_average_pool_s8(const cn_pool *layer, const int8_t *in, int8_t *out);
+/* sums: one int32 for each channel */
+void cn_average_pool_s8(const cn_pool *layer, const int8_t *in, int32_t *sums, int8_t *out);
 void cn_max_pool_s8(const cn_pool *layer, const int8_t *in, int8_t *out);
 void cn_copy_s8(const int8_t *in, int8_t *out, int32_t size);
 void cn_concatenate_s8(const int8_t *in, int8_t *out, int32_t pixels, int32_t in_c, int32_t out_c);

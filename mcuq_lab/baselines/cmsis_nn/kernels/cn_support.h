@@ -12,12 +12,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * A function by itself: not inlined, since its inner loop needs every register, and at the start of a
+ * line of flash, so that its cycles do not depend on what is linked before it.
+ */
+#define CN_ALONE __attribute__((noinline, aligned(16)))
+
 #if defined(__ARM_FEATURE_DSP)
 
 static inline int32_t cn_smlad(uint32_t a, uint32_t b, int32_t sum)
 {
     int32_t result;
-    __asm__("smlad %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+    __asm__ volatile("smlad %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
     return result;
 }
 
@@ -33,7 +39,7 @@ static inline uint32_t cn_sxtb16(uint32_t x)
 static inline uint32_t cn_sxtb16_ror8(uint32_t x)
 {
     uint32_t result;
-    __asm__("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(x));
+    __asm__ volatile("sxtb16 %0, %1, ror #8" : "=r"(result) : "r"(x));
     return result;
 }
 
@@ -49,39 +55,26 @@ static inline uint32_t cn_sxtab16(uint32_t sum, uint32_t x)
 static inline uint32_t cn_sxtab16_ror8(uint32_t sum, uint32_t x)
 {
     uint32_t result;
-    __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sum), "r"(x));
+    __asm__ volatile("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(sum), "r"(x));
     return result;
 }
 
-/* sum + byte 1 (2, 3) of x, sign-extended. */
-#define CN_SXTAB(name, rotation)                                                            \
-    static inline int32_t name(int32_t sum, uint32_t x)                                     \
-    {                                                                                       \
-        int32_t result;                                                                     \
-        __asm__("sxtab %0, %1, %2, ror #" rotation : "=r"(result) : "r"(sum), "r"(x));      \
-        return result;                                                                      \
-    }
-CN_SXTAB(cn_sxtab_byte_1, "8")
-CN_SXTAB(cn_sxtab_byte_2, "16")
-CN_SXTAB(cn_sxtab_byte_3, "24")
-#undef CN_SXTAB
+/* The low (high) halves of a and b, a's in the low half. */
+static inline uint32_t cn_low_halves(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
+static inline uint32_t cn_high_halves(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(b), "r"(a));
+    return result;
+}
 
 #else /* the same on any host */
-
-static inline int32_t cn_sxtab_byte_1(int32_t sum, uint32_t x)
-{
-    return sum + (int8_t)(x >> 8);
-}
-
-static inline int32_t cn_sxtab_byte_2(int32_t sum, uint32_t x)
-{
-    return sum + (int8_t)(x >> 16);
-}
-
-static inline int32_t cn_sxtab_byte_3(int32_t sum, uint32_t x)
-{
-    return sum + (int8_t)(x >> 24);
-}
 
 static inline int32_t cn_smlad(uint32_t a, uint32_t b, int32_t sum)
 {
@@ -111,7 +104,28 @@ static inline uint32_t cn_sxtab16_ror8(uint32_t sum, uint32_t x)
     return cn_sxtab16(sum, x >> 8);
 }
 
+static inline uint32_t cn_low_halves(uint32_t a, uint32_t b)
+{
+    return (a & 0xffffu) | b << 16;
+}
+
+static inline uint32_t cn_high_halves(uint32_t a, uint32_t b)
+{
+    return a >> 16 | (b & 0xffff0000u);
+}
+
 #endif
+
+/* sum + the product of the low (high) halves; gcc makes one SMLABB (SMLATT) of it. */
+static inline int32_t cn_multiply_low(uint32_t a, uint32_t b, int32_t sum)
+{
+    return sum + (int16_t)a * (int16_t)b;
+}
+
+static inline int32_t cn_multiply_high(uint32_t a, uint32_t b, int32_t sum)
+{
+    return sum + ((int32_t)a >> 16) * ((int32_t)b >> 16);
+}
 
 /* Unaligned little-endian loads; one LDR on Cortex-M. */
 static inline uint32_t cn_load_4(const int8_t *p)
@@ -128,6 +142,54 @@ static inline uint32_t cn_load_2x16(const int16_t *p)
     return word;
 }
 
+/* The same, and moves the pointer behind what was loaded. */
+static inline uint32_t cn_next_4(const int8_t **p)
+{
+    const uint32_t word = cn_load_4(*p);
+    *p += 4;
+    return word;
+}
+
+static inline uint32_t cn_next_2x16(const int16_t **p)
+{
+    const uint32_t word = cn_load_2x16(*p);
+    *p += 2;
+    return word;
+}
+
+static inline void cn_store_2x16(int16_t *p, uint32_t word)
+{
+    __builtin_memcpy(p, &word, sizeof word);
+}
+
+static inline uint32_t cn_rotate_8(uint32_t word)
+{
+    return word >> 8 | word << 24;
+}
+
+/* The low half of value in both halves. */
+static inline uint32_t cn_both(int32_t value)
+{
+    return ((uint32_t)value & 0xffffu) * 0x00010001u;
+}
+
+/* Widens `count` values and adds `offset`. */
+static inline void cn_widen_in_order(const int8_t *in, int16_t *column, int32_t count,
+                                     int32_t offset)
+{
+    const uint32_t offsets = cn_both(offset);
+    for (int32_t groups = count >> 2; groups > 0; groups--) {
+        const uint32_t four = cn_next_4(&in);
+        const uint32_t odd = cn_sxtab16(offsets, cn_rotate_8(four));
+        const uint32_t even = cn_sxtab16(offsets, four);
+        cn_store_2x16(column, cn_low_halves(even, odd));
+        cn_store_2x16(column + 2, cn_high_halves(even, odd));
+        column += 4;
+    }
+    for (int32_t rest = count & 3; rest > 0; rest--)
+        *column++ = (int16_t)(*in++ + offset);
+}
+
 /* High word of 2 * value * multiplier, rounded to nearest. */
 static inline int32_t cn_doubling_high_multiply(int32_t value, int32_t multiplier)
 {
@@ -135,20 +197,25 @@ static inline int32_t cn_doubling_high_multiply(int32_t value, int32_t multiplie
     return (int32_t)(product >> 31);
 }
 
-/* value / 2**exponent, rounded to nearest, halves away from zero; |value| < 2**30. */
+/* value / 2**exponent, rounded to nearest, halves away from zero. */
 static inline int32_t cn_rounding_shift(int32_t value, int32_t exponent)
 {
-    const int32_t half = (int32_t)((1u << exponent) >> 1);
-    const int32_t below_half = half - (half != 0);
-    return (value + (value < 0 ? below_half : half)) >> exponent;
+    const int32_t mask = (int32_t)((1u << exponent) - 1u);
+    const int32_t rest = value & mask;
+    int32_t below_half = mask >> 1;
+    int32_t quotient = value >> exponent;
+    if (quotient < 0)
+        below_half++;
+    if (rest > below_half)
+        quotient++;
+    return quotient;
 }
 
 /* value * multiplier / 2**31 * 2**shift; shift > 0 shifts to the left before the product. */
 static inline int32_t cn_requantize(int32_t value, int32_t multiplier, int32_t shift)
 {
-    const int32_t negative = shift >> 31; /* all ones or zero: without a branch */
-    const int32_t left = shift & ~negative;
-    const int32_t right = -shift & negative;
+    const int32_t left = shift > 0 ? shift : 0;
+    const int32_t right = shift > 0 ? 0 : -shift;
     const int32_t scaled = (int32_t)((uint32_t)value << left);
     return cn_rounding_shift(cn_doubling_high_multiply(scaled, multiplier), right);
 }

@@ -4,43 +4,13 @@
  */
 #include "te_layers.h"
 
-#if defined(__ARM_FEATURE_DSP)
-
-static inline uint32_t low_halves(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
-
-static inline uint32_t high_halves(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(b), "r"(a));
-    return result;
-}
-
-#else
-
-static inline uint32_t low_halves(uint32_t a, uint32_t b)
-{
-    return (a & 0xffffu) | b << 16;
-}
-
-static inline uint32_t high_halves(uint32_t a, uint32_t b)
-{
-    return a >> 16 | (b & 0xffff0000u);
-}
-
-#endif
-
 static int16_t *widen_run(const int8_t *in, int16_t *column, int32_t count, int32_t offset)
 {
     const uint32_t offsets = ((uint32_t)offset & 0xffffu) * 0x00010001u;
     for (; count >= 4; count -= 4) {
         const uint32_t four = cn_load_4(in);
         const uint32_t even = cn_sxtab16(offsets, four), odd = cn_sxtab16_ror8(offsets, four);
-        const uint32_t first = low_halves(even, odd), second = high_halves(even, odd);
+        const uint32_t first = cn_low_halves(even, odd), second = cn_high_halves(even, odd);
         __builtin_memcpy(column, &first, 4);
         __builtin_memcpy(column + 2, &second, 4);
         in += 4;
@@ -82,16 +52,16 @@ __attribute__((noinline)) static int8_t *multiply_two_columns(const te_layer *la
             const uint32_t even_0 = cn_sxtb16(w0), odd_0 = cn_sxtb16_ror8(w0);
             const uint32_t even_1 = cn_sxtb16(w1), odd_1 = cn_sxtb16_ror8(w1);
             uint32_t a0 = cn_load_2x16(column_0), a1 = cn_load_2x16(column_1);
-            const uint32_t first_0 = low_halves(even_0, odd_0);
-            const uint32_t first_1 = low_halves(even_1, odd_1);
+            const uint32_t first_0 = cn_low_halves(even_0, odd_0);
+            const uint32_t first_1 = cn_low_halves(even_1, odd_1);
             sum_00 = cn_smlad(first_0, a0, sum_00);
             sum_01 = cn_smlad(first_0, a1, sum_01);
             sum_10 = cn_smlad(first_1, a0, sum_10);
             sum_11 = cn_smlad(first_1, a1, sum_11);
             a0 = cn_load_2x16(column_0 + 2);
             a1 = cn_load_2x16(column_1 + 2);
-            const uint32_t last_0 = high_halves(even_0, odd_0);
-            const uint32_t last_1 = high_halves(even_1, odd_1);
+            const uint32_t last_0 = cn_high_halves(even_0, odd_0);
+            const uint32_t last_1 = cn_high_halves(even_1, odd_1);
             sum_00 = cn_smlad(last_0, a0, sum_00);
             sum_01 = cn_smlad(last_0, a1, sum_01);
             sum_10 = cn_smlad(last_1, a0, sum_10);

@@ -8,6 +8,7 @@
 #ifndef TE_LAYERS_H
 #define TE_LAYERS_H
 
+#include "cn_layers.h"
 #include "cn_support.h"
 
 /* A layer with weights. */
@@ -52,5 +53,7 @@ typedef struct {
 } te_addition;
 
 void te_add(const te_addition *layer, const int8_t *a, const int8_t *b, int8_t *out, int32_t size);
+void te_average_pool(const cn_pool *layer, const int8_t *in, int8_t *out);
+void te_max_pool(const cn_pool *layer, const int8_t *in, int8_t *out);
 
 #endif
