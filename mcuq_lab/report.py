@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -14,6 +15,7 @@ from mcuq_lab.errors import ConfigError
 from mcuq_lab.figures import hypervolume_figure, pareto_figure, policy_figure
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import (
+    FINALS,
     RunInfo,
     frame_objectives,
     front_mask,
@@ -22,18 +24,26 @@ from mcuq_lab.results import (
     read_run_info,
     write_atomically,
 )
-from mcuq_lab.rlquant import float_accuracy_of, layer_names_of, reference_of
+from mcuq_lab.rlquant import (
+    SearchConfig,
+    budgets_kept,
+    float_accuracy_of,
+    layer_names_of,
+    reference_of,
+)
 
 METHOD_LABELS = {"rlquant": "RLQuant"}
 
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What a report consists of: figures by name, and the front as a table."""
+    """What a report consists of: figures by name, the front as a table, and the policies that
+    `mcuq finalize` has trained in full, as `finals_of` lists them."""
 
     info: RunInfo
     figures: dict[str, Figure]
     front: pd.DataFrame
+    finals: pd.DataFrame
 
 
 def make_report(run_dir: Path, baselines: Sequence[Path] = ()) -> Report:
@@ -51,16 +61,16 @@ def make_report(run_dir: Path, baselines: Sequence[Path] = ()) -> Report:
     done = rows[rows["status"] == "ok"]
     if done.empty:
         raise ConfigError(f"{info.id} has no successful row yet; there is nothing to draw.")
-    frame = pd.concat(
-        [series_of(done, info), *(_baseline(path) for path in baselines)], ignore_index=True
-    )
+    drawn = [series_of(done, info), _final_series(run_dir, info)]
+    drawn += [_baseline(path) for path in baselines]
+    frame = pd.concat([rows for rows in drawn if not rows.empty], ignore_index=True)
     caption = f"{info.model} on {info.data}, {len(rows)} evaluations, seed {info.seed}"
     figures = {
         "pareto": pareto_figure(frame, float_accuracy=float_accuracy_of(run_dir), caption=caption),
         "hypervolume": hypervolume_figure(hypervolume_frame(run_dir)),
         "policies": policy_figure(list(map(list, rows["policy"])), layer_names_of(run_dir)),
     }
-    return Report(info, figures, front_of(run_dir))
+    return Report(info, figures, front_of(run_dir), finals_of(run_dir))
 
 
 def series_of(rows: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
@@ -74,9 +84,32 @@ def series_of(rows: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
 
 
 def front_of(run_dir: Path) -> pd.DataFrame:
-    """The non-dominated policies of a run, fastest first, as `front_table` lists them."""
+    """The non-dominated policies of a run that keep its budgets, fastest first, as `front_table`
+    lists them."""
     rows = read_frame(run_dir)
-    return front_table(rows[front_mask(frame_objectives(rows))].sort_values("cycles_median"))
+    points = _kept_objectives(rows, read_run_info(run_dir))
+    return front_table(rows[front_mask(points)].sort_values("cycles_median"))
+
+
+def finals_of(run_dir: Path) -> pd.DataFrame:
+    """The policies of a run that were trained in full, fastest first; empty if there are none.
+
+    Accuracies: `accuracy_search` is what the search saw of the policy; `accuracy_validation` and
+    `accuracy_test` are the trained network's.
+    """
+    finals = _measured_finals(run_dir).sort_values("cycles_median")
+    searched = read_frame(run_dir).set_index("evaluation")["accuracy_quick"]
+    return pd.DataFrame(
+        {
+            "policy": [str(Policy.of(policy)) for policy in finals["policy"]],
+            "accuracy_search": searched.reindex(finals["evaluation"]).to_numpy(),
+            "accuracy_validation": finals["accuracy_quick"].to_numpy(),
+            "accuracy_test": finals["accuracy_full"].to_numpy(),
+            "cycles": finals["cycles_median"].to_numpy(),
+            "sram_peak_bytes": finals["sram_peak_bytes"].to_numpy(),
+            "flash_total_bytes": finals["flash_total_bytes"].to_numpy(),
+        }
+    )
 
 
 def front_table(front: pd.DataFrame) -> pd.DataFrame:
@@ -93,9 +126,12 @@ def front_table(front: pd.DataFrame) -> pd.DataFrame:
 
 
 def hypervolume_frame(run_dir: Path) -> pd.DataFrame:
-    """Hypervolume after each evaluation of a run, as `hypervolume_figure` wants it."""
+    """Hypervolume after each evaluation of a run, as `hypervolume_figure` wants it.
+
+    Rows that break the run's budgets count for nothing.
+    """
     info, rows = read_run_info(run_dir), read_frame(run_dir)
-    curve = hypervolume_curve(frame_objectives(rows), reference_of(run_dir))
+    curve = hypervolume_curve(_kept_objectives(rows, info), reference_of(run_dir))
     return pd.DataFrame(
         {
             "method": METHOD_LABELS.get(info.method, info.method),
@@ -125,6 +161,29 @@ def write_report(run_dir: Path, baselines: Sequence[Path] = ()) -> list[Path]:
     summary = run_dir / "summary.md"
     write_atomically(summary, _summary(report).encode())
     return [*written, summary]
+
+
+def _kept_objectives(rows: pd.DataFrame, info: RunInfo) -> np.ndarray:
+    """Objectives of a run's rows, (n, 3); those that break its budgets lie at infinity."""
+    points = frame_objectives(rows)
+    points[~budgets_kept(rows, SearchConfig.from_json(info.config))] = np.inf
+    return points
+
+
+def _measured_finals(run_dir: Path) -> pd.DataFrame:
+    rows = read_frame(run_dir / FINALS)
+    return rows[rows["status"] == "ok"]
+
+
+def _final_series(run_dir: Path, info: RunInfo) -> pd.DataFrame:
+    """Final rows at their test accuracy, a series of their own; no rows if there are none."""
+    rows = _measured_finals(run_dir)
+    if rows.empty:
+        return rows
+    label = engine_named(rows["engine"].iloc[0]).label
+    method = METHOD_LABELS.get(info.method, info.method)
+    drawable = _drawable(rows).assign(accuracy=rows["accuracy_full"])
+    return drawable.assign(series=f"{label}, {method}, trained in full (test set)")
 
 
 def _baseline(run_dir: Path) -> pd.DataFrame:
@@ -158,6 +217,21 @@ def _summary(report: Report) -> str:
         lines.append(
             f"| {row.policy} | {100 * row.accuracy:.1f} % | {row.cycles:,.0f} | "
             f"{row.sram_peak_bytes:,.0f} | {row.flash_total_bytes:,.0f} |"
+        )
+    if not report.finals.empty:
+        lines += [
+            "",
+            "Trained in full:",
+            "",
+            "| policy | as searched | validation | test | cycles | peak SRAM (bytes) "
+            "| flash (bytes) |",
+            "|---|---|---|---|---|---|---|",
+        ]
+    for row in report.finals.itertuples():
+        lines.append(
+            f"| {row.policy} | {100 * row.accuracy_search:.1f} % | "
+            f"{100 * row.accuracy_validation:.1f} % | {100 * row.accuracy_test:.1f} % | "
+            f"{row.cycles:,.0f} | {row.sram_peak_bytes:,.0f} | {row.flash_total_bytes:,.0f} |"
         )
     lines += [
         "",

@@ -33,6 +33,15 @@ def search(
         str, typer.Option(help="SGD below each policy: none, steps, weights_and_steps.")
     ] = "steps",
     batches: Annotated[int, typer.Option(help="Mini-batches of that SGD.")] = 20,
+    boards: Annotated[
+        int, typer.Option(help="Boards that work at the same time; rows do not depend on it.")
+    ] = 1,
+    ray_address: Annotated[
+        str, typer.Option(help="Ray cluster that has the boards; default: this machine.")
+    ] = "",
+    threads: Annotated[
+        int, typer.Option(help="Threads of torch a board; the last digits depend on them.")
+    ] = LowerLevelConfig.threads,
     probe: options.Probe = None,
     simulated: options.Simulated = False,
     clock: options.ClockName = "reset",
@@ -61,7 +70,9 @@ def search(
                 budget_sram_bytes=budget_sram_bytes,
                 budget_flash_bytes=budget_flash_bytes,
                 budget_latency_ms=budget_latency_ms,
-                lower_level=LowerLevelConfig(mode=lower_level, batches=batches),
+                boards=boards,
+                ray_address=ray_address,
+                lower_level=LowerLevelConfig(mode=lower_level, batches=batches, threads=threads),
             )
             run_dir = new_run(config, command=shlex.join(["mcuq", *sys.argv[1:]]))
         else:

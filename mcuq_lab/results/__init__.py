@@ -19,6 +19,7 @@ from mcuq_lab.results.schema import (
     to_table,
 )
 from mcuq_lab.results.store import (
+    FINALS,
     RUNS_DIR,
     RunInfo,
     append_rows,
@@ -32,6 +33,7 @@ from mcuq_lab.results.store import (
 )
 
 __all__ = [
+    "FINALS",
     "OBJECTIVES",
     "PHASES",
     "RUNS_DIR",

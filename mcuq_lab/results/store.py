@@ -4,6 +4,8 @@
         run.json                     whole configuration and provenance; can start the run again
         measurements/part-*.parquet  rows, a file for each append, never rewritten
         checkpoints/  figures/
+        finals/                      policies trained in full afterwards: measurements/, and a
+                                     folder for each with its state and its C
 
 A part is written under a temporary name, flushed to the disk and renamed: whoever reads the folder
 (pandas, DuckDB, a notebook) sees whole parts only, while the run goes on and after it was killed.
@@ -31,6 +33,8 @@ from mcuq_lab.results.schema import SCHEMA, Row, from_table, to_table
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 RUNS_DIR = REPOSITORY / "results" / "runs"
+FINALS = "finals"
+"""Folder of a run that is read like one, with rows of the policies that were trained in full."""
 
 _PACKAGES = (
     "mcuq-lab", "moocore", "numpy", "optuna", "pyarrow", "pymoo", "pyocd", "ray", "scikit-learn",

@@ -5,6 +5,7 @@ far). Lower level: SGD on the step sizes of each policy. Every policy ends as a 
 built, flashed and measured.
 """
 
+from mcuq_lab.rlquant.budgets import budgets_kept
 from mcuq_lab.rlquant.config import (
     AgentConfig,
     LowerLevelConfig,
@@ -33,6 +34,7 @@ __all__ = [
     "ProposalConfig",
     "SearchConfig",
     "attach",
+    "budgets_kept",
     "float_accuracy_of",
     "is_running",
     "layer_names_of",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from mcuq_lab.errors import ConfigError
 from mcuq_lab.policy import MIN_BITS
+from mcuq_lab.results import Row
+from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.costs import Costs
 from mcuq_lab.rlquant.space import N_WIDTHS
 
@@ -28,9 +31,30 @@ class Budgets:
     flash_bytes: float | None = None
     cycles: float | None = None
 
+    @classmethod
+    def of(cls, config: SearchConfig, sysclk_hz: int) -> Budgets:
+        """The budgets of a search on a board with this core clock."""
+        latency_ms = config.budget_latency_ms
+        cycles = None if latency_ms is None else latency_ms * 1e-3 * sysclk_hz
+        return cls(config.budget_sram_bytes, config.budget_flash_bytes, cycles)
+
     @property
     def any(self) -> bool:
         return self._limits != (None, None, None)
+
+    def ratios(self, needs: np.ndarray) -> np.ndarray:
+        """What is needed over what is allowed, for needs (..., 3); 0 where there is no limit.
+
+        Last axis: SRAM bytes, flash bytes, cycles. A policy keeps the budgets if no ratio is above
+        1; the largest one is the factor by which the budgets would have to grow for it.
+        """
+        limits = [np.inf if limit is None else limit for limit in self._limits]
+        return np.asarray(needs, dtype=np.float64) / np.array(limits)
+
+    def kept_by(self, rows: Sequence[Row]) -> np.ndarray:
+        """Which rows succeeded and keep the budgets as measured; bool (n,)."""
+        kept = [row.ok and (self.ratios(needs_of(row)) <= 1.0).all() for row in rows]
+        return np.array(kept, dtype=bool)
 
     def left(self, costs: Costs, bits: np.ndarray) -> np.ndarray:
         """Fraction of each budget that policies (..., L, 2) leave, in [-1, 1]; 1 if no limit.
@@ -128,17 +152,23 @@ def draw_within(costs: Costs, budgets: Budgets, rng: np.random.Generator, n: int
     return space.canonical(bits)
 
 
-def check_budgets(costs: Costs, budgets: Budgets) -> None:
-    """Raises ConfigError if not even the smallest widths keep the budgets."""
-    smallest = costs.space.uniform(MIN_BITS, MIN_BITS)
-    needs = (costs.sram_bytes(smallest), costs.flash_bytes(smallest), costs.cycles(smallest))
-    names = ("SRAM budget (bytes)", "flash budget (bytes)", "latency budget (cycles)")
-    for name, limit, need in zip(names, budgets._limits, needs, strict=True):
-        if limit is not None and need > limit:
-            raise ConfigError(
-                f"The {name} of {limit:.0f} cannot be kept: w2a2, the smallest policy, needs "
-                f"about {need:.0f}. Raise the budget, or choose a smaller network."
-            )
+def needs_of(row: Row) -> tuple[float, float, float]:
+    """Peak SRAM bytes, flash bytes and cycles of a row that succeeded."""
+    return (row.sram_peak_bytes, row.flash_total_bytes, row.cycles_median)
+
+
+def budgets_kept(frame: pd.DataFrame, config: SearchConfig) -> np.ndarray:
+    """Which rows of a run's DataFrame succeeded and keep its budgets as measured; bool (n,)."""
+    latency_ms = 1e3 * frame["cycles_median"] / frame["sysclk_hz"]
+    kept = (frame["status"] == "ok").to_numpy()
+    for needs, limit in (
+        (frame["sram_peak_bytes"], config.budget_sram_bytes),
+        (frame["flash_total_bytes"], config.budget_flash_bytes),
+        (latency_ms, config.budget_latency_ms),
+    ):
+        if limit is not None:
+            kept = kept & (needs <= limit).to_numpy()
+    return kept
 
 
 def _least_cycles(costs: Costs, bits: np.ndarray, decided: int) -> np.ndarray:

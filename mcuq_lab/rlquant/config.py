@@ -120,6 +120,11 @@ class SearchConfig:
     """The reference point of the hypervolume lies this far below the float accuracy ..."""
     reference_cost_factor: float = 1.1
     """... and at this multiple of w8a8's cycles and peak SRAM."""
+    boards: int = 1
+    """Boards of this kind that evaluate at the same time, each an actor of Ray; rows do not depend
+    on it. Methods that propose one policy at a time (TPE) gain nothing."""
+    ray_address: str = ""
+    """Ray cluster whose nodes have the boards; empty: with several boards Ray is started here."""
     board_inputs: int = 1
     """Inputs that run on the board an episode (a run is deterministic; more checks more bits)."""
     evaluator: str = "mcuq_lab.rlquant.evaluator:make_evaluator"
@@ -131,6 +136,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.evaluations < 1:
             raise ConfigError(f"A search needs at least 1 evaluation, not {self.evaluations}.")
+        if self.boards < 1:
+            raise ConfigError(f"A search needs at least 1 board, not {self.boards}.")
         if self.lower_level.mode not in LOWER_LEVELS:
             raise ConfigError(
                 f"Lower level '{self.lower_level.mode}' is unknown; choose one of "

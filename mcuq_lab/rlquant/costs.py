@@ -65,12 +65,29 @@ class Costs:
         slope, intercept = self.flash_line
         return slope * self._weight_bytes(bits) + intercept
 
+    def needs(self, bits: np.ndarray) -> np.ndarray:
+        """SRAM bytes, flash bytes and cycles, float64 of shape (..., 3)."""
+        known = (self.sram_bytes(bits), self.flash_bytes(bits), self.cycles(bits))
+        return np.stack([np.asarray(cost, dtype=np.float64) for cost in known], axis=-1)
+
+    def step_sram_bytes(self, bits: np.ndarray) -> np.ndarray:
+        """Estimated SRAM in use while each node runs, (..., steps); its maximum is the peak."""
+        slope, intercept = self.sram_line
+        return slope * self.lifetimes.step_bytes(bits) + intercept
+
     def _weight_bytes(self, bits: np.ndarray) -> np.ndarray:
         return (bits[..., 0] * self._weights_per_bit).sum(-1)
 
     @cached_property
     def _weights_per_bit(self) -> np.ndarray:
         return np.array([layer.weight.size / 8 for layer in self.space.graph.layers])
+
+    @property
+    def weight_flash_bytes(self) -> np.ndarray:
+        """Flash that each layer's weights take, by widths, float64 (L, N_WIDTHS, N_WIDTHS)."""
+        widths = np.arange(MIN_BITS, MAX_BITS + 1)
+        by_width = self.flash_line[0] * np.outer(self._weights_per_bit, widths)
+        return np.broadcast_to(by_width[:, :, None], self.layer_cycles.shape)
 
     @cached_property
     def largest_flash_bytes(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Protocol
 
@@ -15,17 +16,20 @@ from mcuq_lab.rlquant.config import SearchConfig
 
 
 class Evaluator(Protocol):
-    """Evaluates policies of one network on one board; what it says must follow from the policy.
+    """Evaluates policies of one network; what it says must follow from the policy alone.
 
     Attributes:
         graph: the float network.
         float_accuracy: its accuracy on the search's validation split, a fraction of 1.
         sysclk_hz: core clock of the board.
+        board_sram_bytes, board_flash_bytes: what the board has.
     """
 
     graph: Graph
     float_accuracy: float
     sysclk_hz: int
+    board_sram_bytes: int
+    board_flash_bytes: int
 
     def evaluate(self, policy: Policy) -> Row:
         """One episode's end: trains, generates, builds, flashes, runs.
@@ -37,9 +41,19 @@ class Evaluator(Protocol):
             McuqError: nothing can be evaluated any more (no compiler, no such model).
         """
 
+    def evaluate_many(self, policies: Sequence[Policy]) -> Iterator[Row]:
+        """As `evaluate`, in the order of the policies; several boards work at the same time.
+
+        Who has one board evaluates one policy each time that a row is asked for.
+        """
+        return map(self.evaluate, policies)
+
     def plan(self, policy: Policy) -> int | None:
         """Exact planned SRAM bytes of the policy up to a constant, without a board; None if
         unknown."""
+
+    def image_bytes(self, policy: Policy) -> int | None:
+        """Flash of the policy's image, built without a board; None if unknown."""
 
     def sensitivity(self) -> np.ndarray:
         """How much worse the network answers if one width alone is reduced, all others being 8.

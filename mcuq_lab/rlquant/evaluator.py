@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
 
 from mcuq_lab import liteengine
-from mcuq_lab.bench import BoardSession, open_board
+from mcuq_lab.bench import BoardSession, build, memory_map, open_board
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import engine_named
 from mcuq_lab.errors import BoardError, FitError, NumericsError
@@ -36,6 +36,7 @@ from mcuq_lab.quantize.correction import correct_statistics
 from mcuq_lab.quantize.finetuning import FinetuneConfig, Trained, divergence, finetune, teach
 from mcuq_lab.results import Row, measured_columns
 from mcuq_lab.rlquant.config import SearchConfig
+from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.space import N_WIDTHS, SearchSpace, to_policy
 from mcuq_lab.target import Target
 from mcuq_lab.tuning import tuning_table
@@ -56,7 +57,7 @@ def make_evaluator(config: SearchConfig) -> BoardEvaluator:
     return BoardEvaluator(config, find_dataset(config.data))
 
 
-class BoardEvaluator:
+class BoardEvaluator(Evaluator):
     """`Evaluator` with a board in the loop.
 
     Args:
@@ -71,6 +72,9 @@ class BoardEvaluator:
         self._config, self._engine = config, engine_named(config.engine)
         self._board = load_board(config.board)
         self.sysclk_hz = self._board.clock(config.clock).sysclk_hz
+        memory = memory_map(self._board)
+        self.board_sram_bytes = memory.ram.length_bytes
+        self.board_flash_bytes = memory.flash.length_bytes
         self._images = data.validation_images[: lower.validation_images]
         self._labels = data.validation_labels[: lower.validation_images]
         train = data.train_images
@@ -118,13 +122,21 @@ class BoardEvaluator:
 
     def plan(self, policy: Policy) -> int:
         """Bytes of the engine's arena; what peak SRAM has beyond it hardly varies."""
-        network, target = quantize(self.graph, policy, self._tables), Target.of(self._board)
+        network, target = self._post_training(policy), Target.of(self._board)
         if self._engine.name == liteengine.ENGINE_NAME:
-            self._connect()
-            table = tuning_table(self._session).read()
-            planned = liteengine.plan(network, measured_cycles=table, target=target)
+            planned = liteengine.plan(network, measured_cycles=self._tuned(), target=target)
             return planned.arena_bytes  # without writing the C
         return self._engine.generate(network, target).arena_bytes
+
+    def image_bytes(self, policy: Policy) -> int | None:
+        """See `Evaluator`; known for an image that is too large for the board's flash, too."""
+        network = self._post_training(policy)
+        try:
+            sources = self._engine.generate(network, Target.of(self._board), self._tuned())
+            return build(sources, self._board).sizes.flash_total_bytes
+        except FitError as error:
+            too_large = error.memory == "flash"
+            return self.board_flash_bytes + error.overflow_bytes if too_large else None
 
     @cache  # noqa: B019 (one evaluator lives as long as its search)
     def sensitivity(self) -> np.ndarray:
@@ -143,7 +155,7 @@ class BoardEvaluator:
 
     def divergence(self, bits: np.ndarray) -> float:
         """Mean divergence of the post-training network of policy (L, 2) from the float one."""
-        network = quantize(self.graph, to_policy(bits), self._tables)
+        network = self._post_training(to_policy(bits))
         node, images = self.graph.input, self._lessons.images[:_SENSITIVITY_IMAGES]
         logits = predict(network, images, node.low, node.high)
         exact = self._lessons.logits[:_SENSITIVITY_IMAGES]
@@ -166,6 +178,14 @@ class BoardEvaluator:
             )
             state = finetune(self.graph, state, self._lessons, descent)
         return to_integers(self.graph, state)
+
+    @lru_cache(maxsize=8)  # noqa: B019 (as above)
+    def _post_training(self, policy: Policy) -> QuantGraph:
+        return quantize(self.graph, policy, self._tables)
+
+    def _tuned(self) -> Mapping[str, int]:
+        self._connect()
+        return tuning_table(self._session).read()
 
     def _measure(self, network: QuantGraph) -> dict:
         self._connect()

@@ -38,10 +38,14 @@ class LiveTensors:
 
     def peak_bytes(self, bits: np.ndarray) -> np.ndarray:
         """Largest sum of live tensors for policies (..., L, 2); int64 of shape (...)."""
+        return self.step_bytes(bits).max(axis=-1).astype(np.int64)
+
+    def step_bytes(self, bits: np.ndarray) -> np.ndarray:
+        """Sum of live tensors while each node runs, float32 of shape (..., steps)."""
         widths = np.where(self.readers, bits[..., None, :, 1], 0).max(axis=-1)
         widths = np.where(self.readers.any(axis=1), widths, MAX_BITS)
         tensor_bytes = self.pixels * ((self.channels * _STORAGE[widths] + 7) // 8)
-        return (tensor_bytes.astype(np.float32) @ self.live.T).max(axis=-1).astype(np.int64)
+        return tensor_bytes.astype(np.float32) @ self.live.T
 
 
 def live_tensors(space: SearchSpace) -> LiveTensors:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
@@ -33,6 +34,8 @@ from mcuq_lab.rlquant.budgets import Budgets
 from mcuq_lab.rlquant.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.evaluation import Evaluator, load_evaluator
+from mcuq_lab.rlquant.feasibility import MOST_PROBES, next_probe, refusal, smallest_policy
+from mcuq_lab.rlquant.gauge import Gauge
 from mcuq_lab.rlquant.methods import METHODS, Method, Problem, Proposal, make_method
 from mcuq_lab.rlquant.progress import Progress, read_progress, write_progress
 from mcuq_lab.rlquant.space import SearchSpace, to_bits, to_policy
@@ -40,10 +43,11 @@ from mcuq_lab.rlquant.space import SearchSpace, to_bits, to_policy
 log = logging.getLogger("mcuq.rlquant")
 
 _REFERENCE_POLICIES = ("w8a8", "w4a4", "w2a2")
-"""The first of these that runs sets the reference point: w8a8 unless it does not fit."""
+"""The first of these that runs sets the reference point: w8a8 unless it does not fit. It is
+measured even if it breaks the budgets, so that hypervolumes of all searches have one scale."""
 
-_MAX_IDLE_BATCHES = 200
-"""So many batches of nothing but repeats, and the method has run dry."""
+_MAX_IDLE_PROPOSALS = 200
+"""So many repeats in batches of nothing but repeats, and the method has run dry."""
 
 
 def new_run(config: SearchConfig, *, command: str = "", root: Path = RUNS_DIR) -> Path:
@@ -93,7 +97,7 @@ def run_search(
         write_progress(run_dir, Progress("starting", total=config.evaluations))
         own = evaluator is None
         try:
-            evaluator = load_evaluator(config) if own else evaluator
+            evaluator = _make_evaluator(config) if own else evaluator
             progress = _Search(run_dir, config, evaluator, should_stop).run()
         except BaseException as error:
             _report_end(run_dir, config, error)
@@ -140,8 +144,16 @@ class _Search:
         self._bar = tqdm(total=config.evaluations, initial=len(self._rows), unit="policy")
 
     def run(self) -> Progress:
+        budgets = Budgets.of(self._config, self._evaluator.sysclk_hz)
+        gauge = self._gauge(budgets)
+        smallest = None
+        if budgets.any and not budgets.kept_by(self._first_rows).any():
+            smallest = smallest_policy(gauge)
         self._reference = self._measure_reference()
-        method = make_method(self._problem())
+        if smallest is not None:
+            self._find_feasible(gauge, smallest)
+        narrowed = self._narrowed(budgets)
+        method = make_method(self._problem(self._gauge(narrowed)))
         try:
             return self._loop(method)
         finally:
@@ -155,7 +167,7 @@ class _Search:
         """
         checkpoint = load_checkpoint(self._run_dir)
         batch: Sequence[Proposal] = ()
-        known = sum(row.origin == "reference" for row in self._rows)
+        known = len(self._first_rows)
         if checkpoint is not None:
             method.restore(checkpoint.state)
             batch, known = checkpoint.batch, checkpoint.n_rows
@@ -173,9 +185,9 @@ class _Search:
                 return self._report("stopped")
             method.tell([self._rows[self._position[p.key]] for p in batch])
             told = 1 + max(self._position[p.key] for p in batch)
-            idle = idle + 1 if told <= known else 0
+            idle = idle + len(batch) if told <= known else 0
             batch, known = (), max(known, told)
-            if idle >= _MAX_IDLE_BATCHES:
+            if idle >= _MAX_IDLE_PROPOSALS:
                 log.warning("%s only repeats itself; the search ends early", self._config.method)
                 break
         return self._report("done")
@@ -191,28 +203,65 @@ class _Search:
 
     def _evaluate_batch(self, batch: Sequence[Proposal], propose_s: float) -> bool:
         """Evaluates what has no row yet; False when the search is over before the batch is."""
-        for proposal in batch:
-            if proposal.key in self._position:
-                continue
-            if len(self._rows) >= self._config.evaluations:
-                return False
+        unseen = {p.key: p for p in batch if p.key not in self._position}
+        left = self._config.evaluations - len(self._rows)
+        fresh = list(unseen.values())[:left]
+        policies = [to_policy(self._space.canonical(p.bits)) for p in fresh]
+        self._report("evaluating")
+        rows = self._evaluator.evaluate_many(policies)
+        for proposal in fresh:
             if self._should_stop():
                 return True
-            self._evaluate(proposal.bits, proposal.origin, propose_s)
+            self._append(next(rows), proposal.origin, propose_s)
             propose_s = 0.0
-        return True
+        return len(unseen) <= left
 
     def _measure_reference(self) -> ReferencePoint:
         for text in _REFERENCE_POLICIES:
             bits = to_bits([Policy.parse(text, self._space.n_layers)])[0]
             at = self._position.get(to_policy(self._space.canonical(bits)).pairs)
-            row = self._evaluate(bits, "reference", 0.0) if at is None else self._rows[at]
+            row = self._evaluate(bits, "reference") if at is None else self._rows[at]
             if row.ok:
                 return self._save_reference(row)
         raise ConfigError(
             f"No uniform policy of {self._config.model} runs on {self._config.board}; the smallest "
             f"ended with {row.status}: {row.message} Choose a smaller network or a larger board."
         )
+
+    def _gauge(self, budgets: Budgets) -> Gauge:
+        evaluator = self._evaluator
+        return Gauge(
+            self._space,
+            budgets,
+            lambda bits: evaluator.plan(to_policy(bits)),
+            lambda bits: evaluator.image_bytes(to_policy(bits)),
+        )
+
+    def _find_feasible(self, gauge: Gauge, smallest: np.ndarray) -> None:
+        """Measures until a policy keeps the budgets; raises ConfigError if none comes to light."""
+        for _ in range(MOST_PROBES):
+            probe = next_probe(gauge, self._first_rows, smallest)
+            if probe is None or len(self._rows) >= self._config.evaluations:
+                break
+            self._evaluate(probe, "probe")
+        rows = self._first_rows
+        if not gauge.budgets.kept_by(rows).any():
+            raise refusal(gauge.budgets, rows, self._evaluator.sysclk_hz)
+
+    def _narrowed(self, budgets: Budgets) -> Budgets:
+        """The budgets; where wide policies do not fit the board, its own limits count as such."""
+        statuses = {row.status for row in self._first_rows}
+        sram, flash = budgets.sram_bytes, budgets.flash_bytes
+        if "no_fit_sram" in statuses and sram is None:
+            sram = self._evaluator.board_sram_bytes
+        if "no_fit_flash" in statuses and flash is None:
+            flash = self._evaluator.board_flash_bytes
+        return Budgets(sram, flash, budgets.cycles)
+
+    @property
+    def _first_rows(self) -> list[Row]:
+        """What was measured before the method began: w8a8, and what else the start needed."""
+        return [row for row in self._rows if row.origin in ("reference", "probe")]
 
     def _save_reference(self, row: Row) -> ReferencePoint:
         factor = self._config.reference_cost_factor
@@ -231,28 +280,26 @@ class _Search:
         write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
         return reference
 
-    def _problem(self) -> Problem:
-        config, evaluator = self._config, self._evaluator
-        latency_ms = config.budget_latency_ms
-        cycles = None if latency_ms is None else latency_ms * 1e-3 * evaluator.sysclk_hz
+    def _problem(self, gauge: Gauge) -> Problem:
         return Problem(
-            space=self._space,
-            budgets=Budgets(config.budget_sram_bytes, config.budget_flash_bytes, cycles),
+            gauge=gauge,
+            first_rows=tuple(self._first_rows),
             reference=self._reference,
-            config=config,
-            plan_sram=lambda bits: evaluator.plan(to_policy(bits)),
-            sensitivity=evaluator.sensitivity,
+            config=self._config,
+            sensitivity=self._evaluator.sensitivity,
         )
 
-    def _evaluate(self, bits, origin: str, propose_s: float) -> Row:
+    def _evaluate(self, bits: np.ndarray, origin: str) -> Row:
         self._report("evaluating")
         policy = to_policy(self._space.canonical(bits))
-        row = self._evaluator.evaluate(policy)
+        return self._append(self._evaluator.evaluate(policy), origin, 0.0)
+
+    def _append(self, row: Row, origin: str, propose_s: float) -> Row:
+        """Makes an evaluated row the search's next one."""
         seconds = dict(row.seconds) | ({"propose": propose_s} if propose_s else {})
         row = replace(
             row,
             evaluation=len(self._rows),
-            policy=policy.pairs,
             origin=origin,
             seconds=seconds,
             elapsed_s=self._elapsed_s(),
@@ -262,13 +309,15 @@ class _Search:
         self._rows.append(row)
         self._bar.update()
         level = logging.INFO if row.ok else logging.WARNING
+        policy = Policy.of(row.policy)
         log.log(level, "%d %s %s %s", row.evaluation, origin, policy, row.message or row.status)
+        self._report("evaluating")
         return row
 
     def _report(self, state: str) -> Progress:
         volume = 0.0
         if self._reference is not None:
-            volume = hypervolume(objectives(self._rows), self._reference)
+            volume = hypervolume(self._kept_objectives(), self._reference)
             self._bar.set_postfix(hypervolume=f"{volume:.4f}", refresh=False)
         progress = Progress(
             state=state,
@@ -283,8 +332,22 @@ class _Search:
         self._bar.set_description(state)
         return progress
 
+    def _kept_objectives(self) -> np.ndarray:
+        """Objectives of the rows that keep the budgets, (n, 3)."""
+        budgets = Budgets.of(self._config, self._evaluator.sysclk_hz)
+        kept = budgets.kept_by(self._rows)
+        return objectives([row for row, keeps in zip(self._rows, kept, strict=True) if keeps])
+
     def _elapsed_s(self) -> float:
         return self._worked_before_s + time.monotonic() - self._started_s
+
+
+def _make_evaluator(config: SearchConfig) -> Evaluator:
+    if config.boards == 1 and not config.ray_address:
+        return load_evaluator(config)
+    from mcuq_lab.rlquant.fleet import BoardFleet  # Ray takes seconds to import
+
+    return BoardFleet(config)
 
 
 def _report_end(run_dir: Path, config: SearchConfig, error: BaseException) -> None:

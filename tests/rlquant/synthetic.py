@@ -26,6 +26,7 @@ from mcuq_lab.graph import (
 )
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import Row
+from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.memory import live_tensors
 from mcuq_lab.rlquant.space import SearchSpace, to_bits
 
@@ -64,7 +65,7 @@ def residual_net(stages: int = 3, blocks: int = 1, width: int = 8, size: int = 1
     return Graph("synthetic", tuple(nodes))
 
 
-class SyntheticEvaluator:
+class SyntheticEvaluator(Evaluator):
     """`Evaluator` on the invented objective.
 
     Args:
@@ -80,6 +81,7 @@ class SyntheticEvaluator:
         self.graph = graph
         self.float_accuracy = 0.9
         self.sysclk_hz = 16_000_000
+        self.board_sram_bytes, self.board_flash_bytes = 256 << 10, 1 << 20
         self._space = SearchSpace(graph)
         self._lifetimes = live_tensors(self._space)
         rng = np.random.default_rng(seed)
@@ -109,10 +111,7 @@ class SyntheticEvaluator:
         layer_cycles = self._cycles(bits)
         sram = self.plan(policy)
         accuracy = self.true_accuracy(bits) + luck.normal(0.0, self._noise)
-        flash = int(20_000 + sum(
-            layer.weight.size * w / 8
-            for layer, (w, _) in zip(self.graph.layers, policy.pairs, strict=True)
-        ))  # fmt: skip
+        flash = self.image_bytes(policy)
         total = int(layer_cycles.sum() + 50_000)
         return Row(
             status="ok", cycles_min=total, cycles_median=total, cycles_max=total,
@@ -138,6 +137,11 @@ class SyntheticEvaluator:
         """Peak SRAM: live tensors, less what runs in place, plus scratch and stack."""
         bits = to_bits([policy])[0]
         return int(0.8 * self._lifetimes.peak_bytes(bits) + 900 + 12 * bits[:, 1].max())
+
+    def image_bytes(self, policy: Policy) -> int:
+        """Flash: all code, and the weights."""
+        weights = zip(self.graph.layers, policy.layers, strict=True)
+        return int(20_000 + sum(layer.weight.size * bits.w_bits / 8 for layer, bits in weights))
 
     def sensitivity(self) -> np.ndarray:
         """Drop of the true accuracy by each width alone, (L, 2, 7)."""

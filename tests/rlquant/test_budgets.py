@@ -10,11 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import residual_net
 
-from mcuq_lab.errors import ConfigError
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.rlquant.budgets import (
     Budgets,
-    check_budgets,
     choice_mask,
     feasible_choices,
     nearest_feasible,
@@ -92,13 +90,6 @@ def test_a_pair_of_open_widths_that_is_infeasible_moves_to_the_nearest_feasible_
     w, a = nearest_feasible(feasible, 3, 3)
     assert feasible[w, a]
     assert abs(w - 3) + abs(a - 3) == 3
-
-
-def test_a_budget_that_nothing_keeps_is_refused_with_what_is_needed():
-    need = float(COSTS.sram_bytes(SPACE.uniform(2, 2)))
-    check_budgets(COSTS, Budgets(sram_bytes=need))
-    with pytest.raises(ConfigError, match=f"about {need:.0f}"):
-        check_budgets(COSTS, Budgets(sram_bytes=need - 1))
 
 
 def test_left_is_a_fraction_of_the_budget():

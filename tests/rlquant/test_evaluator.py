@@ -45,6 +45,12 @@ def test_planned_memory_differs_from_the_measured_by_a_constant(board):
     assert abs(beyond[0] - beyond[1]) < 128
 
 
+def test_the_image_without_the_board_is_as_large_as_the_one_that_is_flashed(board):
+    """Training moves weights, not code; packed sums of weights may differ by some words."""
+    for policy in (Policy.uniform(10, 4, 4), Policy.uniform(10, 2, 8)):
+        assert board.image_bytes(policy) == board.evaluate(policy).flash_total_bytes
+
+
 def test_divergence_grows_as_widths_fall(board):
     nats = [board.divergence(np.full((10, 2), width)) for width in (8, 4, 3, 2)]
     assert nats == sorted(nats)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from synthetic import SyntheticEvaluator, residual_net
 
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.policy import Policy
 from mcuq_lab.results import (
     hypervolume,
     hypervolume_curve,
@@ -92,17 +90,6 @@ def test_equal_seeds_give_equal_searches_and_others_do_not(config, evaluator, tm
 
     assert policies(1) == policies(1)
     assert policies(1) != policies(2)
-
-
-@pytest.mark.parametrize("method", ["random", "sa_mutation", "sa_nsga2"])
-def test_hard_memory_budget_is_kept_once_costs_are_known(method, config, evaluator, tmp_path):
-    limit = evaluator.plan(Policy.uniform(10, 8, 8)) // 2
-    run_dir = new_run(config(method, budget_sram_bytes=limit), root=tmp_path)
-    run_search(run_dir, evaluator=evaluator)
-    rows = [row for row in read_rows(run_dir) if row.origin not in ("reference", "anchor")]
-    peaks = np.array([row.sram_peak_bytes for row in rows])
-    assert len(peaks) > 10
-    assert (peaks <= limit).all()
 
 
 class NothingFits(SyntheticEvaluator):

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.rlquant.methods.protocol import Method, Problem, Proposal
+from mcuq_lab.rlquant.methods.within import KeepsBudgets
 
 
 def make_method(problem: Problem) -> Method:
@@ -14,7 +15,8 @@ def make_method(problem: Problem) -> Method:
     name = problem.config.method
     if name not in METHODS:
         raise ConfigError(f"There is no method '{name}'; choose one of {', '.join(METHODS)}.")
-    return METHODS[name](problem)
+    method = METHODS[name](problem)
+    return KeepsBudgets(method, problem.gauge) if problem.budgets.any else method
 
 
 # Each method is imported when it is made: pymoo, optuna and ray take seconds each.

@@ -5,20 +5,25 @@ from __future__ import annotations
 import numpy as np
 
 from mcuq_lab.policy import Policy
+from mcuq_lab.rlquant.budgets import draw_within
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
 from mcuq_lab.rlquant.space import to_bits
 
 
 def anchors(problem: Problem) -> list[Proposal]:
     """Uniform policies, then random ones: the same for every method; the random ones follow the
-    seed. Hard budgets do not matter here: costs are learnt from anchors outside them, too."""
-    proposals, n_layers = problem.config.proposals, problem.space.n_layers
-    uniform = [
-        Proposal(to_bits([Policy.parse(text, n_layers)])[0], "anchor")
-        for text in proposals.uniform_anchors
-    ]
-    drawn = problem.space.random(problem.rng(0), proposals.random_anchors)
-    return uniform + [Proposal(bits, "anchor") for bits in drawn]
+    seed. Under hard budgets random policies that keep them stand in for uniform ones that do not,
+    by what the first rows teach."""
+    proposals, gauge, rows = problem.config.proposals, problem.gauge, problem.first_rows
+    texts = proposals.uniform_anchors
+    uniform = to_bits([Policy.parse(text, problem.space.n_layers) for text in texts])
+    costs = gauge.costs(rows)
+    kept = gauge.first_within(costs, uniform, len(uniform), rows)
+    missing = proposals.random_anchors + len(uniform) - len(kept)
+    drawn = draw_within(costs, gauge.budgets, problem.rng(0), missing)
+    if gauge.budgets.any:
+        drawn = [gauge.bring_within(costs, bits, rows) for bits in drawn]
+    return [Proposal(bits, "anchor") for bits in (*kept, *drawn)]
 
 
 def unseen(proposals: list[Proposal], seen: set) -> list[Proposal]:

@@ -24,7 +24,7 @@ class Greedy:
     """One path, visited coarse to fine; ends when all of it is measured."""
 
     def __init__(self, problem: Problem) -> None:
-        self._path = reduction_path(problem)
+        self._path, self._gauge = reduction_path(problem), problem.gauge
 
     def ask(self, rows: Sequence[Row]) -> list[Proposal]:
         seen = {row.policy for row in rows}
@@ -32,6 +32,8 @@ class Greedy:
         while n < 2 * len(self._path):
             at = np.unique(np.linspace(0, len(self._path) - 1, n).round().astype(int))
             fresh = unseen([Proposal(self._path[i], "greedy") for i in at], seen)
+            costs = self._gauge.costs(rows)
+            fresh = [p for p in fresh if self._gauge.keeps(costs, p.bits, rows)]
             if fresh:
                 return fresh
             n = 2 * n - 1

@@ -15,7 +15,8 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.quantgraph import STORAGE_BITS
 from mcuq_lab.results import Row
-from mcuq_lab.rlquant.costs import Costs, fit_costs
+from mcuq_lab.rlquant.budgets import Budgets
+from mcuq_lab.rlquant.costs import Costs
 from mcuq_lab.rlquant.memory import live_tensors
 from mcuq_lab.rlquant.methods.anchors import anchors, unseen
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
@@ -39,7 +40,7 @@ class Ilp:
         if self._batches == 0:
             return anchors(self._problem)
         rng = self._problem.rng(4, self._batches)
-        costs = fit_costs(self._problem.space, rows, self._lifetimes)
+        costs = self._problem.gauge.costs(rows)
         sensitivity = self._problem.sensitivity()
         largest = self._lifetimes.peak_bytes(self._problem.space.uniform(MAX_BITS, MAX_BITS))
         seen = {row.policy for row in rows}
@@ -47,7 +48,7 @@ class Ilp:
         for _ in range(_PROGRAMS):
             trade_off = 10.0 ** rng.uniform(-2.5, 1.5)
             limit = largest * rng.choice([1.0, rng.uniform(0.2, 1.0)])
-            bits = solve(costs, sensitivity, trade_off, limit)
+            bits = solve(costs, sensitivity, trade_off, limit, self._problem.budgets)
             if bits is not None:
                 found = unseen([*found, Proposal(bits, "ilp")], seen)
             if len(found) == _BATCH:
@@ -68,7 +69,11 @@ class Ilp:
 
 
 def solve(
-    costs: Costs, sensitivity: np.ndarray, trade_off: float, memory_bytes: float
+    costs: Costs,
+    sensitivity: np.ndarray,
+    trade_off: float,
+    memory_bytes: float,
+    budgets: Budgets,
 ) -> np.ndarray | None:
     """The policy (L, 2) of least `error + trade_off * cycles`, both scaled by w8a8's and w2a2's.
 
@@ -77,9 +82,10 @@ def solve(
         sensitivity: error that each width adds alone, (L, 2, N_WIDTHS).
         trade_off: weight of the cycles.
         memory_bytes: limit of the live activations, estimated as in `memory`.
+        budgets: hard limits, kept by what `costs` knows.
 
     Returns:
-        None if no policy keeps the memory limit (or HiGHS found none in time).
+        None if no policy keeps the limits (or HiGHS found none in time).
     """
     space = costs.space
     groups = space.input_groups
@@ -110,6 +116,7 @@ def solve(
             LinearConstraint(one_pair, 1.0, 1.0),
             LinearConstraint(same_width, 0.0, 0.0),
             LinearConstraint(memory, -np.inf, memory_bytes - fixed),
+            *_budget_constraints(costs, budgets, len(objective), memory, fixed),
         ],
         integrality=np.ones(len(objective)),
         bounds=Bounds(0.0, 1.0),
@@ -120,6 +127,27 @@ def solve(
     pairs = solution.x[:n_pairs].reshape(n_layers, -1).argmax(axis=1)
     bits = np.stack(np.divmod(pairs, N_WIDTHS), axis=1) + MIN_BITS
     return space.canonical(bits)
+
+
+def _budget_constraints(
+    costs: Costs, budgets: Budgets, n_variables: int, memory: np.ndarray, fixed: np.ndarray
+) -> list[LinearConstraint]:
+    """The budgets as `costs` sees them: SRAM at each step, flash and cycles by layer and pair."""
+    constraints = []
+    if budgets.sram_bytes is not None:
+        slope, intercept = costs.sram_line
+        limit = budgets.sram_bytes - intercept
+        constraints.append(LinearConstraint(slope * memory, -np.inf, limit - slope * fixed))
+    by_pair = (
+        (budgets.flash_bytes, costs.weight_flash_bytes, costs.flash_line[1]),
+        (budgets.cycles, costs.layer_cycles, costs.other_cycles),
+    )
+    for limit, table, constant in by_pair:
+        if limit is not None:
+            row = np.zeros(n_variables)
+            row[: table.size] = table.ravel() / limit  # about 1, as HiGHS likes it
+            constraints.append(LinearConstraint(row, -np.inf, (limit - constant) / limit))
+    return constraints
 
 
 def _live_bytes(costs: Costs, n_groups: int) -> tuple[np.ndarray, np.ndarray]:

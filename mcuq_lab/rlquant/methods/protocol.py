@@ -11,6 +11,7 @@ import numpy as np
 from mcuq_lab.results import ReferencePoint, Row
 from mcuq_lab.rlquant.budgets import Budgets
 from mcuq_lab.rlquant.config import SearchConfig
+from mcuq_lab.rlquant.gauge import Gauge
 from mcuq_lab.rlquant.space import SearchSpace
 
 
@@ -32,26 +33,35 @@ class Problem:
     """The search problem, the same for every method.
 
     Attributes:
-        space: all policies.
-        budgets: hard limits.
+        gauge: which of all policies keep the hard budgets.
+        first_rows: what was measured before the method began; the same in every life.
         reference: scales the objectives (error, cycles, peak SRAM), which are minimised.
         sensitivity: error that each width adds alone, (L, 2, N_WIDTHS); see `Evaluator`.
-        plan_sram: exact planned SRAM of a policy (L, 2) up to a constant, or None if nobody knows.
     """
 
-    space: SearchSpace
-    budgets: Budgets
+    gauge: Gauge
+    first_rows: tuple[Row, ...]
     reference: ReferencePoint
     config: SearchConfig
-    plan_sram: Callable[[np.ndarray], int | None]
     sensitivity: Callable[[], np.ndarray]
 
+    @property
+    def space(self) -> SearchSpace:
+        """All policies."""
+        return self.gauge.space
+
+    @property
+    def budgets(self) -> Budgets:
+        """Hard limits."""
+        return self.gauge.budgets
+
     def objectives(self, row: Row) -> np.ndarray:
-        """(error, cycles, SRAM) over the reference, (3,); a failure lies at twice the reference."""
+        """(error, cycles, SRAM) over the reference, (3,); a failure lies at twice the reference,
+        and what turned out to break a budget is moved away from the origin by the reference."""
         if not row.ok:
             return np.full(3, 2.0)
         point = np.array([1.0 - row.accuracy_quick, row.cycles_median, row.sram_peak_bytes])
-        return point / self.reference.array
+        return point / self.reference.array + (0.0 if self.budgets.kept_by([row])[0] else 1.0)
 
     def rng(self, *stream: int) -> np.random.Generator:
         """A generator of the search's seed and a stream of its own: the same in every life."""

@@ -12,11 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mcuq_lab.results import ReferencePoint, Row, front_mask, objectives
-from mcuq_lab.rlquant.costs import fit_costs
 from mcuq_lab.rlquant.env import Outcome, World
-from mcuq_lab.rlquant.memory import live_tensors
 from mcuq_lab.rlquant.methods.anchors import anchors, stack, unseen
-from mcuq_lab.rlquant.methods.planned import PlannedMemory
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
 from mcuq_lab.rlquant.proposers import Proposer, Round
 from mcuq_lab.rlquant.selection import pick_batch
@@ -29,9 +26,7 @@ class SurrogateSearch:
     def __init__(self, problem: Problem, proposers: Sequence[Proposer]) -> None:
         self._problem = problem
         self._proposers = tuple(proposers)
-        self._lifetimes = live_tensors(problem.space)
         self._rounds = 0
-        self._memory = PlannedMemory(problem.plan_sram)
 
     def ask(self, rows: Sequence[Row]) -> list[Proposal]:
         if self._rounds == 0 or not any(row.ok for row in rows):
@@ -66,19 +61,19 @@ class SurrogateSearch:
 
     def _prepare(self, rows: Sequence[Row]) -> Round:
         problem = self._problem
-        costs = fit_costs(problem.space, rows, self._lifetimes)
+        costs = problem.gauge.costs(rows)
         surrogate = AccuracySurrogate(problem.space, rows, problem.config.seed)
 
         def judge(bits: np.ndarray) -> Outcome:
             return Outcome(ok=True, accuracy=float(surrogate.mean(bits[None])[0]))
 
-        measured = [row for row in rows if row.ok]
-        front = front_mask(objectives(measured))
+        kept = self._kept(rows)
+        front = front_mask(objectives(kept))
         return Round(
             number=self._rounds - 1,
             world=World(costs, problem.budgets, problem.reference, judge),
             surrogate=surrogate,
-            front=np.array([row.policy for row in measured], dtype=np.int8)[front],
+            front=np.array([row.policy for row in kept], dtype=np.int8)[front],
             rng=problem.rng(3, self._rounds),
         )
 
@@ -90,27 +85,50 @@ class SurrogateSearch:
         errors = 1.0 - round_.surrogate.samples(bits, settings.draws, round_.rng)
         costs = round_.world.costs
         costs = np.column_stack([costs.cycles(bits), costs.sram_bytes(bits)])
-        points = objectives(rows)
+        points = objectives(self._kept(rows))
         front = points[front_mask(points)]
         own = np.flatnonzero([p.origin == self._proposers[0].name for p in pool])
         share = math.ceil(settings.batch_size * settings.agent_share)
         every = np.arange(len(pool))
         short = _best(front, errors, costs, reference, own, 4 * share)
         short = np.union1d(short, _best(front, errors, costs, reference, every, settings.shortlist))
-        costs[short, 1] = self._memory.peaks(bits[short], costs[short, 1], rows)
+        costs[short, 1] = self._problem.gauge.memory.peaks(bits[short], costs[short, 1], rows)
         limit = self._problem.budgets.sram_bytes
         if limit is not None:
             short = short[costs[short, 1] <= limit]
+        while True:
+            picked = self._pick_from(short, own, front, errors, costs)
+            broken = [i for i in picked if not self._keeps(pool[i], round_, rows)]
+            if not broken:
+                return [pool[i] for i in picked]
+            short = np.setdiff1d(short, broken)
+
+    def _pick_from(
+        self,
+        short: np.ndarray,
+        own: np.ndarray,
+        front: np.ndarray,
+        errors: np.ndarray,
+        costs: np.ndarray,
+    ) -> list[int]:
+        """The batch among candidates `short`: the share of the first proposer's `own`, the rest."""
+        settings, reference = self._problem.config.proposals, self._problem.reference
+        share = math.ceil(settings.batch_size * settings.agent_share)
         picked = _best(front, errors, costs, reference, np.intersect1d(short, own), share)
         expected = np.column_stack([errors[:, picked].mean(axis=0), costs[picked]])
         front = np.vstack([front, expected])
         rest = np.setdiff1d(short, picked)
         missing = settings.batch_size - len(picked)
-        picked = [
-            *picked,
-            *_best(front[front_mask(front)], errors, costs, reference, rest, missing),
-        ]
-        return [pool[i] for i in picked]
+        more = _best(front[front_mask(front)], errors, costs, reference, rest, missing)
+        return [*picked, *more]
+
+    def _keeps(self, proposal: Proposal, round_: Round, rows: Sequence[Row]) -> bool:
+        return self._problem.gauge.keeps(round_.world.costs, proposal.bits, rows)
+
+    def _kept(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows that count: successful and within the budgets."""
+        kept = self._problem.budgets.kept_by(rows)
+        return [row for row, keeps in zip(rows, kept, strict=True) if keeps]
 
 
 def _best(

@@ -21,18 +21,24 @@ class PlannedMemory:
 
     def peaks(self, bits: np.ndarray, estimates: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
         """Peak SRAM bytes of policies (n, L, 2); the estimates (n,) where there is no plan."""
-        measured = [(row, self._plan(np.array(row.policy, np.int8))) for row in rows if row.ok]
-        beyond = [row.sram_peak_bytes - plan for row, plan in measured if plan is not None]
+        measured = [(row, self._arena_bytes(row)) for row in rows if row.ok]
+        beyond = [row.sram_peak_bytes - arena for row, arena in measured if arena is not None]
         if not beyond:
             return estimates
         rest = float(np.mean(beyond))
-        plans = [self._plan(policy) for policy in bits]
+        plans = [self.plan(policy) for policy in bits]
         return np.array(
             [e if p is None else p + rest for p, e in zip(plans, estimates, strict=True)]
         )
 
-    def _plan(self, bits: np.ndarray) -> int | None:
+    def plan(self, bits: np.ndarray) -> int | None:
+        """Planned bytes of a policy (L, 2), remembered."""
         key = bits.tobytes()
         if key not in self._plans:
             self._plans[key] = self._plan_anew(bits)
         return self._plans[key]
+
+    def _arena_bytes(self, row: Row) -> int | None:
+        if row.sram_arena_bytes is not None:
+            return row.sram_arena_bytes
+        return self.plan(np.array(row.policy, np.int8))
