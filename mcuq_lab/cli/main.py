@@ -17,6 +17,7 @@ COMMANDS = (
     "bench",
     "qat",
     "search",
+    "finalize",
     "report",
     "claims",
     "figures",
