@@ -2,19 +2,109 @@
 
 from __future__ import annotations
 
+from functools import partial
+from types import SimpleNamespace
+
 import pytest
+from ray.exceptions import RayActorError
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.results import read_rows
-from mcuq_lab.rlquant import new_run, run_search
-
-pytestmark = pytest.mark.slow  # Ray takes a quarter of a minute to start
+from mcuq_lab.rlquant import fleet, new_run, run_search
 
 
 def story(run_dir):
     return [
         (r.evaluation, r.policy, r.origin, r.status, r.accuracy_quick) for r in read_rows(run_dir)
     ]
+
+
+class StandIn:
+    """Ray without processes: an actor is an object, a task runs when it is waited for.
+
+    Args:
+        boards: that the cluster has.
+        deaths: numbers of the evaluations, from 0, of which the actor dies.
+    """
+
+    def __init__(self, boards: int, deaths=()):
+        self.boards, self.deaths = boards, set(deaths)
+        self.evaluations, self.killed = 0, 0
+
+    def is_initialized(self):
+        return True
+
+    def cluster_resources(self):
+        return {"nucleo_f412zg": float(self.boards)}
+
+    available_resources = cluster_resources
+
+    def remote(self, cls):
+        return SimpleNamespace(
+            options=lambda **_: SimpleNamespace(remote=lambda *a: self._actor(cls(*a)))
+        )
+
+    def _actor(self, made):
+        def method(name):
+            return SimpleNamespace(remote=lambda *a: partial(getattr(made, name), *a))
+
+        return SimpleNamespace(open=method("open"), call=method("call"), close=method("close"))
+
+    def wait(self, pending, num_returns=1, timeout=None):
+        # The last one first: rows must come back in their order all the same.
+        return pending[-num_returns:], pending[:-num_returns]
+
+    def get(self, task):
+        if task.args[:1] == ("evaluate",):
+            self.evaluations += 1
+            if self.evaluations - 1 in self.deaths:
+                raise RayActorError(error_msg="The actor died.")
+        return task()
+
+    def kill(self, actor):
+        self.killed += 1
+
+
+def run_with(stand_in, config, root, monkeypatch, **changes):
+    monkeypatch.setattr(fleet, "ray", stand_in)
+    run_dir = new_run(config("random", 20, **changes), root=root)
+    return run_dir, run_search(run_dir)
+
+
+def test_three_boards_of_which_some_die_give_the_rows_of_one(
+    config, evaluator, tmp_path, monkeypatch
+):
+    alone = new_run(config("random", 20), root=tmp_path)
+    run_search(alone, evaluator=evaluator)
+    stand_in = StandIn(3, deaths=(2, 3, 9))
+    together, progress = run_with(stand_in, config, tmp_path, monkeypatch, boards=3)
+    assert progress.state == "done"
+    assert story(together) == story(alone)
+    assert stand_in.evaluations == 20 + 3
+    assert stand_in.killed == 3 + 3  # the dead ones, and the three of the end
+
+
+def test_a_policy_that_kills_every_board_is_a_row(config, tmp_path, monkeypatch):
+    stand_in = StandIn(2, deaths=(1, 2, 3))
+    run_dir, progress = run_with(stand_in, config, tmp_path, monkeypatch, boards=2)
+    statuses = [row.status for row in read_rows(run_dir)]
+    assert progress.failures == statuses.count("probe_error") == 1
+    assert len(statuses) == 20
+
+
+def test_fewer_boards_than_asked_for_are_refused_at_once(config, tmp_path, monkeypatch):
+    with pytest.raises(
+        ConfigError, match=r"3 boards .* has 2, of which 2 are free"
+    ):
+        run_with(StandIn(2), config, tmp_path, monkeypatch, boards=3)
+
+
+def test_an_evaluator_that_cannot_be_made_fails_with_its_own_error(config, tmp_path, monkeypatch):
+    made = config("random", boards=2)
+    bad = type(made).from_json(made.to_json() | {"evaluator": "synthetic:nothing"})
+    monkeypatch.setattr(fleet, "ray", StandIn(2))
+    with pytest.raises(ConfigError, match="nothing"):
+        run_search(new_run(bad, root=tmp_path))
 
 
 @pytest.fixture
@@ -32,6 +122,7 @@ def cluster(child_env):
     started.shutdown()
 
 
+@pytest.mark.nightly  # Ray starts in a quarter of a minute, and on a busy machine not at all
 def test_a_machine_that_dies_in_mid_search_costs_nothing(
     config, evaluator, cluster, child_env, tmp_path
 ):
