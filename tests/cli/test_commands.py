@@ -203,6 +203,6 @@ def test_a_users_mistake_ends_with_2_and_says_what_to_do(arguments, message):
 
 def test_help_lists_every_command():
     text = run("--help").stdout
-    groups = ("bench", "search", "report", "export", "demo", "doctor")
+    groups = ("bench", "search", "finalize", "report", "export", "demo", "doctor")
     for name in ("boards", "measure", "tune", "profile", *groups):
         assert name in text

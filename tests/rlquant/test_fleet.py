@@ -93,9 +93,7 @@ def test_a_policy_that_kills_every_board_is_a_row(config, tmp_path, monkeypatch)
 
 
 def test_fewer_boards_than_asked_for_are_refused_at_once(config, tmp_path, monkeypatch):
-    with pytest.raises(
-        ConfigError, match=r"3 boards .* has 2, of which 2 are free"
-    ):
+    with pytest.raises(ConfigError, match=r"3 boards .* has 2, of which 2 are free"):
         run_with(StandIn(2), config, tmp_path, monkeypatch, boards=3)
 
 
