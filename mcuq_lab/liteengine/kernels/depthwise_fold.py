@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_struct
+from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dense import pack_stream, stream_bytes
 from mcuq_lab.liteengine.kernels.fold_asm import LARGEST_STEP_WORDS
 from mcuq_lab.liteengine.kernels.fold_kernels import FoldKey, fold_kernel
@@ -136,33 +136,38 @@ def _lowered(way: FoldLayout) -> Lowered:
         "zero_point": source.zero_point,
         "weight_bytes": stream_bytes(taps, op.w_bits),
         "weights": f"{name}_weights",
-        "requantize": f"{name}_requantize",
+        "constants": f"{name}_constants",
     }
+    constants = _constants(way)
     return Lowered(
         kernel=kernel,
         packing=str(way.packing),
         files=files,
         declarations=lambda: (
             c_array("uint8_t", f"{name}_weights", flash)
-            + c_requantize(f"{name}_requantize", _table(way))
+            + c_array("uint32_t", f"{name}_constants", constants)
             + c_struct("le_fold_layer", f"{name}_layer", fields)
         ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
-        weights_bytes=flash.size + 12 * way.channels + _LAYER_BYTES,
+        weights_bytes=flash.size + 4 * constants.size + _LAYER_BYTES,
         scratch_bytes=way.scratch_bytes,
         in_place=(0,) if _allows_in_place(way) else (),
         predicted_cycles=way.cycles,
     )
 
 
-def _table(way: FoldLayout) -> Requantize:
-    """Start values of all folds, and channels that yield 0 behind the real ones."""
-    requantize = way.requantize
-    start = (requantize.start.astype(np.int64) * way.packing.start_factor).astype(np.int32)
-    more = (0, way.channels - len(start))
-    arrays = (start, requantize.multiplier, requantize.offset)
-    start, multiplier, offset = (np.pad(array, more) for array in arrays)
-    return replace(requantize, start=start, multiplier=multiplier, offset=offset)
+def _constants(way: FoldLayout) -> np.ndarray:
+    """`le_fold_layer.constants`: uint32 (channels, words), 0 behind the real channels."""
+    chosen = way.op.requantize if way.narrow else way.requantize
+    start, multiplier, offset = (
+        array.astype(np.int64) for array in (chosen.start, chosen.multiplier, chosen.offset)
+    )
+    if way.narrow:
+        columns = [multiplier, start + (offset << 16)]
+    else:
+        columns = [start * way.packing.start_factor, multiplier, offset]
+    words = np.stack(columns, axis=1) % (1 << 32)
+    return np.pad(words, ((0, way.channels - len(words)), (0, 0)))
 
 
 def _allows_in_place(way: FoldLayout) -> bool:

@@ -13,7 +13,7 @@ cycle; none of them must be preserved for the caller:
     s0 start   s1 multiplier   s2 offset   s3 mask   s4 first strip   s5 end of the strips
     s6 bytes from strip to strip   s7 bytes of a strip's tiles   s8 end of the strip's tiles
     s9, s10 the weights of r12 and lr, which the epilogue overwrites
-    s11 requantization of the next channel   s12 end of those   s13 its weights   s14 strip
+    s11 constants of the next channel   s12 end of those   s13 its weights   s14 strip
 
 A pair of columns is read from `[r0]`, `[r0, r1]` and `[r0, r1, lsl #1]`; the last read of a row
 takes r0 to the row that comes next.
@@ -44,6 +44,8 @@ class FoldTile:
         folds, field_bits: of the packing.
         out_bits, pre_shift, shift: of the requantization. A shift of 16 is what lets PKHTB and
             USAT16 finish two outputs at once; two folds take that way then.
+        narrow: K and offset of a channel are halves of a word.
+        offset_shift: such an offset counts 2**offset_shift times.
     """
 
     kernel: int
@@ -54,6 +56,8 @@ class FoldTile:
     out_bits: int
     pre_shift: int
     shift: int
+    narrow: bool
+    offset_shift: int
 
     @property
     def name(self) -> str:
@@ -62,6 +66,7 @@ class FoldTile:
         return (
             f"k{self.kernel}s{self.stride}g{self.group}_{fold}"
             f"_o{self.out_bits}p{self.pre_shift}h{self.shift}"
+            + (f"n{self.offset_shift}" if self.narrow else "")
         )
 
     @property
@@ -96,9 +101,7 @@ def fold_assembly(tile: FoldTile) -> list[str]:
         "ldr r1, [r0], #4",
         "vldmia r0, {s11-s13}",
         "3:",
-        "vmov r2, s11",
-        "vldmia r2!, {s0-s2}",
-        "vmov s11, r2",
+        *_constants(tile),
         *_weights(tile),
         "vmov r0, s4",
         "vmov s14, r0",
@@ -130,6 +133,25 @@ def fold_assembly(tile: FoldTile) -> list[str]:
         "cmp r2, r3",
         "bne.w 3b",
         "pop {r4-r11, pc}",
+    ]
+
+
+def _constants(tile: FoldTile) -> list[str]:
+    """A channel's start, multiplier and offset, and where the next one's are."""
+    if not tile.narrow:
+        return ["vmov r2, s11", "vldmia r2!, {s0-s2}", "vmov s11, r2"]
+    return [
+        "vmov r2, s11",
+        "vldr s1, [r2]",
+        "ldr r3, [r2, #4]",
+        "adds r2, #8",
+        "vmov s11, r2",
+        "uxth r2, r3",
+        *([f"add r2, r2, r2, lsl #{tile.field_bits}"] if tile.folds == 2 else []),
+        "vmov s0, r2",
+        "asrs r3, r3, #16",
+        *([f"lsls r3, r3, #{tile.offset_shift}"] if tile.offset_shift else []),
+        "vmov s2, r3",
     ]
 
 

@@ -64,6 +64,7 @@ def fold_kernel(key: FoldKey) -> tuple[str, Files]:
         "pre_shift": tile.pre_shift,
         "group": tile.group,
         "weight_words": tile.weight_words,
+        "constant_words": 2 if tile.narrow else 3,
         "in_storage": key.in_storage,
         "out_storage": key.out_storage,
         "pack_bytes": key.pack_bytes,
@@ -115,7 +116,8 @@ def _tiler(tile: FoldTile) -> tuple[str, Files]:
         f"{{.kernel = {tile.kernel}, .stride = {tile.stride}, .group = {tile.group},\n"
         f"        .folds = {tile.folds}, .field_bits = {tile.field_bits}, "
         f".out_bits = {tile.out_bits},\n"
-        f"        .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
+        f"        .pre_shift = {tile.pre_shift}, .shift = {tile.shift},\n"
+        f"        .narrow = {int(tile.narrow)}, .offset_shift = {tile.offset_shift}}}"
     )
     twin = f"static const le_fold_shape shape = {shape};\n    le_fold_tile(call, &shape);"
     function = tile_function(name, "le_fold", "fold_asm.py", fold_assembly(tile), twin)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from mcuq_lab.liteengine.kernels.fold_asm import FoldTile, tile_cycles
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
@@ -74,6 +77,12 @@ class FoldLayout:
         weights = eight_byte_aligned(4 * self.group * self.tile.weight_words)
         return _CALL_BYTES + _PAD_BYTES + weights + planes + eight_byte_aligned(kept)
 
+    @cached_property
+    def narrow(self) -> bool:
+        """Whether K and offset of each channel, before it is scaled, are halves."""
+        start, offset = self.op.requantize.start, self.op.requantize.offset
+        return bool(start.max() < 1 << 16 and np.abs(offset).max() < 1 << 15)
+
     @property
     def tile(self) -> FoldTile:
         return FoldTile(
@@ -85,6 +94,8 @@ class FoldLayout:
             out_bits=self.requantize.bits,
             pre_shift=self.requantize.pre_shift,
             shift=self.requantize.shift,
+            narrow=self.narrow,
+            offset_shift=(self.requantize.shift - self.op.requantize.shift) * self.narrow,
         )
 
     @property
@@ -98,7 +109,9 @@ class FoldLayout:
         """Of output rows first .. first + count."""
         folds, strips, tile_rows = self.packing.folds, self.strips, self.tile_rows(count)
         taps = self.op.window.kernel_h * self.op.window.kernel_w
-        each = 47 + 3.6 * taps + strips * (20 + tile_rows * tile_cycles(self.tile))
+        each = (
+            47 + 7 * self.narrow + 3.6 * taps + strips * (20 + tile_rows * tile_cycles(self.tile))
+        )
         runs, run_rows, edges = self._packed_rows(first, count)
         words = self.pairs * (8 * self.pack_bytes // self.source.storage_bits) * folds
         packs = -(-self.source.pixel_bytes // self.pack_bytes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dense import pack_stream
+from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
 from mcuq_lab.liteengine.kernels.halves_asm import HalvesTile, halves_assembly
 from mcuq_lab.liteengine.kernels.specialise import (
     driven_kernel,
@@ -21,11 +22,15 @@ from mcuq_lab.liteengine.kernels.specialise import (
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
+    ACCUMULATOR_BITS,
+    TOGGLE_BIT,
     HalvesPacking,
     byte_pairs,
     halves_packings,
     halves_tile_cycles,
     pair_cycles,
+    start_factor,
+    start_sums,
     start_words,
 )
 from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
@@ -35,7 +40,8 @@ from mcuq_lab.target import DEFAULT_TARGET, Target
 _BANDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Bands in which a layer may be computed."""
 
-_LAYER_BYTES, _CALL_BYTES, _PART_BYTES = 56, 128, 24  # the latter as in le_halves.h
+_LAYER_BYTES = 72 + COLUMN_BYTES
+_CALL_BYTES, _PART_BYTES = 128, 24  # as in le_halves.h
 _CYCLES_OF_A_CALL = 330  # of the driver and the tile function, around the groups of a band
 _PACK_HEADERS = ("le_halves.h", "le_halves_pack.h")
 
@@ -217,12 +223,10 @@ def _lowered(choice: _Choice) -> Lowered:
     padded = np.zeros((choice.padded_channels, terms.shape[1]), np.int64)
     padded[: op.out_channels] = terms
     weights = _flash_weights(choice, padded)
-    requantize = np.zeros((choice.padded_channels, 2), np.int64)
-    requantize[: op.out_channels, 0] = op.requantize.multiplier
-    requantize[: op.out_channels, 1] = op.requantize.offset
-    # (parts, words) -> [tile][part][4 words]
-    first = start_words(packing, padded, source.bits).reshape(len(packing.pairs), -1, 4)
-    first = first.transpose(1, 0, 2)
+    missing = choice.padded_channels - op.out_channels
+    multipliers = np.pad(op.requantize.multiplier, (0, missing))
+    offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
+    first = _first_words(packing, padded, source.bits)
     window = op.window
     fields = {
         "in_h": source.shape.h,
@@ -245,9 +249,13 @@ def _lowered(choice: _Choice) -> Lowered:
         "band": choice.band,
         "tile_bytes": weights.shape[1],
         "weights": f"{name}_weights",
-        "requantize": f"{name}_requantize",
-        "first": f"{name}_first",
         "part_pairs": f"{name}_part_pairs",
+        "multipliers": f"{name}_multipliers",
+        "offsets": offsets.fields,
+        "first": f"{name}_first",
+        "narrow_first": int(first.factors is not None),
+        "first_base": first.base,
+        "first_factors": "{{{}, {}}}".format(*(first.factors or (0, 0))),
     }
     return Lowered(
         kernel=kernel,
@@ -255,14 +263,17 @@ def _lowered(choice: _Choice) -> Lowered:
         files=files,
         declarations=lambda: (
             c_array("uint8_t", f"{name}_weights", weights)
-            + c_array("int32_t", f"{name}_requantize", requantize)
-            + c_array("uint32_t", f"{name}_first", first)
-            + c_array("uint16_t", f"{name}_part_pairs", np.array(choice.part_pairs))
+            + c_array("int32_t", f"{name}_multipliers", multipliers)
+            + offsets.declaration
+            + c_array(f"uint{8 * first.word_bytes}_t", f"{name}_first", first.words)
+            + c_array("uint16_t", f"{name}_part_pairs", np.array(choice.part_pairs), 2)
             + c_struct("le_halves_layer", f"{name}_layer", fields)
         ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=weights.size
-        + 4 * (requantize.size + first.size)
+        + 4 * multipliers.size
+        + offsets.size_bytes
+        + first.word_bytes * first.words.size
         + 2 * len(packing.pairs)
         + _LAYER_BYTES,
         scratch_bytes=choice.scratch_bytes,
@@ -270,6 +281,49 @@ def _lowered(choice: _Choice) -> Lowered:
         predicted_cycles=choice.cycles,
         limit_macs_per_cycle=2 * choice.group * choice.channels / pair_cycles(packing),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _FirstWords:
+    """Start values as they lie in flash, (tile, part, word).
+
+    Without `factors` they are what they are; with them, those of a word's two bytes, a word stands
+    for the sum of its bytes times these, and `base`.
+    """
+
+    words: np.ndarray
+    base: int = 0
+    factors: tuple[int, int] | None = None
+
+    @property
+    def word_bytes(self) -> int:
+        return 2 if self.factors else 4
+
+
+def _first_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> _FirstWords:
+    """Start values, narrow where they are made of two sums below 256."""
+    sums = start_sums(packing, weight)
+    factor, base = start_factor(packing, a_bits), 0
+    if packing.channels == 2:
+        low, high, high_factor = sums[:, ::2, 0], sums[:, 1::2, 0], factor << packing.w_shift
+    else:
+        low, high, high_factor = sums[..., 0], sums[..., -1], 1 << TOGGLE_BIT
+        if packing.toggle:
+            base = int(high.min())
+            high = high - base
+        else:
+            high = 0 * high
+    three = packing.channels == 2 and packing.toggle
+    if packing.bytes or three or max(low.max(), high.max()) > 0xFF:
+        return _FirstWords(_by_tile(start_words(packing, weight, a_bits)))
+    modulus = 1 << ACCUMULATOR_BITS
+    factors = factor, high_factor % modulus
+    return _FirstWords(_by_tile(low + (high << 8)), (base << TOGGLE_BIT) % modulus, factors)
+
+
+def _by_tile(words: np.ndarray) -> np.ndarray:
+    """(part, words) -> (tile, part, 4 words)."""
+    return words.reshape(len(words), -1, 4).transpose(1, 0, 2)
 
 
 def _written_and_unread(choice: _Choice) -> Iterator[tuple[int, int]]:

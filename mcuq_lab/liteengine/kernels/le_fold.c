@@ -118,8 +118,8 @@ static void le_fold_run(le_fold_state *state, uint32_t channel, uint32_t first) 
 
     kernel->unpack(state->weights, layer->weights + channel * layer->weight_bytes, count);
     call->w = state->weights;
-    call->requantize = layer->requantize + channel;
-    call->requantize_end = call->requantize + count;
+    call->constants = layer->constants + channel * kernel->constant_words;
+    call->constants_end = call->constants + count * kernel->constant_words;
     call->a = (uint8_t *)state->planes;
     call->a_end = call->a + (layer->out_w + 1u) / 2 * call->strip_bytes;
     kernel->tile(call);

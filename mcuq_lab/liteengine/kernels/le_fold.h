@@ -28,7 +28,7 @@ typedef struct {
     uint32_t strip_bytes;     /* from one strip of two output columns to the next     */
     uint32_t tile_rows_bytes; /* from a strip's first tile to the end of its last one */
     uint32_t pair_bytes;      /* from one pair of columns to the next                 */
-    const le_requantize *requantize, *requantize_end; /* of the channels              */
+    const uint32_t *constants, *constants_end; /* of the channels                     */
     const uint32_t *w;        /* pairs of taps of each channel, see le_fold_unpack    */
 } le_fold_call;
 
@@ -60,7 +60,8 @@ typedef struct {
     uint8_t zero_point;
     uint16_t weight_bytes;           /* of a channel                          */
     const uint8_t *weights;          /* a stream of taps for each channel     */
-    const le_requantize *requantize; /* `start` is that of all folds          */
+    const uint32_t *constants; /* of each channel: start of all folds, multiplier, offset; or where
+                                  they are narrow: multiplier, K + 2^16 offset   */
 } le_fold_layer;
 
 /* What the driver needs to know of a specialisation. */
@@ -72,6 +73,7 @@ typedef struct {
     uint8_t kernel, stride, folds, field_bits, pre_shift;
     uint8_t group;                     /* channels                              */
     uint8_t weight_words;              /* of a channel's pairs of taps          */
+    uint8_t constant_words;            /* of a channel                          */
     uint8_t in_storage, out_storage;   /* bits                                  */
     uint8_t pack_bytes, scatter_bytes; /* of a pixel, of one call of a function */
 } le_fold_kernel;

@@ -19,7 +19,24 @@ typedef struct {
     unsigned group; /* words from one row to the next */
     unsigned folds, field_bits;
     unsigned out_bits, pre_shift, shift;
+    unsigned narrow, offset_shift; /* of the constants */
 } le_fold_shape;
+
+/* Constants of one channel, where `start` is that of all folds. */
+LE_INLINE le_requantize le_fold_constants(const uint32_t *words, const le_fold_shape *shape) {
+    le_requantize channel;
+    if (!shape->narrow) {
+        channel.start = (int32_t)words[0];
+        channel.multiplier = (int32_t)words[1];
+        channel.offset = (int32_t)words[2];
+        return channel;
+    }
+    const uint32_t k = words[1] & 0xFFFFu;
+    channel.start = (int32_t)(shape->folds == 2 ? k + (k << shape->field_bits) : k);
+    channel.multiplier = (int32_t)words[0];
+    channel.offset = le_high(words[1]) * (1 << shape->offset_shift);
+    return channel;
+}
 
 /* Products of one kernel row with the two outputs of a row; `a` are its pairs of columns. */
 LE_INLINE void le_fold_row(uint32_t sums[2], const uint32_t *a, const uint32_t *w,
@@ -102,9 +119,10 @@ LE_INLINE void le_fold_tile(le_fold_call *call, const le_fold_shape *shape) {
         shape->stride == 2 ? shape->kernel / 2 + 1 : shape->kernel / 2 * 2;
     const uint32_t *w = call->w;
     uint8_t *first = call->a;
-    for (const le_requantize *channel = call->requantize; channel != call->requantize_end;
-         ++channel) {
-        le_fold_channel(call, first, w, channel, shape);
+    for (const uint32_t *words = call->constants; words != call->constants_end;
+         words += shape->narrow ? 2 : 3) {
+        const le_requantize channel = le_fold_constants(words, shape);
+        le_fold_channel(call, first, w, &channel, shape);
         w += shape->kernel * row_weights;
         first += 4;
     }

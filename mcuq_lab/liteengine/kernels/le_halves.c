@@ -55,15 +55,32 @@ static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
     }
 }
 
+/* Start values of four words of channels, from entry `index` on. */
+LE_INLINE void le_halves_first(const le_halves_layer *layer, uint32_t first[4], uint32_t index) {
+    if (layer->narrow_first) {
+        const uint16_t *from = (const uint16_t *)layer->first + index;
+        const uint32_t base = layer->first_base;
+        const uint32_t low = layer->first_factors[0], high = layer->first_factors[1];
+        for (uint32_t k = 0; k < 4; ++k) {
+            first[k] = base + (from[k] & 0xFFu) * low + (uint32_t)(from[k] >> 8) * high;
+        }
+    } else {
+        const uint32_t *from = (const uint32_t *)layer->first + index;
+        for (uint32_t k = 0; k < 4; ++k) {
+            first[k] = from[k];
+        }
+    }
+}
+
 /* Prepares the call for output channels `channel` and up, whose weights are at `w`. */
 static void le_halves_prepare(const le_halves_state *state, uint32_t channel,
                               const uint8_t *w) {
     const le_halves_layer *layer = state->layer;
     le_halves_call *call = state->call;
-    const int32_t *requantize = layer->requantize + 2 * channel;
-    const uint32_t *first = layer->first + channel / state->tile * layer->part_count * 4;
-    for (uint32_t i = 0; i < 2 * state->tile; ++i) {
-        call->requantize[i] = requantize[i];
+    uint32_t first = channel / state->tile * layer->part_count * 4;
+    for (uint32_t i = 0; i < state->tile; ++i) {
+        call->requantize[2 * i] = layer->multipliers[channel + i];
+        call->requantize[2 * i + 1] = le_column_value(&layer->offsets, channel + i);
         LE_KEEP_LOOP(i);
     }
     const uint32_t pair_bytes = state->kernel->unpack ? 16 : 8;
@@ -73,9 +90,8 @@ static void le_halves_prepare(const le_halves_state *state, uint32_t channel,
     for (uint32_t i = 0; i < layer->part_count; ++i) {
         w += pair_bytes * layer->part_pairs[i];
         state->parts[i].w_end = w;
-        for (uint32_t k = 0; k < 4; ++k) {
-            state->parts[i].first[k] = *first++;
-        }
+        le_halves_first(layer, state->parts[i].first, first);
+        first += 4;
     }
 }
 

@@ -17,6 +17,7 @@
 
 #include <stdint.h>
 
+#include "le_column.h"
 #include "le_memory.h"
 #include "le_requantize.h"
 
@@ -64,9 +65,13 @@ typedef struct {
     uint32_t band;              /* output pixels, a multiple of a group                */
     uint32_t tile_bytes;        /* weights of one tile's channels in flash             */
     const uint8_t *weights;     /* see le_halves_unpack                                */
-    const int32_t *requantize;  /* multiplier and offset of the channels, whole tiles  */
-    const uint32_t *first;      /* [tile of channels][part][word]                      */
     const uint16_t *part_pairs; /* pairs of each part                                  */
+    const int32_t *multipliers; /* of the channels, whole tiles                        */
+    le_column offsets;
+    const void *first;          /* start values, [tile of channels][part][word], or if narrow
+                                   two bytes each, which count as often as the factors say */
+    uint32_t narrow_first;
+    uint32_t first_base, first_factors[2];
 } le_halves_layer;
 
 /* What the driver needs to know of a specialisation. */

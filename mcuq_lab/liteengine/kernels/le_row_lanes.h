@@ -65,7 +65,7 @@ LE_INLINE void le_row_lanes_start(uint32_t next[2], uint32_t first[2], const int
     const uint32_t k = (uint32_t)channel[0], uppermost = (uint32_t)channel[1];
     const uint32_t sum = (k - uppermost) + (k << field_bits) + (uppermost << 2 * field_bits);
     uint32_t before = uppermost; /* as if carried */
-    if (layer->segment_words > 2 && layer->pad_left) {
+    if (layer->start_values > 2 && layer->pad_left) {
         before += (uint32_t)channel[3] * (uint32_t)channel[5]; /* the upper taps see the padding */
     }
     next[0] = next[1] = first[1] = sum;

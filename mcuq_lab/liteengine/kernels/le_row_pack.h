@@ -272,8 +272,9 @@ LE_INLINE void le_row_unpack_ranges(uint32_t *to, const uint8_t *from, const le_
     }
 }
 
-/* Start values of one output channel in one segment from its words in `le_row_layer.channels`:
- * `next` for all blocks but the first one. `taps` are those of the first weight word. */
+/* Start values of one output channel in one segment from K, K of the uppermost field, and if the
+ * layer has them the sums of the weights by power of z and the zero point: `next` for all blocks but
+ * the first one. `taps` are those of the first weight word. */
 LE_INLINE void le_row_start(uint32_t next[2], uint32_t first[2], const int32_t *channel,
                             const le_row_layer *layer, unsigned pixels, unsigned field_bits,
                             unsigned taps, unsigned words, unsigned toggle) {
@@ -290,7 +291,7 @@ LE_INLINE void le_row_start(uint32_t next[2], uint32_t first[2], const int32_t *
     if (carried == 2) {
         before += k;
     }
-    if (layer->segment_words > 2) {
+    if (layer->start_values > 2) {
         const uint64_t w2 = (uint64_t)(int64_t)channel[2], w1 = (uint64_t)(int64_t)channel[3];
         const uint64_t w0 = (uint64_t)(int64_t)channel[4];
         if (toggle) {

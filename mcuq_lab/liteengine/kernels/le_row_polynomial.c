@@ -15,6 +15,7 @@ typedef struct {
     uint8_t *pad;        /* one pixel of padding                                          */
     uint32_t line_bytes; /* of one row                                                    */
     uint32_t out_storage, out_pixel_bytes, out_row_bytes;
+    uint32_t channel;     /* the first of two                                             */
     uint32_t two_bytes;   /* 1: the two channels take a byte each                         */
     uint32_t kept;        /* bits of a byte that do not belong to the two channels        */
     le_row_call call;
@@ -114,27 +115,48 @@ static void le_row_pack_band(const le_row_state *state, const uint8_t *in, uint3
     }
 }
 
+/* One number of `le_row_layer.starts`. */
+LE_INLINE int32_t le_row_start_number(const le_row_layer *layer, uint32_t index) {
+    const uint8_t *numbers = layer->starts;
+    return layer->start_bytes == 1 ? numbers[index] : (int32_t)le_load32(numbers + 4 * index);
+}
+
+/* What the start values of a channel in one segment are computed from, see le_row_start. */
+static void le_row_sums(const le_row_layer *layer, int32_t values[6], uint32_t channel,
+                        uint32_t segment) {
+    const uint32_t index = (channel * layer->segment_count + segment) * layer->start_values;
+    values[0] = le_row_start_number(layer, index) * layer->start_unit;
+    values[1] = le_row_start_number(layer, index + 1) * layer->start_unit;
+    if (layer->start_values > 2) {
+        for (uint32_t i = 2; i < 5; ++i) {
+            values[i] = le_row_start_number(layer, index + i) + layer->sum_base;
+        }
+        values[5] = layer->segments[segment].zero_point;
+    }
+}
+
 /* Prepares the call and all segments for output channels `channel` and `channel` + 1. */
 static void le_row_prepare(le_row_state *state, uint32_t channel) {
     const le_row_layer *layer = state->layer;
-    const int32_t *low = layer->channels + channel * layer->channel_words;
-    const int32_t *high = low + layer->channel_words;
     le_row_call *call = &state->call;
+    state->channel = channel;
     state->kept = state->out_storage == 2 && channel % 4 != 0 ? 0x0F : 0;
     state->two_bytes = state->out_storage == 8 && channel + 1 < layer->out_c;
-    call->multiplier0 = low[0];
-    call->offset0 = low[1];
-    call->multiplier1 = high[0];
-    call->offset1 = high[1];
+    call->multiplier0 = layer->multipliers[channel];
+    call->offset0 = le_column_value(&layer->offsets, channel);
+    call->multiplier1 = layer->multipliers[channel + 1];
+    call->offset1 = le_column_value(&layer->offsets, channel + 1);
     call->upper = state->kept;
-    call->surplus[0] = (uint32_t)low[2];
-    call->surplus[1] = (uint32_t)high[2];
-    low += 3;
-    high += 3;
+    call->surplus[0] = call->surplus[1] = 0;
+    if (layer->surplus.bytes != 0) {
+        call->surplus[0] = (uint32_t)le_column_value(&layer->surplus, channel);
+        call->surplus[1] = (uint32_t)le_column_value(&layer->surplus, channel + 1);
+    }
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
+        int32_t low[6], high[6];
+        le_row_sums(layer, low, channel, i);
+        le_row_sums(layer, high, channel + 1, i);
         state->kernel->start(&state->chains[i], low, high, layer);
-        low += layer->segment_words;
-        high += layer->segment_words;
     }
 }
 
@@ -157,16 +179,18 @@ static void le_row_copy(const le_row_state *state, uint8_t *out, const uint8_t *
  * segments, what each has carried behind its run, and what the padding adds to it. `run` is that of
  * the first segment, `last` that of the last one. */
 static void le_row_flush(const le_row_state *state, const le_row_run *run, const le_row_run *last,
-                         const int32_t *constants, uint8_t *out0, uint8_t *out1) {
+                         uint8_t *out0, uint8_t *out1) {
     const le_row_layer *layer = state->layer;
     const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
-    const int32_t *low = constants + 3, *high = low + layer->channel_words;
     uint32_t sums[4] = {0, 0, 0, 0}, pairs[2];
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
         const uint32_t shift = layer->segments[i].shift;
         const uint32_t *carried = i + 1u < layer->segment_count ? run[i].carried : last->carried;
         uint32_t more0 = 0, more1 = 0;
-        if (layer->segment_words > 2) { /* column 2 sees the padding */
+        if (layer->zero_point != 0) { /* column 2 sees the padding */
+            int32_t low[6], high[6];
+            le_row_sums(layer, low, state->channel, i);
+            le_row_sums(layer, high, state->channel + 1, i);
             more0 = (uint32_t)(low[2] * low[5]);
             more1 = (uint32_t)(high[2] * high[5]);
         }
@@ -174,8 +198,6 @@ static void le_row_flush(const le_row_state *state, const le_row_run *run, const
         sums[1] = (sums[1] << shift) + (carried[1] & mask) + more1;
         sums[2] = (sums[2] << shift) + (carried[2] & mask) + more0;
         sums[3] = (sums[3] << shift) + (carried[3] & mask) + more1;
-        low += layer->segment_words;
-        high += layer->segment_words;
     }
     sums[0] -= state->call.surplus[0];
     sums[1] -= state->call.surplus[1];
@@ -296,7 +318,7 @@ static void le_row_fetch(const le_row_state *state, uint8_t *out, const uint8_t 
 /* Two output rows of two channels, of which the pixels at the edges, or all, take the way through
  * the line; `a` are their entries. */
 static void le_row_through_line(le_row_state *state, uint8_t *row0, uint8_t *row1,
-                                const uint8_t *a, const int32_t *constants, uint32_t way) {
+                                const uint8_t *a, uint32_t way) {
     const uint32_t tiles = state->layer->tiles, right = state->layer->right;
     const uint32_t left = way == LE_ROW_LINE || right == 0 ? tiles : 1;
     if (state->kept != 0) { /* the tile function merges pixels with what is there */
@@ -318,7 +340,7 @@ static void le_row_through_line(le_row_state *state, uint8_t *row0, uint8_t *row
     }
     if (state->layer->flush) {
         const uint32_t last = (state->layer->out_w - 1u) * state->out_pixel_bytes;
-        le_row_flush(state, state->runs, end - 1, constants, row0 + last, row1 + last);
+        le_row_flush(state, state->runs, end - 1, row0 + last, row1 + last);
     }
 }
 
@@ -326,8 +348,8 @@ static void le_row_through_line(le_row_state *state, uint8_t *row0, uint8_t *row
  * tile yields them, may be written. They go from the lowest rows up: what a row writes to the pixel
  * in front of it, the last one of the row above, is then overwritten, but for the uppermost row,
  * where what was there is put back. */
-static void le_row_direct(le_row_state *state, uint8_t *row0, const uint8_t *a, uint32_t pairs,
-                          const int32_t *constants) {
+static void le_row_direct(le_row_state *state, uint8_t *row0, const uint8_t *a,
+                          uint32_t pairs) {
     const le_row_layer *layer = state->layer;
     const uint32_t row_bytes = state->out_row_bytes, segments = layer->segment_count;
     const uint32_t entry_bytes = 8u * state->kernel->stride; /* from two rows to the next two */
@@ -356,7 +378,7 @@ static void le_row_direct(le_row_state *state, uint8_t *row0, const uint8_t *a, 
         uint8_t *last = row0 + row_bytes - state->out_pixel_bytes;
         for (uint32_t i = pairs; i-- > 0;) {
             run = state->runs + i * segments;
-            le_row_flush(state, run, run + segments - 1, constants, last, last + row_bytes);
+            le_row_flush(state, run, run + segments - 1, last, last + row_bytes);
             last += 2 * row_bytes;
         }
     }
@@ -369,10 +391,9 @@ static void le_row_direct(le_row_state *state, uint8_t *row0, const uint8_t *a, 
 }
 
 /* Times two output rows, from `y` on, that may go straight to the output, at most `pairs`. */
-static uint32_t le_row_direct_pairs(const le_row_state *state, uint32_t y, uint32_t pairs,
-                                    uint32_t channel) {
+static uint32_t le_row_direct_pairs(const le_row_state *state, uint32_t y, uint32_t pairs) {
     const le_row_layer *layer = state->layer;
-    const int narrow = state->out_storage == 8 && channel + 1 == layer->out_c;
+    const int narrow = state->out_storage == 8 && !state->two_bytes;
     /* The last pixel of row 0 must be written after the first one of row 1; and where bytes are
      * shared, it must not be merged with what is there. */
     const int replaced = layer->flush || layer->right < layer->tiles ||
@@ -385,21 +406,20 @@ static uint32_t le_row_direct_pairs(const le_row_state *state, uint32_t y, uint3
 }
 
 /* Output rows `y` to `end` of two output channels; `a` are their entries. */
-static void le_row_rows(le_row_state *state, uint32_t y, uint32_t end, const uint8_t *a,
-                        uint32_t channel, const int32_t *constants) {
+static void le_row_rows(le_row_state *state, uint32_t y, uint32_t end, const uint8_t *a) {
     const uint32_t entry_bytes = 4u * state->kernel->stride; /* from one row to the next */
-    uint8_t *out = state->out + channel * state->out_storage / 8;
+    uint8_t *out = state->out + state->channel * state->out_storage / 8;
     while (y < end) {
         uint8_t *row0 = out + y * state->out_row_bytes;
-        uint32_t pairs = le_row_direct_pairs(state, y, (end - y) / 2, channel);
+        uint32_t pairs = le_row_direct_pairs(state, y, (end - y) / 2);
         if (pairs > 0) {
-            le_row_direct(state, row0, a, pairs, constants);
+            le_row_direct(state, row0, a, pairs);
         } else {
             const int one_row = y + 1 == end;
             const int narrow = state->out_storage == 8 && !state->two_bytes;
             pairs = 1;
             le_row_through_line(state, row0, row0 + (one_row ? 0 : state->out_row_bytes), a,
-                                constants, one_row || narrow ? LE_ROW_LINE : LE_ROW_EDGES);
+                                one_row || narrow ? LE_ROW_LINE : LE_ROW_EDGES);
         }
         y += 2 * pairs;
         a += 2 * pairs * entry_bytes;
@@ -429,8 +449,7 @@ LE_INTERNAL void le_row_polynomial(const le_row_layer *layer, const le_row_kerne
                 kernel->unpack(state.w, weights, layer);
                 weights += layer->pair_bytes;
                 le_row_prepare(&state, channel);
-                le_row_rows(&state, y, behind, a, channel,
-                            layer->channels + channel * layer->channel_words);
+                le_row_rows(&state, y, behind, a);
                 if (kernel->depthwise) {
                     a += layer->range_bytes;
                 }

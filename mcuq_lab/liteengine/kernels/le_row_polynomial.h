@@ -27,6 +27,7 @@
 
 #include <stdint.h>
 
+#include "le_column.h"
 #include "le_memory.h"
 #include "le_requantize.h"
 
@@ -76,6 +77,7 @@ typedef struct {
     uint16_t w_offset; /* of its weight words                               */
     uint16_t w_bytes;
     uint8_t shift;     /* what was summed up before counts 2^shift times    */
+    uint8_t zero_point; /* of the slice                                     */
 } le_row_segment;
 
 /* A run as it is planned; sizes in bytes. Of two weight words it may leave out those that meet the
@@ -109,9 +111,6 @@ typedef struct {
     uint8_t pad_blocks;     /* blocks of nothing but padding: one in front, one more at the end  */
     uint8_t segment_count;
     uint8_t batch;          /* times two rows in one call of the tile function, at most          */
-    uint8_t channel_words;  /* words of `channels` for one output channel                        */
-    uint8_t segment_words;  /* of these for each segment: K, K of the uppermost field, and if 6:
-                               sums of the weights by power of z, and the zero point             */
     uint16_t w_bytes;       /* of the weight words in scratch                                    */
     uint32_t a_bytes;       /* of the entries in scratch                                         */
     uint32_t block_bytes;   /* from one block's entries to the next one's                        */
@@ -119,7 +118,14 @@ typedef struct {
     uint32_t pad_word;      /* an entry's word in these blocks                                   */
     uint32_t pair_bytes;    /* of the weights of two output channels in flash                    */
     const uint8_t *weights; /* see le_row_unpack                                                 */
-    const int32_t *channels; /* multiplier, offset, surplus, then the segments                   */
+    const int32_t *multipliers; /* of the channels, rounded up to pairs                          */
+    le_column offsets;
+    le_column surplus;
+    const void *starts; /* [channel][segment]: K and K of the uppermost field, in units, and if
+                           start values need them, sums of the weights by power of z less a base */
+    int32_t start_unit, sum_base;
+    uint8_t start_values; /* 2, or 5 with the sums                                               */
+    uint8_t start_bytes;  /* of each value, 1 or 4                                               */
     const le_row_segment *segments;
     const le_row_plan *plans[3]; /* up to 5 runs each, by LE_ROW_DIRECT ...                      */
     uint8_t plan_runs[3];

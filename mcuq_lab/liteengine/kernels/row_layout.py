@@ -251,7 +251,8 @@ class RowLayout:
             w_offset += first
             skip = self.block_bytes - count * self.plane_bytes
         w_bytes = _TILE_WEIGHT_BYTES
-        return a_offset, skip, w_offset * w_bytes, count * w_bytes, segment.shift
+        zero_point = int(segment.a_slice.of_activation(self.source.zero_point))
+        return a_offset, skip, w_offset * w_bytes, count * w_bytes, segment.shift, zero_point
 
     @cached_property
     def tile(self) -> Tile:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE
+from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
 from mcuq_lab.liteengine.lowering import Lowered, near_fastest
@@ -28,7 +30,7 @@ from mcuq_lab.target import DEFAULT_TARGET, Target
 MOST_PLANES_WITHOUT_LOOP = 16
 """On the Cortex-M7, where the end of a short loop costs as much as a plane."""
 
-_LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 92, 16, 16
+_LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 112 + 2 * COLUMN_BYTES, 16, 16
 
 
 def lower_row_polynomial(
@@ -168,7 +170,11 @@ def _lowered(layout: RowLayout) -> Lowered:
     )
     kernel, files = row_kernel(key)
     weights = _flash_weights(op, source, packing.lanes)
-    channels = _channel_table(layout)
+    missing = op.out_channels % 2
+    multipliers = np.pad(op.requantize.multiplier, (0, missing))
+    offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
+    surplus = Column(f"{name}_surplus", _surplus(layout))
+    starts = _starts(layout)
     segments = [layout.segment_row(segment) for segment in packing.segments]
     fields = {
         "in_h": source.shape.h,
@@ -192,8 +198,6 @@ def _lowered(layout: RowLayout) -> Lowered:
         "pad_blocks": layout.pad_blocks,
         "segment_count": len(segments),
         "batch": layout.batch,
-        "channel_words": channels.shape[1],
-        "segment_words": 6 if _has_weight_sums(layout) else 2,
         "w_bytes": layout.w_bytes,
         "a_bytes": layout.a_bytes,
         "block_bytes": layout.block_bytes,
@@ -201,7 +205,14 @@ def _lowered(layout: RowLayout) -> Lowered:
         "pad_word": layout.pad_word,
         "pair_bytes": weights.shape[1],
         "weights": f"{name}_weights",
-        "channels": f"{name}_channels",
+        "multipliers": f"{name}_multipliers",
+        "offsets": offsets.fields,
+        "surplus": surplus.fields,
+        "starts": f"{name}_starts",
+        "start_unit": starts.unit,
+        "sum_base": starts.sum_base,
+        "start_values": starts.numbers.shape[2],
+        "start_bytes": starts.number_bytes,
         "segments": f"{name}_segments",
         "plans": f"{{{', '.join(f'{name}_plan{way}' for way in range(3))}}}",
         "plan_runs": f"{{{', '.join(str(len(plan)) for plan in layout.plans)}}}",
@@ -213,7 +224,10 @@ def _lowered(layout: RowLayout) -> Lowered:
         files=files,
         declarations=lambda: (
             c_array("uint8_t", f"{name}_weights", flash)
-            + c_array("int32_t", f"{name}_channels", channels)
+            + c_array("int32_t", f"{name}_multipliers", multipliers)
+            + offsets.declaration
+            + surplus.declaration
+            + c_array(starts.c_type, f"{name}_starts", starts.numbers)
             + _rows("le_row_segment", f"{name}_segments", segments)
             + "".join(
                 _rows("le_row_plan", f"{name}_plan{way}", plan)
@@ -223,7 +237,10 @@ def _lowered(layout: RowLayout) -> Lowered:
         ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=flash.size
-        + 4 * channels.size
+        + 4 * multipliers.size
+        + offsets.size_bytes
+        + surplus.size_bytes
+        + starts.number_bytes * starts.numbers.size
         + _SEGMENT_BYTES * len(segments)
         + _PLAN_BYTES * sum(map(len, layout.plans))
         + _LAYER_BYTES,
@@ -252,22 +269,48 @@ def _has_weight_sums(layout: RowLayout) -> bool:
     return layout.packing.toggle or layout.source.zero_point != 0
 
 
-def _channel_table(layout: RowLayout) -> np.ndarray:
-    """`le_row_layer.channels`: int64 (output channels rounded up to pairs, words)."""
-    op, packing, source = layout.op, layout.packing, layout.source
-    starts, surplus = start_values(packing, layout.weight, source.bits)
+@dataclass(frozen=True, eq=False)
+class _Starts:
+    """`le_row_layer.starts` (channels rounded up to pairs, segments, 2 or 5 numbers)."""
+
+    numbers: np.ndarray
+    unit: int
+    sum_base: int
+
+    @property
+    def number_bytes(self) -> int:
+        return 1 if self.numbers.min() >= 0 and self.numbers.max() < 1 << 8 else 4
+
+    @property
+    def c_type(self) -> str:
+        return "uint8_t" if self.number_bytes == 1 else "int32_t"
+
+
+def _starts(layout: RowLayout) -> _Starts:
+    packing, source, weight = layout.packing, layout.source, layout.weight
+    starts, _ = start_values(packing, weight, source.bits)
+    parts = [segment_weights(segment, weight) for segment in packing.segments]
+    last = packing.taps_low[-1]
+    amax = np.array([segment.a_slice.amax for segment in packing.segments])
+    upper = np.stack([np.maximum(-part[:, :, last], 0).sum(axis=(1, 2)) for part in parts])
+    numbers = np.stack([starts, amax[:, None] * upper], axis=2)
+    unit = max(1, int(np.gcd.reduce(numbers, axis=None)))
+    numbers, sum_base = numbers // unit, 0
+    if _has_weight_sums(layout):
+        # by ascending power of z; two taps have no third one
+        taps = np.stack([part.sum(axis=(1, 3))[:, ::-1] for part in parts])
+        taps = np.pad(taps, ((0, 0), (0, 0), (0, 3 - taps.shape[2])))
+        sum_base = int(taps.min())
+        numbers = np.concatenate([numbers, taps - sum_base], axis=2)
+    odd = ((0, layout.op.out_channels % 2), (0, 0), (0, 0))
+    return _Starts(np.pad(numbers.transpose(1, 0, 2), odd, mode="edge"), unit, sum_base)
+
+
+def _surplus(layout: RowLayout) -> np.ndarray:
+    """Of each output channel, rounded up to pairs; empty unless weights are sliced."""
+    packing = layout.packing
+    if len(packing.w_slices) == 1:
+        return np.zeros(0, np.int64)
+    _, surplus = start_values(packing, layout.weight, layout.source.bits)
     surplus = surplus << packing.segments[0].significance
-    columns = [op.requantize.multiplier, op.requantize.offset, surplus]
-    uppermost_column = packing.taps_low[-1]
-    for segment, start in zip(packing.segments, starts, strict=True):
-        part = segment_weights(segment, layout.weight)
-        last = np.maximum(-part[:, :, uppermost_column], 0).sum(axis=(1, 2))
-        columns += [start, segment.a_slice.amax * last]
-        if _has_weight_sums(layout):
-            sums = part.sum(axis=(1, 3))
-            zero_point = np.full(len(part), segment.a_slice.of_activation(source.zero_point))
-            # by ascending power of z; two taps have no third one
-            columns += [*sums.T[::-1], *[0 * zero_point] * (3 - sums.shape[1]), zero_point]
-    table = np.stack([np.asarray(column, np.int64) for column in columns], axis=1)
-    odd = np.zeros((op.out_channels % 2, table.shape[1]), np.int64)
-    return np.concatenate([table, odd])
+    return np.pad(surplus, (0, layout.op.out_channels % 2), mode="edge")

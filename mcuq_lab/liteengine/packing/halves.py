@@ -26,6 +26,7 @@ import numpy as np
 
 HALF_BITS = 16
 ACCUMULATOR_BITS = 32
+TOGGLE_BIT = 15
 BYTE_SURPLUS = 128
 """What the lower byte of a byte pair holds above its weight."""
 
@@ -184,27 +185,44 @@ def _segments(sums: np.ndarray, limit: int, granule: int, max_segments: int) -> 
     return tuple(found)
 
 
+def start_sums(packing: HalvesPacking, weight: np.ndarray) -> np.ndarray:
+    """What the start values are made of: int64 (segments, oc, 1 or 2).
+
+    First sum(max(-w, 0)) of each segment and channel of `weight`, (oc, 2 n) as above; if the
+    packing has a toggle, sum(w) too.
+    """
+    sums, first = [], 0
+    for count in packing.pairs:
+        part = weight[:, 2 * first : 2 * (first + count)].astype(np.int64)
+        negative = np.maximum(-part, 0).sum(axis=1)
+        sums.append([negative, part.sum(axis=1)] if packing.toggle else [negative])
+        first += count
+    return np.array(sums).transpose(0, 2, 1)
+
+
+def start_factor(packing: HalvesPacking, a_bits: int) -> int:
+    """What sum(max(-w, 0)) is multiplied by to start the fields of all pixels of a channel."""
+    amax = (1 << a_bits) - 1
+    return amax * (1 + (1 << packing.a_shift)) if packing.pixels == 2 else amax
+
+
 def start_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> np.ndarray:
     """Start values of the accumulators, modulo 2**32: int64 (segments, oc / channels).
 
     `weight` is (oc, 2 n) as above, oc a multiple of `packing.channels`, of 2 for byte pairs. These
     have L and S of each pair side by side; less BYTE_SURPLUS * sum(a) for each pixel.
     """
-    amax = (1 << a_bits) - 1
+    sums = start_sums(packing, weight)
+    starts = sums[..., 0] * start_factor(packing, a_bits)
+    if packing.toggle:
+        starts += sums[..., 1] << TOGGLE_BIT
     if packing.bytes:
-        starts = amax * np.maximum(-weight.astype(np.int64), 0).sum(axis=1).reshape(-1, 2)
-        return ((starts * (1, 256)).cumsum(axis=1) % (1 << ACCUMULATOR_BITS)).reshape(1, -1)
-    words, first = [], 0
-    for count in packing.pairs:
-        part = weight[:, 2 * first : 2 * (first + count)].astype(np.int64)
-        starts = (amax * np.maximum(-part, 0).sum(axis=1)).reshape(-1, packing.channels)
-        total = sum(starts[:, field.channel] << field.low for field in packing.fields)
-        if packing.toggle:
-            halves = half_words(part, packing.channels, packing.w_shift)
-            total = total + (halves.sum(axis=1) << 15)
-        words.append(total % (1 << ACCUMULATOR_BITS))
-        first += count
-    return np.stack(words)
+        words = (starts.reshape(-1, 2) * (1, 256)).cumsum(axis=1).reshape(1, -1)
+    elif packing.channels == 2:
+        words = starts[:, ::2] + (starts[:, 1::2] << packing.w_shift)
+    else:
+        words = starts
+    return words % (1 << ACCUMULATOR_BITS)
 
 
 def pair_cycles(packing: HalvesPacking) -> int:
