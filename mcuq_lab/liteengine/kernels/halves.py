@@ -20,7 +20,7 @@ from mcuq_lab.liteengine.kernels.specialise import (
     tile_function,
 )
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
-from mcuq_lab.liteengine.lowering import Lowered, ahead_of_input, near_fastest
+from mcuq_lab.liteengine.lowering import ByRows, Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
     ACCUMULATOR_BITS,
     TOGGLE_BIT,
@@ -278,6 +278,7 @@ def _lowered(choice: _Choice) -> Lowered:
         + _LAYER_BYTES,
         scratch_bytes=choice.scratch_bytes,
         ahead=ahead_of_input(source, _written_and_unread(choice)),
+        by_rows=ByRows("le_halves_layer"),
         predicted_cycles=choice.cycles,
         limit_macs_per_cycle=2 * choice.group * choice.channels / pair_cycles(packing),
     )
