@@ -28,6 +28,7 @@ were 1.6 to 2.1 for convolutions, 1.35 to 1.55 for depthwise ones, and the same 
 
 # Doublings of the price until a budget counts as impossible, and steps that set it finely then.
 _DOUBLINGS, _HALVINGS = 24, 6
+_SHOWN = 3
 
 
 class Family(Protocol):
@@ -126,24 +127,13 @@ def schedule(
         ModelError: an operator that no family computes.
         FitError: no choice of kernels fits the target's flash, or its arena.
     """
-    fitting = fitting_ways(graph, families, measured_cycles, target)
-    timed = [_fastest_by_kernel(some) for some in fitting]
+    table = measured_cycles or {}
+    timed = [_timed_ways(op, graph.tensors, families, table, target) for op in graph.ops]
+    timed = [_fastest_by_kernel(some) for some in within_arena(graph, timed, target)]
     ways = [[way for way, _ in some] for some in timed]
     shared = SharedChoice(ways, [[cycles for _, cycles in some] for some in timed])
     choice = _within_flash(shared, graph, target)
     return tuple(some[i] for some, i in zip(ways, choice, strict=True))
-
-
-def fitting_ways(
-    graph: QuantGraph,
-    families: Sequence[Family] = FAMILIES,
-    measured_cycles: Mapping[str, int] | None = None,
-    target: Target = DEFAULT_TARGET,
-) -> list[list[tuple[Lowered, int]]]:
-    """For each operator its ways that fit the arena, with their cycles; errors as `schedule`."""
-    table = measured_cycles or {}
-    timed = [_timed_ways(op, graph.tensors, families, table, target) for op in graph.ops]
-    return within_arena(graph, timed, target)
 
 
 def _fastest_by_kernel(timed: Sequence[tuple[Lowered, int]]) -> list[tuple[Lowered, int]]:
@@ -168,9 +158,14 @@ def _within_flash(shared: SharedChoice, graph: QuantGraph, target: Target) -> Ch
         if shared.flash_bytes(choice) <= budget:
             return _cheapest_within(shared, price, choice, budget)
     missing = shared.flash_bytes(choice) - budget
+    constants = shared.constants_bytes(choice)
+    most = sorted(zip(constants, graph.ops, strict=True), key=lambda pair: -pair[0])[:_SHOWN]
+    layers = ", ".join(f"{op.name} {size_bytes:,}" for size_bytes, op in most)
     raise FitError(
         f"'{graph.name}' ({graph.policy}) takes {budget + missing:,} bytes of flash, {missing:,} "
-        f"more than the budget of {budget:,}. Lower weight bits, or allow more flash.",
+        f"more than the budget of {budget:,}: {budget + missing - sum(constants):,} of code and "
+        f"{sum(constants):,} of constants, most of them at {layers}. Lower weight bits there, or "
+        "allow more flash.",
         memory="flash",
         overflow_bytes=missing,
     )

@@ -77,6 +77,10 @@ class SharedChoice:
             constants += some[i].constants_bytes
         return constants + self._bytes_of(files)
 
+    def constants_bytes(self, choice: Choice) -> tuple[int, ...]:
+        """What each operator takes by itself, its call included."""
+        return tuple(some[i].constants_bytes for some, i in zip(self.options, choice, strict=True))
+
     def fastest(self) -> Choice:
         """Every operator by itself; of equally fast ways the first."""
         return tuple(min(range(len(some)), key=lambda i: some[i].cycles) for some in self.options)

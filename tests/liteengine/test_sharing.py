@@ -124,6 +124,7 @@ def test_budget_of_flash_is_kept_or_refused_with_the_bytes_that_are_missing():
     with pytest.raises(FitError, match="more than the budget") as caught:
         plan(graph, target=Target(flash_bytes=weights))
     assert caught.value.memory == "flash"
+    assert "conv3_2 " in str(caught.value)  # the layer with most weights
     assert 0 < caught.value.overflow_bytes < estimated_bytes(tight) - weights
 
 
