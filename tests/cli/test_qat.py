@@ -12,6 +12,8 @@ from mcuq_lab.policy import Policy
 from mcuq_lab.quantize import QatConfig, evaluate, load_quantized, load_quantized_provenance
 from mcuq_lab.quantize.train import command_of
 
+GRAPH = find_network("resnet8", "digits").graph
+POLICY = Policy.uniform(len(GRAPH.layers), 4, 4)
 SHORT = ("--model", "resnet8", "--data", "digits", "--images", "128", "--batch-size", "32")
 
 
@@ -30,8 +32,8 @@ def trained(tmp_path_factory):
 
 def test_what_is_on_record_is_what_the_stored_integers_reach(trained):
     folder, document = trained
-    graph, digits = find_network("resnet8", "digits").graph, find_dataset("digits")
-    network = load_quantized(graph, "digits", Policy.parse("w4a4", 9), folder / "out")
+    digits = find_dataset("digits")
+    network = load_quantized(GRAPH, "digits", POLICY, folder / "out")
     assert network.digest == document["digest"]
     measured = evaluate(network, digits.test_images, digits.test_labels)
     assert measured == document["test_accuracy"] > 0.95
@@ -45,16 +47,15 @@ def test_the_record_names_the_command_that_repeats_it(trained):
     places = ("--output", str(folder / "again"), "--checkpoint", str(folder / "again.pt"))
     result = run(*words[2:], *places)
     assert result.exit_code == 0, result.output
-    policy = Policy.parse("w4a4", 9)
-    again = load_quantized_provenance("resnet8", "digits", policy, folder / "again")
+    again = load_quantized_provenance("resnet8", "digits", POLICY, folder / "again")
     assert again.digest == document["digest"]
 
 
 def test_every_option_reaches_the_command():
     config = QatConfig(3, 128, 16, 0.5, 0.25, False, 1, True, 9)
-    words = command_of("resnet8", "digits", Policy.uniform(9, 2, 2), config).split()
+    words = command_of("resnet8", "digits", POLICY, config).split()
     assert words[2:] == [
-        *("--model", "resnet8", "--data", "digits", "--policy", "w2a2", "--epochs", "3"),
+        *("--model", "resnet8", "--data", "digits", "--policy", "w4a4", "--epochs", "3"),
         *("--images", "128", "--batch-size", "16", "--weight-lr", "0.5", "--step-lr", "0.25"),
         *("--no-augment", "--crop-margin-px", "1", "--seed", "9"),
     ]
