@@ -127,13 +127,24 @@ def schedule(
         ModelError: an operator that no family computes.
         FitError: no choice of kernels fits the target's flash, or its arena.
     """
-    table = measured_cycles or {}
-    timed = [_timed_ways(op, graph.tensors, families, table, target) for op in graph.ops]
-    timed = [_fastest_by_kernel(some) for some in within_arena(graph, timed, target)]
+    fitting = fitting_ways(graph, families, measured_cycles, target)
+    timed = [_fastest_by_kernel(some) for some in fitting]
     ways = [[way for way, _ in some] for some in timed]
     shared = SharedChoice(ways, [[cycles for _, cycles in some] for some in timed])
     choice = _within_flash(shared, graph, target)
     return tuple(some[i] for some, i in zip(ways, choice, strict=True))
+
+
+def fitting_ways(
+    graph: QuantGraph,
+    families: Sequence[Family] = FAMILIES,
+    measured_cycles: Mapping[str, int] | None = None,
+    target: Target = DEFAULT_TARGET,
+) -> list[list[tuple[Lowered, int]]]:
+    """For each operator its ways that fit the arena, with their cycles; errors as `schedule`."""
+    table = measured_cycles or {}
+    timed = [_timed_ways(op, graph.tensors, families, table, target) for op in graph.ops]
+    return within_arena(graph, timed, target)
 
 
 def _fastest_by_kernel(timed: Sequence[tuple[Lowered, int]]) -> list[tuple[Lowered, int]]:
