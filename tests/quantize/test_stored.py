@@ -1,6 +1,7 @@
 """Stored quantized nets: exact to the bit, honest about what they are, damaged ones reported."""
 
 import dataclasses
+import functools
 import json
 
 import pytest
@@ -114,9 +115,24 @@ def test_a_net_of_another_shape_is_refused(tmp_path):
 COMMITTED = sorted(path.stem.split("-") for path in CHECKPOINTS.glob("*.npz"))
 
 
+@functools.cache
+def float_graph(model, data):
+    return find_network(model, data).graph
+
+
+@functools.cache
+def pictures(data):
+    """Some test images and their labels; None where the data set is not on this computer."""
+    try:
+        dataset = find_dataset(data)
+    except ConfigError:
+        return None
+    return dataset.test_images[:500], dataset.test_labels[:500]
+
+
 @pytest.mark.parametrize(("model", "data", "policy"), COMMITTED)
 def test_a_committed_net_is_small_and_says_where_it_comes_from(model, data, policy):
-    graph = find_network(model, data).graph
+    graph = float_graph(model, data)
     chosen = Policy.parse(policy, len(graph.layers))
     # Loading compares the integers with those on record.
     network = load_quantized(graph, data, chosen)
@@ -132,13 +148,11 @@ def test_a_committed_net_is_small_and_says_where_it_comes_from(model, data, poli
 
 @pytest.mark.parametrize(("model", "data", "policy"), COMMITTED)
 def test_a_committed_net_reaches_its_accuracy(model, data, policy):
-    try:
-        dataset = find_dataset(data)
-    except ConfigError:
+    if pictures(data) is None:
         pytest.skip(f"{data} is not on this computer")
-    graph = find_network(model, data).graph
+    graph = float_graph(model, data)
     chosen = Policy.parse(policy, len(graph.layers))
-    images, labels = dataset.test_images[:500], dataset.test_labels[:500]
+    images, labels = pictures(data)
     measured = evaluate(load_quantized(graph, data, chosen), images, labels)
     recorded = load_quantized_provenance(model, data, chosen).test_accuracy
     # Four standard deviations of a sample of this size.
