@@ -68,10 +68,12 @@ def bench_models(
     engines: Sequence[Engine],
     data: str,
     n_images: int = N_IMAGES,
+    arena_bytes: int | None = None,
 ) -> Iterator[ModelRow]:
     """A row for each network, policy and engine that supports it; networks as trained on `data`.
 
-    `n_images` test images score the accuracies; 0 leaves them out.
+    `n_images` test images score the accuracies; 0 leaves them out. `arena_bytes` is a
+    budget that LiteEngine keeps, see `Target`.
 
     Raises:
         ConfigError: a model, policy or data set that does not exist.
@@ -79,7 +81,7 @@ def bench_models(
     """
     dataset = find_dataset(data)
     for model in models:
-        yield from _bench_model(session, model, policies, engines, dataset, n_images)
+        yield from _bench_model(session, model, policies, engines, dataset, n_images, arena_bytes)
 
 
 def _bench_model(
@@ -89,6 +91,7 @@ def _bench_model(
     engines: Sequence[Engine],
     dataset: Dataset,
     n_images: int,
+    arena_bytes: int | None,
 ) -> Iterator[ModelRow]:
     network = find_network(model, dataset.name)
     graph = network.graph
@@ -102,7 +105,9 @@ def _bench_model(
         found = find_quantized(graph, dataset.name, policy, tables)
         inputs = scorer.inputs(found, INPUTS)
         for engine in running:
-            measured = measure_network(found.graph, engine, session, inputs, data=dataset.name)
+            measured = measure_network(
+                found.graph, engine, session, inputs, data=dataset.name, arena_bytes=arena_bytes
+            )
             yield _row(measured, engine, found, scorer)
 
 

@@ -14,7 +14,8 @@ class Target:
     Attributes:
         core: `cortex-m4` or `cortex-m7`; decides the order of instructions, never a result.
         arena_bytes: the arena may be at most as large, and then the network is as fast as it can
-            be; None: an arena that is worth its bytes in cycles.
+            be, with its first layers in strips of rows if nothing else fits, or nothing else is
+            as fast; None: an arena that is worth its bytes in cycles, and no strips.
         flash_bytes: code and constants of the network may take at most as much; None: any.
     """
 
@@ -23,9 +24,9 @@ class Target:
     flash_bytes: int | None = None
 
     @staticmethod
-    def of(board: Board) -> Target:
-        """The core of `board`, without budgets."""
-        return Target(core=board.core)
+    def of(board: Board, arena_bytes: int | None = None) -> Target:
+        """The core of `board`, and a budget of arena, if there is one."""
+        return Target(core=board.core, arena_bytes=arena_bytes)
 
 
 DEFAULT_TARGET = Target()

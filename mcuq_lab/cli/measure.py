@@ -38,6 +38,7 @@ def measure(
     probe: options.Probe = None,
     simulated: options.Simulated = False,
     clock: options.ClockName = "reset",
+    arena_bytes: options.ArenaBytes = None,
     as_json: options.Json = False,
 ) -> None:
     """Quantizes a network, generates, builds, flashes and runs it; prints cycles, bytes, accuracy.
@@ -63,6 +64,7 @@ def measure(
                 session,
                 prepared.inputs(dataset.test_images[:BOARD_INPUTS]),
                 data=dataset.name,
+                arena_bytes=arena_bytes,
             )
         accuracy, n_scored = None, 0
         if prepared.network.test_accuracy is not None:

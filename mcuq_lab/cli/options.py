@@ -21,6 +21,12 @@ Simulated = Annotated[
     bool, typer.Option("--simulated", help="Use the simulated board even if a real one is there.")
 ]
 ClockName = Annotated[str, typer.Option("--clock", help="Clock option of the board: reset, max.")]
+ArenaBytes = Annotated[
+    int | None,
+    typer.Option(
+        help="Budget of LiteEngine's arena; where it demands it, the first layers run in strips."
+    ),
+]
 Seed = Annotated[int, typer.Option("--seed", help="Decides everything that is drawn.")]
 
 BOARD = DEFAULT_BOARD

@@ -10,6 +10,7 @@ from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ArenaPlan
 from mcuq_lab.liteengine.plan import Buffer, Plan, Step, plan
 from mcuq_lab.liteengine.schedule import Family, kernel_key
+from mcuq_lab.liteengine.strips import Strips, in_strips
 from mcuq_lab.liteengine.tuning import Trial, batches, measure_batch, trial_sources, trials, tune
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import Sources
@@ -25,9 +26,12 @@ __all__ = [
     "Lowered",
     "Plan",
     "Step",
+    "Strips",
     "Trial",
     "batches",
     "generate",
+    "generate_sources",
+    "in_strips",
     "kernel_key",
     "measure_batch",
     "plan",

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping
 from mcuq_lab.errors import BuildError
 from mcuq_lab.liteengine.code_size import code_bytes
 from mcuq_lab.liteengine.ctext import c_comment, c_identifier
+from mcuq_lab.liteengine.layer_text import layer_text, policy_text
 from mcuq_lab.liteengine.plan import Plan, Step
 from mcuq_lab.liteengine.runtime import runtime_headers
-from mcuq_lab.quantgraph import QTensor, QWeighted
+from mcuq_lab.quantgraph import QTensor
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 ENGINE_NAME = "liteengine"
@@ -95,7 +96,7 @@ def _layer_file(index: int, step: Step) -> SourceFile:
     constants = f"{text}\n" if (text := step.lowered.constants) else ""
     return SourceFile(
         f"{_layer_function(index, step)}.c",
-        f"{c_comment(_layer_text(step))}{includes}\n{constants}"
+        f"{c_comment(_text_of(step))}{includes}\n{constants}"
         f"{_layer_prototype(index, step)} {{\n    {calls}\n}}\n",
     )
 
@@ -174,24 +175,15 @@ def _run_function(index: int, step: Step) -> str:
     arena = f"arena: {', '.join(spans)}; {step.output.name} at {step.out_offset}{shared}"
     if step.lowered.scratch_bytes:
         arena += f"; {step.lowered.scratch_bytes} bytes of scratch at {step.scratch_offset}"
-    comment = c_comment([*_layer_text(step), f"{arena}; {step.live_bytes} bytes live"])
+    comment = c_comment([*_text_of(step), f"{arena}; {step.live_bytes} bytes live"])
     return (
         f"{comment}static void run_{name}(void) {{\n"
         f"    {_layer_function(index, step)}({arguments});\n}}\n\n"
     )
 
 
-def _layer_text(step: Step) -> list[str]:
-    op, lowered = step.op, step.lowered
-    window = f" {op.window}" if hasattr(op, "window") else ""
-    shapes = " and ".join(f"{tensor.shape}" for tensor in step.inputs)
-    widths = f"{_policy_text(step)} to {step.output.bits} bits"
-    cycles = f"about {lowered.predicted_cycles:,} cycles" if lowered.predicted_cycles else ""
-    details = (lowered.kernel, lowered.packing, cycles, f"{lowered.weights_bytes:,} B of constants")
-    return [
-        f"{op.name}: {op.op}{window}, {shapes} -> {step.output.shape}, {widths}",
-        "; ".join(detail for detail in details if detail),
-    ]
+def _text_of(step: Step) -> list[str]:
+    return layer_text(step.op, step.lowered, step.inputs, step.output)
 
 
 def _model_text(plan: Plan) -> list[str]:
@@ -214,19 +206,14 @@ def _scale_text(tensor: QTensor) -> str:
     return f"{_tensor_text(tensor)}, scale {tensor.scale:.9g}, zero point {tensor.zero_point}"
 
 
-def _policy_text(step: Step) -> str:
-    a_bits = "a".join(str(bits) for bits in dict.fromkeys(t.bits for t in step.inputs))
-    return f"w{step.op.w_bits}a{a_bits}" if isinstance(step.op, QWeighted) else f"a{a_bits}"
-
-
 def _layer_info(plan: Plan, step: Step, users: Mapping[str, int]) -> LayerInfo:
     return LayerInfo(
         name=step.op.name,
         op=step.op.op,
-        policy=_policy_text(step),
+        policy=policy_text(step.op, step.inputs),
         kernel=step.lowered.kernel,
         packing=step.lowered.packing,
-        macs=plan.graph.macs(step.op),
+        macs=step.macs(plan.graph),
         weights_bytes=step.lowered.weights_bytes,
         scratch_bytes=step.lowered.scratch_bytes,
         code_share_bytes=sum(code_bytes(file) // users[file.name] for file in step.lowered.files),

@@ -96,7 +96,7 @@ def _readme(planned: Plan, files: Sequence[SourceFile]) -> str:
     weights = sum(step.lowered.weights_bytes for step in planned.steps)
     rows = "".join(
         f"| {step.op.name} | {step.op.op} | {step.output.shape} | {step.output.bits} | "
-        f"`{step.lowered.kernel}` | {step.lowered.packing or '-'} | {graph.macs(step.op):,} | "
+        f"`{step.lowered.kernel}` | {step.lowered.packing or '-'} | {step.macs(graph):,} | "
         f"{step.lowered.predicted_cycles:,} | {step.lowered.weights_bytes:,} | "
         f"{step.live_bytes:,} |\n"
         for step in planned.steps

@@ -34,6 +34,22 @@ class Ahead:
 
 
 @dataclass(frozen=True)
+class ByRows:
+    """How a call computes some rows of its output alone: through a copy of the layer's constants.
+
+    Attributes:
+        layer_type: C type of the constants, `<operator>_layer`, whose address the call passes.
+        members: members of the copy with their new values, C expressions in a `le_strip_rows`
+            named `rows`.
+    """
+
+    layer_type: str
+    members: tuple[tuple[str, str], ...] = tuple(
+        (name, f"rows.{name}") for name in ("in_h", "out_h", "pad_top")
+    )
+
+
+@dataclass(frozen=True)
 class Lowered:
     """One operator as a call of one C kernel.
 
@@ -51,6 +67,7 @@ class Lowered:
         scratch_bytes: arena bytes that the call needs besides its tensors, 8-byte aligned.
         in_place: indices of the inputs at whose very address the output may be written.
         ahead: inputs that the output may overlap at some distance.
+        by_rows: how to compute some rows of the output; None: only all of them.
         predicted_cycles: cycles on a Cortex-M4 by the family's own cost formula, 0 if it has none.
         limit_macs_per_cycle: what the loads and products of the inner loop alone would reach on a
             Cortex-M4, 0 where nobody has counted them.
@@ -65,6 +82,7 @@ class Lowered:
     scratch_bytes: int = 0
     in_place: tuple[int, ...] = ()
     ahead: tuple[Ahead, ...] = ()
+    by_rows: ByRows | None = None
     predicted_cycles: int = 0
     limit_macs_per_cycle: float = 0.0
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from mcuq_lab.errors import ModelError
+from mcuq_lab.errors import FitError, ModelError
 from mcuq_lab.liteengine.footprint import Lifetimes
 from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.kernels.layout import copied_flatten
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ArenaPlan, Block, Overlap, plan_arena
-from mcuq_lab.liteengine.schedule import Family, kernel_key, schedule
+from mcuq_lab.liteengine.schedule import Family, kernel_key
+from mcuq_lab.liteengine.strip_choice import scheduled
+from mcuq_lab.liteengine.strips import Strips, parts
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.target import DEFAULT_TARGET, Target
+
+_MOST_ATTEMPTS = 4
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class Step:
     out_offset: int
     scratch_offset: int
     live_bytes: int
+
+    def macs(self, graph: QuantGraph) -> int:
+        """Multiply-accumulates of one inference."""
+        return sum(map(graph.macs, parts(self.op)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,25 +99,60 @@ def plan(
     families: Sequence[Family] = FAMILIES,
     measured_cycles: Mapping[str, int] | None = None,
     target: Target = DEFAULT_TARGET,
+    strips: Strips | None = None,
 ) -> Plan:
     """Chooses kernels and places all tensors.
+
+    The first layers run strip by strip if the target's arena demands it, or if asked for.
 
     Args:
         graph: the quantized network.
         families: kernel families to choose from.
         measured_cycles: cycles on the target by `schedule.kernel_key`, if some were measured.
-        target: the core.
+        target: the core, and its budgets.
+        strips: the first operators as one, from `in_strips`; None: as the budgets demand.
 
     Raises:
         ModelError: an operator that no family computes, or a network without any operator.
+        FitError: no choice of kernels fits a budget, not even in strips.
     """
     if not graph.ops:
         raise ModelError(f"'{graph.name}' has no operator; give it at least one layer.")
-    lowered = schedule(graph, families, measured_cycles, target)
+    budget, asked = target.arena_bytes, target
+    for attempt in range(_MOST_ATTEMPTS):
+        try:
+            planned = _placed(graph, families, measured_cycles, asked, strips)
+        except FitError:
+            if attempt == 0:
+                raise
+            break
+        over = 0 if budget is None else planned.arena_bytes - budget
+        if over <= 0:
+            return planned
+        # Blocks that fit by their sizes may leave gaps where they lie.
+        asked = replace(asked, arena_bytes=asked.arena_bytes - over)
+    raise FitError(
+        f"'{graph.name}' ({graph.policy}) takes {budget + over:,} bytes of arena with the gaps "
+        f"between its tensors, {over:,} more than the budget of {budget:,}. Lower activation bits, "
+        "or allow a larger arena.",
+        memory="sram",
+        overflow_bytes=over,
+    )
+
+
+def _placed(
+    graph: QuantGraph,
+    families: Sequence[Family],
+    measured_cycles: Mapping[str, int] | None,
+    target: Target,
+    strips: Strips | None,
+) -> Plan:
+    """Kernels whose blocks, side by side, fit the arena, and the smallest arena for them."""
+    network, lowered = scheduled(graph, families, measured_cycles, target, strips)
     if not any(way.call for way in lowered):
         lowered = (*lowered[:-1], copied_flatten(graph.ops[-1], graph.tensors))
-    work = [(op, way) for op, way in zip(graph.ops, lowered, strict=True) if way.call]
-    lives = Lifetimes.of(graph, lowered)
+    work = [(op, way) for op, way in zip(network.ops, lowered, strict=True) if way.call]
+    lives = Lifetimes.of(network, lowered)
     root, first, last = lives.root, lives.first, lives.last
     names = list(first)
     index = {name: i for i, name in enumerate(names)}

@@ -262,13 +262,19 @@ def _connect(config: SearchConfig) -> bool:
         return True
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    ray.init(
-        address="local",
-        resources={config.board: config.boards},
-        include_dashboard=False,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        **quiet,
-    )
+    try:
+        ray.init(
+            address="local",
+            resources={config.board: config.boards},
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    except Exception as error:  # what Ray raises where its processes start too slowly
+        raise BoardError(
+            f"Ray did not start on this machine ({error}). A machine that is busy with other work "
+            "starts it too slowly: try again, or search with one board, which needs no Ray."
+        ) from error
     return True
 
 

@@ -95,6 +95,18 @@ def test_measure(engine, policy):
     assert by_layer == pytest.approx(found["cycles_median"], rel=0.01)
 
 
+@pytest.mark.slow
+def test_measure_within_an_arena():
+    found = result_of(
+        "measure", "--model", "resnet8", "--policy", "w8a8", "--arena-bytes", "36000",
+        "--n-images", "1", "--simulated",
+    )  # fmt: skip
+    assert found["sram_arena_touched_bytes"] <= found["sram_arena_bytes"] <= 36000
+    assert found["bit_exact"] is True
+    assert found["layers"][0]["op"] == "Strips"
+    assert sum(layer["macs"] for layer in found["layers"]) == 12_501_632
+
+
 def test_measure_repeats_exactly():
     first, again = (
         result_of("bench", "layers", "--layer", "c3_8x4_4", "--policy", "w4a4") for _ in range(2)

@@ -31,9 +31,9 @@ from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 ENGINE_NAME = "cmix_nn"
 WIDTHS = (8, 4, 2)
 NOTE = (
-    "re-implementation of CMix-NN's published algorithms, convolutions within 10 % of the library, "
-    "depthwise up to 25 % faster; fully connected as a 1x1 convolution, additions and pools as "
-    "plain loops, for which the library has no kernels"
+    "re-implementation of CMix-NN's published algorithms, within 10 % of the library; fully "
+    "connected as a 1x1 convolution, additions and pools as plain loops, for which the library has "
+    "no kernels"
 )
 
 _HEADERS = ("cx_support.h", "cx_layers.h", "cx_output.h")
@@ -182,7 +182,7 @@ def _emit_weighted(graph: QuantGraph, arena: TensorArena, op: QWeighted) -> Emit
     widths = f"w{op.w_bits}a{source.bits}o{out.bits}"
     kernel = _Kernel(f"cx_{stem}_{widths}", f"cx_{stem}.h", op.w_bits, source.bits, out.bits)
     start = constants.start
-    if not depthwise:  # its columns hold u - zero_point, where the specification sums w * u
+    if not depthwise or op.w_bits < 8:  # sums w * (u - zero_point), the specification w * u
         sums = op.weight.reshape(len(op.weight), -1).astype(np.int64).sum(1)
         start = start + source.zero_point * sums
     depth = column_depth(window.kernel_h * window.kernel_w, source.shape.c, op.w_bits)

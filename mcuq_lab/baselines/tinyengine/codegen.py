@@ -30,9 +30,9 @@ from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 ENGINE_NAME = "tinyengine"
 NOTE = (
-    "re-implementation of TinyEngine's published algorithms, 3x3 within 5 % of the library, 1x1 "
-    "and depthwise 19 to 30 % faster; fully connected as a 1x1 convolution, additions in float32, "
-    "pools and copies on CMSIS-NN's plain kernels"
+    "re-implementation of TinyEngine's published algorithms, within 10 % of the library; fully "
+    "connected as a 1x1 convolution, additions in float32, pools as plain loops, copies on "
+    "CMSIS-NN's kernels"
 )
 UNROLLED_DEPTHS = (8, 16, 24, 48)
 """Input channels for which the library has a 1x1 convolution with an unrolled inner loop."""
@@ -193,13 +193,10 @@ def _kernel(network: TinyNetwork, op: QWeighted) -> _Kernel:
 def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> Emitted:
     source, out = network.tensors[op.inputs[0]], network.tensors[op.output]
     layer, name, window = network.layers[op.name], identifier(op), window_of(op)
-    kernel, bias = _kernel(network, op), layer.bias
-    if layer.kind is Kind.DEPTHWISE:  # its plane holds the inputs as they are
-        sums = layer.weight.reshape(len(layer.weight), -1).astype(np.int64).sum(1)
-        bias = bias - source.zero_point * sums
+    kernel = _kernel(network, op)
     arrays = [
         array("int8_t", f"{name}_weight", layer.weight),
-        array("int32_t", f"{name}_bias", bias),
+        array("int32_t", f"{name}_bias", layer.bias),
     ]
     if layer.kind is Kind.CONVOLVE:
         arrays.append(array("int32_t", f"{name}_multiplier", layer.multiplier))
@@ -208,6 +205,10 @@ def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> E
     else:
         arrays.append(array("float", f"{name}_scale", _hex_floats(layer.scale)))
         scaling = f".scale = {name}_scale,"
+    if layer.kind is Kind.DEPTHWISE:  # its plane holds the inputs as they are
+        sums = layer.weight.reshape(len(layer.weight), -1).astype(np.int64).sum(1)
+        arrays.append(array("int32_t", f"{name}_zero_bias", -source.zero_point * sums))
+        scaling += f" .zero_bias = {name}_zero_bias,"
     s, o = source.shape, out.shape
     parameters = f"""static const te_layer {name} = {{
     .in_h = {s.h}, .in_w = {s.w}, .in_c = {s.c},
@@ -217,13 +218,14 @@ def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> E
     .pad_top = {window.pad_top}, .pad_bottom = {window.pad_bottom},
     .pad_left = {window.pad_left}, .pad_right = {window.pad_right},
     .in_zero = {source.zero_point}, .out_zero = {out.zero_point},
+    .act_min = -128, .act_max = 127,
     .weight = {name}_weight, .bias = {name}_bias,
     {scaling}
 }};"""
     scratch = _at(arena, scratch_name(op), "int8_t" if layer.kind is Kind.DEPTHWISE else "int16_t")
     source_at, out_at = _at(arena, op.inputs[0]), _at(arena, op.output)
     call = f"{kernel.name}(&{name}, {source_at}, {scratch}, {out_at});"
-    per_channel = 12 if layer.kind is Kind.CONVOLVE else 8
+    per_channel = 8 if layer.kind is Kind.POINTWISE else 12
     info = LayerInfo(
         name=op.name,
         op=op.op,
@@ -231,7 +233,7 @@ def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> E
         kernel=kernel.name,
         packing="",
         macs=network.graph.macs(op),
-        weights_bytes=layer.weight.size + per_channel * len(bias),
+        weights_bytes=layer.weight.size + per_channel * len(layer.bias),
         scratch_bytes=scratch_bytes(network, op),
     )
     return Emitted("\n".join((*arrays, parameters)), call, kernel, info)

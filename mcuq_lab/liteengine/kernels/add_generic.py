@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mcuq_lab.liteengine.ctext import c_identifier, c_struct
 from mcuq_lab.liteengine.kernels.specialise import specialised
-from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.lowering import ByRows, Lowered
 from mcuq_lab.quantgraph import QAdd, QOp, QTensor
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
@@ -38,6 +38,10 @@ def lower_add_generic(
         "multipliers": f"{op.multiplier_a} | ({op.multiplier_b} << 16)",
         "offset": op.offset,
     }
+    runs = (
+        "run_length" if dense else "runs",
+        f"{shape.w * (shape.c if dense else 1)} * rows.out_h",
+    )
     fitting = [i for i, t in enumerate((a, b)) if t.storage_bits >= output.storage_bits]
     way = Lowered(
         kernel=kernel,
@@ -47,6 +51,7 @@ def lower_add_generic(
         call=f"{kernel}(&{name}_layer, {{in0}}, {{in1}}, {{out}});",
         weights_bytes=_LAYER_BYTES,
         in_place=tuple(fitting),
+        by_rows=ByRows("le_add_layer", (runs,)),
         predicted_cycles=_cycles(a, b, shape.size, 1 if dense else pixels),
     )
     return (way,)

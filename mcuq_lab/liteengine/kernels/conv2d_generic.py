@@ -8,13 +8,14 @@ from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_str
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import (
+    WINDOW_ROWS,
     ahead_of_rows,
     check_limits,
     eight_byte_aligned,
     row_halves,
     window_fields,
 )
-from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.lowering import ByRows, Lowered
 from mcuq_lab.quantgraph import QConv2d, QOp, QTensor
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
@@ -55,13 +56,16 @@ def lower_conv2d_generic(
         kernel=kernel,
         packing="",
         files=specialised(kernel, _PARAMETERS, body, _HEADERS),
-        declarations=c_array("uint8_t", f"{name}_weights", weights)
-        + c_requantize(f"{name}_channels", op.requantize)
-        + c_struct("le_conv2d_layer", f"{name}_layer", fields),
+        declarations=lambda: (
+            c_array("uint8_t", f"{name}_weights", weights)
+            + c_requantize(f"{name}_channels", op.requantize)
+            + c_struct("le_conv2d_layer", f"{name}_layer", fields)
+        ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=weights.size + 12 * op.out_channels + _LAYER_BYTES,
         scratch_bytes=eight_byte_aligned(2 * halves),
         ahead=ahead_of_rows(op.window, source, output),
+        by_rows=ByRows("le_conv2d_layer", WINDOW_ROWS),
         predicted_cycles=_cycles(op, source, output),
     )
     return (way,)

@@ -12,7 +12,7 @@ from mcuq_lab.liteengine.dense import pack_stream, stream_bytes
 from mcuq_lab.liteengine.kernels.fold_asm import LARGEST_STEP_WORDS
 from mcuq_lab.liteengine.kernels.fold_kernels import FoldKey, fold_kernel
 from mcuq_lab.liteengine.kernels.fold_layout import FoldLayout
-from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.lowering import ByRows, Lowered
 from mcuq_lab.liteengine.packing.fold import fold_packings
 from mcuq_lab.quantgraph import QDepthwiseConv2d, QOp, QTensor, Requantize
 from mcuq_lab.target import DEFAULT_TARGET, Target
@@ -152,6 +152,7 @@ def _lowered(way: FoldLayout) -> Lowered:
         weights_bytes=flash.size + 4 * constants.size + _LAYER_BYTES,
         scratch_bytes=way.scratch_bytes,
         in_place=(0,) if _allows_in_place(way) else (),
+        by_rows=ByRows("le_fold_layer"),
         predicted_cycles=way.cycles,
     )
 

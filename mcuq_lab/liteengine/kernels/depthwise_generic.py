@@ -8,13 +8,14 @@ from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_str
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import (
+    WINDOW_ROWS,
     ahead_of_rows,
     check_limits,
     eight_byte_aligned,
     row_halves,
     window_fields,
 )
-from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.lowering import ByRows, Lowered
 from mcuq_lab.quantgraph import QDepthwiseConv2d, QOp, QTensor
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
@@ -65,6 +66,7 @@ def lower_depthwise_generic(
         weights_bytes=weights.size + 12 * source.shape.c + _LAYER_BYTES,
         scratch_bytes=eight_byte_aligned(2 * (rows + taps * pixel_halves)),
         ahead=ahead_of_rows(op.window, source, output),
+        by_rows=ByRows("le_depthwise_layer", WINDOW_ROWS),
         predicted_cycles=_cycles(op, source, output),
     )
     return (way,)

@@ -20,14 +20,18 @@ from mcuq_lab.liteengine.kernels.specialise import (
     tile_function,
 )
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
-from mcuq_lab.liteengine.lowering import Lowered, ahead_of_input, near_fastest
+from mcuq_lab.liteengine.lowering import ByRows, Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
+    ACCUMULATOR_BITS,
+    TOGGLE_BIT,
     HalvesPacking,
     byte_pairs,
-    first_words,
     halves_packings,
     halves_tile_cycles,
     pair_cycles,
+    start_factor,
+    start_sums,
+    start_words,
 )
 from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
 from mcuq_lab.sources import SourceFile
@@ -214,7 +218,7 @@ def _padded(count: int, unit: int) -> int:
 def _lowered(choice: _Choice) -> Lowered:
     op, source, output, packing = choice.op, choice.source, choice.output, choice.packing
     name = c_identifier(op.name)
-    kernel, files = _kernel(op.w_bits, source.bits, packing, choice.tile, choice.points)
+    kernel, files = _kernel(op.w_bits, source.bits, packing, choice.tile)
     terms = _terms(op, source)
     padded = np.zeros((choice.padded_channels, terms.shape[1]), np.int64)
     padded[: op.out_channels] = terms
@@ -222,7 +226,7 @@ def _lowered(choice: _Choice) -> Lowered:
     missing = choice.padded_channels - op.out_channels
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
     offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
-    first = first_words(packing, padded, source.bits)
+    first = _first_words(packing, padded, source.bits)
     window = op.window
     fields = {
         "in_h": source.shape.h,
@@ -239,6 +243,7 @@ def _lowered(choice: _Choice) -> Lowered:
         "pad_left": window.pad_left,
         "zero_point": source.zero_point,
         "part_count": len(packing.pairs),
+        "points": int(choice.points),
         "pairs": choice.pairs,
         "flash_pairs": choice.flash_pairs,
         "band": choice.band,
@@ -273,9 +278,53 @@ def _lowered(choice: _Choice) -> Lowered:
         + _LAYER_BYTES,
         scratch_bytes=choice.scratch_bytes,
         ahead=ahead_of_input(source, _written_and_unread(choice)),
+        by_rows=ByRows("le_halves_layer"),
         predicted_cycles=choice.cycles,
         limit_macs_per_cycle=2 * choice.group * choice.channels / pair_cycles(packing),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _FirstWords:
+    """Start values as they lie in flash, (tile, part, word).
+
+    Without `factors` they are what they are; with them, those of a word's two bytes, a word stands
+    for the sum of its bytes times these, and `base`.
+    """
+
+    words: np.ndarray
+    base: int = 0
+    factors: tuple[int, int] | None = None
+
+    @property
+    def word_bytes(self) -> int:
+        return 2 if self.factors else 4
+
+
+def _first_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> _FirstWords:
+    """Start values, narrow where they are made of two sums below 256."""
+    sums = start_sums(packing, weight)
+    factor, base = start_factor(packing, a_bits), 0
+    if packing.channels == 2:
+        low, high, high_factor = sums[:, ::2, 0], sums[:, 1::2, 0], factor << packing.w_shift
+    else:
+        low, high, high_factor = sums[..., 0], sums[..., -1], 1 << TOGGLE_BIT
+        if packing.toggle:
+            base = int(high.min())
+            high = high - base
+        else:
+            high = 0 * high
+    three = packing.channels == 2 and packing.toggle
+    if packing.bytes or three or max(low.max(), high.max()) > 0xFF:
+        return _FirstWords(_by_tile(start_words(packing, weight, a_bits)))
+    modulus = 1 << ACCUMULATOR_BITS
+    factors = factor, high_factor % modulus
+    return _FirstWords(_by_tile(low + (high << 8)), (base << TOGGLE_BIT) % modulus, factors)
+
+
+def _by_tile(words: np.ndarray) -> np.ndarray:
+    """(part, words) -> (tile, part, 4 words)."""
+    return words.reshape(len(words), -1, 4).transpose(1, 0, 2)
 
 
 def _written_and_unread(choice: _Choice) -> Iterator[tuple[int, int]]:
@@ -313,14 +362,13 @@ def _flash_weights(choice: _Choice, terms: np.ndarray) -> np.ndarray:
 
 @cache
 def _kernel(
-    w_bits: int, a_bits: int, packing: HalvesPacking, tile: HalvesTile, points: bool
+    w_bits: int, a_bits: int, packing: HalvesPacking, tile: HalvesTile
 ) -> tuple[str, tuple[SourceFile, ...]]:
     """Name and files of a kernel, which is a table of three functions and their constants."""
-    packer, pack_files = _packer(STORAGE_BITS[a_bits], packing, points)
+    packer, pack_files = _packer(STORAGE_BITS[a_bits], packing)
     unpacker, unpack_files = ("0", ()) if packing.bytes else _unpacker(w_bits, packing)
     tiler, tile_files = _tiler(tile)
-    toggle, single = "x" if packing.toggle else "", "_points" if points else ""
-    kernel = f"le_conv2d_w{w_bits}a{a_bits}_halves{toggle}{single}_{tile.name}"
+    kernel = f"le_conv2d_w{w_bits}a{a_bits}_halves{'x' if packing.toggle else ''}_{tile.name}"
     fields = {
         "pack": packer,
         "unpack": unpacker,
@@ -335,19 +383,14 @@ def _kernel(
     return kernel, tuple(dict.fromkeys((*files, *pack_files, *unpack_files, *tile_files)))
 
 
-def _packer(
-    storage: int, packing: HalvesPacking, points: bool
-) -> tuple[str, tuple[SourceFile, ...]]:
+def _packer(storage: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile, ...]]:
     """The function that packs a group of output pixels, by name, and its files."""
     toggle = "x" if packing.toggle else ""
     name = f"le_halves_pack_f{storage}_p{packing.pixels}s{packing.a_shift}{toggle}"
     name += "b" if packing.bytes else ""
-    name += "_points" if points else ""
-    window = "(void)pad;\n    le_halves_pack_points(group, pixel, in, layer"
-    window = window if points else "le_halves_pack(group, pixel, in, pad, layer"
     body = (
-        f"{window}, {storage}, {packing.pixels}, {packing.a_shift}, {int(packing.toggle)}, "
-        f"{int(packing.bytes)});"
+        f"le_halves_pack(group, pixel, in, pad, layer, {storage}, {packing.pixels}, "
+        f"{packing.a_shift}, {int(packing.toggle)}, {int(packing.bytes)});"
     )
     parameters = (
         "uint32_t *group, uint32_t pixel, const uint8_t *in, const uint8_t *pad, "

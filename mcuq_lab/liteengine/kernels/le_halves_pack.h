@@ -84,6 +84,10 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
                               const uint8_t *pad, const le_halves_layer *layer, unsigned storage,
                               unsigned pixels, unsigned a_shift, unsigned toggle,
                               unsigned bytes) {
+    if (layer->points) {
+        le_halves_pack_points(group, pixel, in, layer, storage, pixels, a_shift, toggle, bytes);
+        return;
+    }
     const uint32_t channels = layer->in_c;
     const uint32_t pixel_bytes = le_pixel_bytes(channels, storage);
     const uint32_t row_bytes = layer->in_w * pixel_bytes;

@@ -97,26 +97,17 @@ LE_INLINE void le_row_pack_channels(uint32_t *to, const uint8_t *row, const uint
     if (layer->pad_blocks > 0) { /* the block in front lies in the padding, and is there already */
         to += layer->block_bytes / 4;
     }
-    const uint8_t *from = row ? row : pad;
-    uint32_t from_step = row ? step : 0, blocks = whole;
-    int ends_inside = row && whole < layer->blocks && layer->pad_blocks < 2; /* of a block */
-    uint8_t last[8 * 4];
-    for (;;) { /* once more for that block: the code of a run is large */
-        le_row_pack_run(to, from, from_step, blocks, count, bit, layer, shape);
-        if (!ends_inside) {
-            return;
-        }
-        ends_inside = 0;
-        to += whole * (layer->block_bytes / 4);
-        const uint32_t left = pixels - whole * shape->pixels;
+    le_row_pack_run(to, row ? row : pad, row ? step : 0, whole, count, bit, layer, shape);
+    to += whole * (layer->block_bytes / 4);
+    if (row && whole < layer->blocks && layer->pad_blocks < 2) { /* the row ends inside a block */
+        uint8_t last[8 * 4];
+        uint32_t left = pixels - whole * shape->pixels;
         for (uint32_t i = 0; i < shape->pixels; ++i) {
-            const uint8_t *at = i < left ? row + (whole * shape->pixels + i) * step : pad;
-            le_store32(last + 4 * i, count == 1 ? *at : le_load32(at));
+            const uint8_t *from = i < left ? row + (whole * shape->pixels + i) * step : pad;
+            le_store32(last + 4 * i, count == 1 ? *from : le_load32(from));
             LE_KEEP_LOOP(i);
         }
-        from = last;
-        from_step = 4;
-        blocks = 1;
+        le_row_pack_run(to, last, 4, 1, count, bit, layer, shape);
     }
 }
 

@@ -8,7 +8,7 @@ from mcuq_lab.graph import Window
 from mcuq_lab.liteengine.ctext import c_identifier, c_struct
 from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import check_limits
-from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.lowering import ByRows, Lowered
 from mcuq_lab.quantgraph import QAveragePool, QMaxPool, QOp, QTensor, Requantize
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
@@ -90,11 +90,12 @@ def _lowered(
     way = Lowered(
         kernel=kernel,
         packing="",
-        files=specialised(kernel, _PARAMETERS, body, _HEADERS, small=True),
+        files=specialised(kernel, _PARAMETERS, body, _HEADERS),
         declarations=c_struct("le_pool_layer", f"{name}_layer", fields),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}});",
         weights_bytes=_LAYER_BYTES,
         in_place=(0,) if in_place else (),
+        by_rows=ByRows("le_pool_layer", (("out_h", "rows.out_h"),)),
         predicted_cycles=predicted_cycles,
     )
     return (way,)

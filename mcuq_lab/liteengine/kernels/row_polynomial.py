@@ -14,7 +14,7 @@ from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
-from mcuq_lab.liteengine.lowering import Lowered, near_fastest
+from mcuq_lab.liteengine.lowering import ByRows, Lowered, near_fastest
 from mcuq_lab.liteengine.packing.lanes import LANES, fold_lanes, in_lane_order, lane_packings
 from mcuq_lab.liteengine.packing.phases import fold_phases
 from mcuq_lab.liteengine.packing.row import (
@@ -247,6 +247,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         scratch_bytes=layout.scratch_bytes,
         in_place=(0,) if layout.allows_in_place else (),
         ahead=layout.ahead,
+        by_rows=ByRows("le_row_layer"),
         predicted_cycles=layout.cycles,
         limit_macs_per_cycle=4 * packing.pixels * op.weight[0].size / loop_cycles(packing),
     )

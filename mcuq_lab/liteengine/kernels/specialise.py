@@ -24,7 +24,7 @@ def kernel_header(name: str) -> SourceFile:
 
 @cache
 def specialised(
-    kernel: str, parameters: str, body: str, headers: tuple[str, ...], small: bool = False
+    kernel: str, parameters: str, body: str, headers: tuple[str, ...]
 ) -> tuple[SourceFile, ...]:
     """The files of one kernel: the headers it is made of, its prototype, and its function.
 
@@ -34,9 +34,8 @@ def specialised(
         body: the statement that calls the inline function with this kernel's constants.
         headers: names of this package's headers, each before those that include it; the last one
             is what the kernel's own header includes.
-        small: compiled for size, as it takes few of a network's cycles.
     """
-    prototype = f"LE_INTERNAL {'LE_SMALL ' if small else ''}void {kernel}({parameters})"
+    prototype = f"LE_INTERNAL void {kernel}({parameters})"
     source = f'#include "{kernel}.h"\n\n{prototype} {{\n    {body}\n}}\n'
     return (
         *(kernel_header(name) for name in headers),

@@ -9,6 +9,9 @@ from mcuq_lab.graph import Window
 from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
 from mcuq_lab.quantgraph import QTensor
 
+WINDOW_ROWS = tuple((f"window.{name}", f"rows.{name}") for name in ("in_h", "out_h", "pad_top"))
+"""Members of a layer with a `le_window` that choose rows, see `ByRows`."""
+
 
 def check_limits(name: str, window: Window, source: QTensor, output: QTensor) -> None:
     """Raises ModelError where a number does not fit its field in the C structures."""

@@ -225,49 +225,6 @@ def start_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> np.n
     return words % (1 << ACCUMULATOR_BITS)
 
 
-@dataclass(frozen=True, eq=False)
-class FirstWords:
-    """Start values as they lie in flash, (tile, part, word).
-
-    Without `factors` they are what they are; with them, those of a word's two bytes, a word stands
-    for the sum of its bytes times these, and `base`.
-    """
-
-    words: np.ndarray
-    base: int = 0
-    factors: tuple[int, int] | None = None
-
-    @property
-    def word_bytes(self) -> int:
-        return 2 if self.factors else 4
-
-
-def first_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> FirstWords:
-    """Start values, narrow where they are made of two sums below 256."""
-    sums = start_sums(packing, weight)
-    factor, base = start_factor(packing, a_bits), 0
-    if packing.channels == 2:
-        low, high, high_factor = sums[:, ::2, 0], sums[:, 1::2, 0], factor << packing.w_shift
-    else:
-        low, high, high_factor = sums[..., 0], sums[..., -1], 1 << TOGGLE_BIT
-        if packing.toggle:
-            base = int(high.min())
-            high = high - base
-        else:
-            high = 0 * high
-    three = packing.channels == 2 and packing.toggle
-    if packing.bytes or three or max(low.max(), high.max()) > 0xFF:
-        return FirstWords(_by_tile(start_words(packing, weight, a_bits)))
-    modulus = 1 << ACCUMULATOR_BITS
-    factors = factor, high_factor % modulus
-    return FirstWords(_by_tile(low + (high << 8)), (base << TOGGLE_BIT) % modulus, factors)
-
-
-def _by_tile(words: np.ndarray) -> np.ndarray:
-    """(part, words) -> (tile, part, 4 words)."""
-    return words.reshape(len(words), -1, 4).transpose(1, 0, 2)
-
-
 def pair_cycles(packing: HalvesPacking) -> int:
     """Cortex-M4 cycles of the loads and products of a pair of terms in a tile."""
     return 15 if packing.bytes else 16

@@ -19,13 +19,6 @@
 #define LE_INTERNAL __attribute__((visibility("hidden")))
 #endif
 
-/* Functions that take few of a network's cycles, compiled for size. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__)
-#define LE_SMALL __attribute__((optimize("Os")))
-#else
-#define LE_SMALL
-#endif
-
 #if defined(__ARM_FEATURE_DSP) && defined(__OPTIMIZE__) && !defined(LE_PORTABLE)
 #define LE_ARM_DSP 1
 #else

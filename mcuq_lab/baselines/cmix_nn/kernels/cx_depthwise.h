@@ -23,14 +23,24 @@ static inline uint32_t load_weights(const uint8_t *p)
 #endif
 }
 
-/* Two taps of channel c of four, as halves: each tap is masked and shifted by itself. */
+#if CX_W_BITS < 8
+/* Weight of channel c of four, unsigned. */
+static inline uint32_t weight_of(uint32_t tap, int32_t c)
+{
+    return (tap >> CX_W_BITS * c) & ((1u << CX_W_BITS) - 1u);
+}
+#endif
+
+/*
+ * Two taps of channel c of four, as halves. Below eight bits each tap is masked and shifted by itself
+ * to a byte; bytes are widened in every case.
+ */
 static inline uint32_t weight_pair(uint32_t tap_0, uint32_t tap_1, int32_t c)
 {
 #if CX_W_BITS == 8
     return cx_widen_8(c < 2 ? cx_low_halves(tap_0, tap_1) : cx_high_halves(tap_0, tap_1), c & 1);
 #else
-    const uint32_t mask = (1u << CX_W_BITS) - 1u;
-    return ((tap_0 >> CX_W_BITS * c) & mask) | ((tap_1 >> CX_W_BITS * c) & mask) << 16;
+    return cx_uxtb16(weight_of(tap_0, c) | weight_of(tap_1, c) << 16);
 #endif
 }
 
@@ -47,25 +57,30 @@ static uint8_t *unpack_pixel(const uint8_t *in, uint8_t *column, int32_t channel
     }
 #endif
     for (; channels >= per_byte; channels -= per_byte) {
-        const uint32_t fields = *in++;
 #pragma GCC unroll 4
         for (int32_t i = 0; i < per_byte; i++)
-            *column++ = (uint8_t)((fields >> i * CX_IN_BITS) & mask);
+            *column++ = (uint8_t)((*in >> i * CX_IN_BITS) & mask);
+        in++;
     }
     for (int32_t i = 0; i < channels; i++)
         *column++ = (uint8_t)((*in >> i * CX_IN_BITS) & mask);
     return column;
 }
 
-/* Two taps of four channels. */
+/*
+ * Two taps of four channels, weights minus their zero point. Beside weights of eight bits the input's
+ * zero point is in the start values, otherwise it is taken off each input.
+ */
 static inline void accumulate(int32_t *sum, uint32_t in_0, uint32_t in_1, uint32_t tap_0,
-                              uint32_t tap_1, uint32_t middle)
+                              uint32_t tap_1, uint32_t zeros, uint32_t middle)
 {
     const uint32_t low = cx_low_halves(in_0, in_1), high = cx_high_halves(in_0, in_1);
 #pragma GCC unroll 4
-    for (int32_t c = 0; c < 4; c++)
+    for (int32_t c = 0; c < 4; c++) {
+        const uint32_t wide = cx_widen_8(c < 2 ? low : high, c & 1);
         sum[c] = cx_smlad(cx_ssub16(weight_pair(tap_0, tap_1, c), middle),
-                          cx_widen_8(c < 2 ? low : high, c & 1), sum[c]);
+                          CX_W_BITS == 8 ? wide : cx_ssub16(wide, zeros), sum[c]);
+    }
 }
 
 /* All channels of one pixel. Not inlined: its inner loop needs every register. */
@@ -76,7 +91,7 @@ __attribute__((noinline)) static void multiply_column(const cx_layer *layer, con
     const int32_t *const start = layer->start;
     const int32_t taps = layer->kernel_h * layer->kernel_w, pitch = (layer->in_c + 3) & ~3;
     const int32_t row_bytes = pitch * CX_W_BITS / 8;
-    const uint32_t middle = cx_both(1u << (CX_W_BITS - 1));
+    const uint32_t middle = cx_both(1u << (CX_W_BITS - 1)), zeros = cx_both(layer->in_zero);
     const uint8_t *weight = layer->weight;
     const uint8_t *const out_end = out + layer->out_pixel_bytes;
 
@@ -88,12 +103,22 @@ __attribute__((noinline)) static void multiply_column(const cx_layer *layer, con
         const uint8_t *const end = values + (taps & ~1) * pitch;
         while (values != end) {
             accumulate(sum, cx_load(values), cx_load(values + pitch), load_weights(row),
-                       load_weights(row + row_bytes), middle);
+                       load_weights(row + row_bytes), zeros, middle);
             values += 2 * pitch;
             row += 2 * row_bytes;
         }
+#if CX_W_BITS == 8
         if (taps & 1) /* beside an input of zeros */
-            accumulate(sum, cx_load(values), 0, load_weights(row), 0, middle);
+            accumulate(sum, cx_load(values), 0, load_weights(row), 0, zeros, middle);
+#else
+        if (taps & 1) {
+            const uint32_t tap = load_weights(row);
+#pragma GCC unroll 4
+            for (int32_t c = 0; c < 4; c++)
+                sum[c] += ((int32_t)weight_of(tap, c) - (1 << (CX_W_BITS - 1))) *
+                          (values[c] - layer->in_zero);
+        }
+#endif
         uint32_t fields = 0;
 #pragma GCC unroll 4
         for (int32_t c = 0; c < 4; c++)

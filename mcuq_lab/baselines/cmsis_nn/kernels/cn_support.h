@@ -59,6 +59,13 @@ static inline uint32_t cn_sxtab16_ror8(uint32_t sum, uint32_t x)
     return result;
 }
 
+static inline uint32_t cn_sadd16(uint32_t a, uint32_t b)
+{
+    uint32_t result;
+    __asm__("sadd16 %0, %1, %2" : "=r"(result) : "r"(a), "r"(b) : "cc");
+    return result;
+}
+
 /* The low (high) halves of a and b, a's in the low half. */
 static inline uint32_t cn_low_halves(uint32_t a, uint32_t b)
 {
@@ -102,6 +109,11 @@ static inline uint32_t cn_sxtab16(uint32_t sum, uint32_t x)
 static inline uint32_t cn_sxtab16_ror8(uint32_t sum, uint32_t x)
 {
     return cn_sxtab16(sum, x >> 8);
+}
+
+static inline uint32_t cn_sadd16(uint32_t a, uint32_t b)
+{
+    return (uint16_t)(a + b) | ((a >> 16) + (b >> 16)) << 16;
 }
 
 static inline uint32_t cn_low_halves(uint32_t a, uint32_t b)

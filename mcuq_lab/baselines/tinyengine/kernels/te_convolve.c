@@ -35,7 +35,8 @@ __attribute__((noinline)) static int8_t *multiply_two_columns(const te_layer *la
 {
     const int32_t *const bias = layer->bias;
     const int32_t *const multiplier = layer->multiplier, *const shift = layer->shift;
-    const int32_t channels = layer->out_c, zero = layer->out_zero;
+    const te_output to = te_output_of(layer);
+    const int32_t channels = layer->out_c;
     int8_t *const out_1 = out + channels;
     const int8_t *row_0 = layer->weight;
 
@@ -79,10 +80,10 @@ __attribute__((noinline)) static int8_t *multiply_two_columns(const te_layer *la
         }
         const int32_t multiplier_0 = multiplier[channel], shift_0 = shift[channel];
         const int32_t multiplier_1 = multiplier[second], shift_1 = shift[second];
-        out[channel] = te_finish_integer(sum_00, multiplier_0, shift_0, zero);
-        out_1[channel] = te_finish_integer(sum_01, multiplier_0, shift_0, zero);
-        out[second] = te_finish_integer(sum_10, multiplier_1, shift_1, zero);
-        out_1[second] = te_finish_integer(sum_11, multiplier_1, shift_1, zero);
+        out[channel] = te_finish_integer(to, sum_00, multiplier_0, shift_0);
+        out_1[channel] = te_finish_integer(to, sum_01, multiplier_0, shift_0);
+        out[second] = te_finish_integer(to, sum_10, multiplier_1, shift_1);
+        out_1[second] = te_finish_integer(to, sum_11, multiplier_1, shift_1);
         row_0 = row_1;
     }
     return out_1 + channels;
@@ -92,13 +93,13 @@ __attribute__((noinline)) static int8_t *multiply_two_columns(const te_layer *la
 static void multiply_one_column(const te_layer *layer, const int16_t *column, int32_t depth,
                                 int8_t *out)
 {
+    const te_output to = te_output_of(layer);
     const int8_t *row = layer->weight;
     for (int32_t channel = 0; channel < layer->out_c; channel++) {
         int32_t sum = layer->bias[channel];
         for (int32_t i = 0; i < depth; i++)
             sum += *row++ * column[i];
-        *out++ = te_finish_integer(sum, layer->multiplier[channel], layer->shift[channel],
-                                   layer->out_zero);
+        *out++ = te_finish_integer(to, sum, layer->multiplier[channel], layer->shift[channel]);
     }
 }
 

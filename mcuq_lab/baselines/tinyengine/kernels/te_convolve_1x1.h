@@ -7,78 +7,108 @@
  */
 #include "te_layers.h"
 
-#if TE_DEPTH
-#define UNROLL _Pragma("GCC unroll 16")
-#else
-#define UNROLL _Pragma("GCC unroll 1")
-#endif
-
 static int16_t *widen_pixel(const int8_t *in, int16_t *column, int32_t count, uint32_t offsets)
 {
     for (; count > 0; count -= 4) {
-        const uint32_t four = cn_load_4(in);
-        const uint32_t even = cn_sxtab16(offsets, four), odd = cn_sxtab16_ror8(offsets, four);
-        __builtin_memcpy(column, &even, 4);
-        __builtin_memcpy(column + 2, &odd, 4);
-        in += 4;
+        const uint32_t four = cn_next_4(&in);
+        const uint32_t odd = cn_sadd16(cn_sxtb16(cn_rotate_8(four)), offsets);
+        const uint32_t even = cn_sadd16(cn_sxtb16(four), offsets);
+        cn_store_2x16(column, even);
+        cn_store_2x16(column + 2, odd);
         column += 4;
     }
     return column;
 }
 
+/* Sums of a tile: [channel][pixel]. */
+typedef struct {
+    int32_t of[2][2];
+} tile;
+
+/*
+ * Four input channels of two columns by two rows of weights. `a0` is the first column's word, already
+ * loaded; with `more` to come, the next one is loaded between the products.
+ */
+static inline uint32_t multiply_four(tile *sum, uint32_t a0, const int8_t **row_0,
+                                     const int8_t **row_1, const int16_t **column_0,
+                                     const int16_t **column_1, int more)
+{
+    uint32_t a1 = cn_next_2x16(column_1);
+    const uint32_t w0 = cn_next_4(row_0);
+    const uint32_t odd_0 = cn_sxtb16(cn_rotate_8(w0)), even_0 = cn_sxtb16(w0);
+    sum->of[0][0] = cn_smlad(even_0, a0, sum->of[0][0]);
+    const uint32_t w1 = cn_next_4(row_1);
+    const uint32_t odd_1 = cn_sxtb16(cn_rotate_8(w1)), even_1 = cn_sxtb16(w1);
+    sum->of[0][1] = cn_smlad(even_0, a1, sum->of[0][1]);
+    sum->of[1][0] = cn_smlad(even_1, a0, sum->of[1][0]);
+    a0 = cn_next_2x16(column_0);
+    sum->of[1][1] = cn_smlad(even_1, a1, sum->of[1][1]);
+    a1 = cn_next_2x16(column_1);
+    sum->of[0][0] = cn_smlad(odd_0, a0, sum->of[0][0]);
+    sum->of[0][1] = cn_smlad(odd_0, a1, sum->of[0][1]);
+    sum->of[1][0] = cn_smlad(odd_1, a0, sum->of[1][0]);
+    a0 = more ? cn_next_2x16(column_0) : 0;
+    sum->of[1][1] = cn_smlad(odd_1, a1, sum->of[1][1]);
+    return a0;
+}
+
 /* All output channels of two pixels, two channels at a time; returns where the next output goes. */
 __attribute__((noinline)) static int8_t *multiply_two_columns(const te_layer *layer,
-                                                              const int16_t *columns, int8_t *out)
+                                                              const int16_t *columns,
+                                                              int8_t *out_0)
 {
     const int32_t depth = TE_DEPTH ? TE_DEPTH : layer->in_c;
-    const int32_t *const bias = layer->bias;
-    const float *const scale = layer->scale;
-    const int32_t channels = layer->out_c, zero = layer->out_zero;
-    int8_t *const out_1 = out + channels;
+    const int32_t channels = layer->out_c;
+    const int32_t *bias = layer->bias;
+    const float *scale = layer->scale;
+    int8_t *out_1 = out_0 + channels;
     const int8_t *row_0 = layer->weight;
 
-    for (int32_t channel = 0; channel < channels; channel += 2) {
-        /* The last of an odd number of channels is computed twice. */
-        const int32_t second = channel + 1 < channels ? channel + 1 : channel;
+    for (int32_t pairs = channels >> 1; pairs > 0; pairs--) {
         const int16_t *column_0 = columns, *column_1 = columns + depth;
-        const int8_t *row_1 = row_0 + (second - channel) * depth;
-        int32_t sum_00 = bias[channel], sum_01 = sum_00;
-        int32_t sum_10 = bias[second], sum_11 = sum_10;
-        UNROLL
-        for (int32_t left = depth; left > 0; left -= 4) {
-            const uint32_t w0 = cn_load_4(row_0), w1 = cn_load_4(row_1);
-            const uint32_t even_0 = cn_sxtb16(w0), odd_0 = cn_sxtb16_ror8(w0);
-            const uint32_t even_1 = cn_sxtb16(w1), odd_1 = cn_sxtb16_ror8(w1);
-            uint32_t a0 = cn_load_2x16(column_0), a1 = cn_load_2x16(column_1);
-            sum_00 = cn_smlad(even_0, a0, sum_00);
-            sum_01 = cn_smlad(even_0, a1, sum_01);
-            sum_10 = cn_smlad(even_1, a0, sum_10);
-            sum_11 = cn_smlad(even_1, a1, sum_11);
-            a0 = cn_load_2x16(column_0 + 2);
-            a1 = cn_load_2x16(column_1 + 2);
-            sum_00 = cn_smlad(odd_0, a0, sum_00);
-            sum_01 = cn_smlad(odd_0, a1, sum_01);
-            sum_10 = cn_smlad(odd_1, a0, sum_10);
-            sum_11 = cn_smlad(odd_1, a1, sum_11);
-            row_0 += 4;
-            row_1 += 4;
-            column_0 += 4;
-            column_1 += 4;
-        }
-        const float scale_0 = scale[channel], scale_1 = scale[second];
-        out[channel] = te_finish_float(sum_00, scale_0, zero);
-        out_1[channel] = te_finish_float(sum_01, scale_0, zero);
-        out[second] = te_finish_float(sum_10, scale_1, zero);
-        out_1[second] = te_finish_float(sum_11, scale_1, zero);
-        row_0 = row_1;
+        const int8_t *row_1 = row_0 + depth;
+        const float scale_0 = scale[0], scale_1 = scale[1];
+        tile sum = {{{bias[0], bias[0]}, {bias[1], bias[1]}}};
+        bias += 2;
+        scale += 2;
+#if TE_DEPTH
+        uint32_t a0 = cn_next_2x16(&column_0);
+#pragma GCC unroll 16
+        for (int32_t left = TE_DEPTH; left > 0; left -= 4)
+            a0 = multiply_four(&sum, a0, &row_0, &row_1, &column_0, &column_1, left > 4);
+#else
+        const int8_t *const end = row_0 + depth;
+        while (row_0 != end)
+            multiply_four(&sum, cn_next_2x16(&column_0), &row_0, &row_1, &column_0, &column_1, 0);
+#endif
+        *out_0++ = te_finish_float(te_output_of(layer), sum.of[0][0], scale_0);
+        *out_1++ = te_finish_float(te_output_of(layer), sum.of[0][1], scale_0);
+        *out_0++ = te_finish_float(te_output_of(layer), sum.of[1][0], scale_1);
+        *out_1++ = te_finish_float(te_output_of(layer), sum.of[1][1], scale_1);
+        row_0 += depth;
     }
-    return out_1 + channels;
+    if (channels & 1) {
+        const int16_t *column_0 = columns, *column_1 = columns + depth;
+        int32_t sum_0 = *bias, sum_1 = *bias;
+        for (int32_t groups = depth >> 2; groups > 0; groups--) {
+            const uint32_t w = cn_next_4(&row_0);
+            const uint32_t odd = cn_sxtb16(cn_rotate_8(w)), even = cn_sxtb16(w);
+            sum_0 = cn_smlad(even, cn_next_2x16(&column_0), sum_0);
+            sum_1 = cn_smlad(even, cn_next_2x16(&column_1), sum_1);
+            sum_0 = cn_smlad(odd, cn_next_2x16(&column_0), sum_0);
+            sum_1 = cn_smlad(odd, cn_next_2x16(&column_1), sum_1);
+        }
+        *out_0++ = te_finish_float(te_output_of(layer), sum_0, *scale);
+        *out_1++ = te_finish_float(te_output_of(layer), sum_1, *scale);
+    }
+    return out_0 + channels;
 }
 
 /* The last pixel of an odd number of pixels. */
 __attribute__((noinline)) static void multiply_one_column(const te_layer *layer,
                                                           const int16_t *column, int8_t *out)
 {
+    const te_output to = te_output_of(layer);
     const int32_t depth = TE_DEPTH ? TE_DEPTH : layer->in_c;
     const int8_t *row = layer->weight;
     for (int32_t channel = 0; channel < layer->out_c; channel++) {
@@ -91,7 +121,7 @@ __attribute__((noinline)) static void multiply_one_column(const te_layer *layer,
             row += 4;
             values += 4;
         }
-        out[channel] = te_finish_float(sum, layer->scale[channel], layer->out_zero);
+        out[channel] = te_finish_float(to, sum, layer->scale[channel]);
     }
 }
 

@@ -20,28 +20,39 @@ typedef struct {
     uint16_t pad_top, pad_bottom, pad_left, pad_right;
     int32_t in_zero, out_zero;    /* zero points                                          */
     const int8_t *weight;         /* OHWI; channel after channel for a depthwise layer    */
-    const int32_t *bias;          /* depthwise: minus in_zero times the sum of weights    */
+    int32_t act_min, act_max;
+    const int32_t *bias;
+    const int32_t *zero_bias;     /* depthwise: minus in_zero times the sum of weights    */
     const int32_t *multiplier;    /* integer requantization: Q31, and a power of two      */
     const int32_t *shift;
     const float *scale;           /* float requantization                                 */
 } te_layer;
 
-/* Both of the library's requantizations saturate after the zero point is added. */
 static inline int8_t te_saturate(int32_t value)
 {
     return cn_clamp(value, -128, 127);
 }
 
-static inline int8_t te_finish_integer(int32_t sum, int32_t multiplier, int32_t shift,
-                                       int32_t zero)
+/* The output's parameters by value: no store of an output can change them. */
+typedef struct {
+    int32_t zero, min, max;
+} te_output;
+
+static inline te_output te_output_of(const te_layer *layer)
 {
-    return te_saturate(cn_requantize(sum, multiplier, shift) + zero);
+    const te_output to = {layer->out_zero, layer->act_min, layer->act_max};
+    return to;
+}
+
+static inline int8_t te_finish_integer(te_output to, int32_t sum, int32_t multiplier, int32_t shift)
+{
+    return cn_clamp(cn_requantize(sum, multiplier, shift) + to.zero, to.min, to.max);
 }
 
 /* One multiplication in single precision, truncated towards zero. */
-static inline int8_t te_finish_float(int32_t sum, float scale, int32_t zero)
+static inline int8_t te_finish_float(te_output to, int32_t sum, float scale)
 {
-    return te_saturate((int32_t)((float)sum * scale) + zero);
+    return cn_clamp((int32_t)((float)sum * scale) + to.zero, to.min, to.max);
 }
 
 /* columns: 2 * kernel_h * kernel_w * in_c int16. Requantizes with integers. */

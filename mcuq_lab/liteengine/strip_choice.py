@@ -1,0 +1,183 @@
+"""Whether the first layers run in strips, which of them, and how many rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, product
+
+from mcuq_lab.errors import FitError
+from mcuq_lab.liteengine.footprint import Lifetimes
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.schedule import Family, fitting_ways, schedule
+from mcuq_lab.liteengine.strip_lowering import StripFamily
+from mcuq_lab.liteengine.strips import Strips, in_strips, with_strips
+from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
+from mcuq_lab.target import Target
+
+TOLERABLE = 1.01
+"""A budget that costs less than this times the cycles of the fastest kernels asks for no strips."""
+
+_ROWS, _UNITS = (1, 2, 4, 8, 16), (1, 2, 4)
+_MOST_CUTS = 2
+"""Numbers of layers to choose from, of those that meet the budget: fewer cost fewer cycles."""
+_MOST_HEIGHTS = 3
+"""Strips to choose from for each, of those that meet the budget: higher ones cost fewer cycles."""
+_MOST_FAILURES = 3
+"""Strips to try for the least bytes, where none meet the budget."""
+
+ANY_BYTES = 1 << 40
+
+Network = tuple[QuantGraph, tuple[Lowered, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Bench:
+    """What a network is scheduled with."""
+
+    families: Sequence[Family]
+    measured_cycles: Mapping[str, int] | None
+    target: Target
+
+    @property
+    def arguments(self) -> tuple:
+        """Behind the network, of `schedule` and `fitting_ways`."""
+        return self.families, self.measured_cycles, self.target
+
+    def schedule(self, network: QuantGraph) -> Network:
+        return network, schedule(network, *self.arguments)
+
+    def cycles(self, network: QuantGraph) -> int:
+        """Of the fastest kernels that fit the arena; FitError where an operator has none."""
+        timed = fitting_ways(network, *self.arguments)
+        return sum(min(count for _, count in some) for some in timed)
+
+    def within(self, arena_bytes: int) -> _Bench:
+        return replace(self, target=replace(self.target, arena_bytes=arena_bytes))
+
+
+def scheduled(
+    graph: QuantGraph,
+    families: Sequence[Family],
+    measured_cycles: Mapping[str, int] | None,
+    target: Target,
+    strips: Strips | None,
+) -> Network:
+    """The network to run, with kernels: `graph`, or that with its first operators in strips.
+
+    Strips are for a budget of arena that is not met otherwise, or only by slow kernels. Then the
+    fewest predicted cycles decide; with `strips` given, nothing is chosen.
+
+    Raises:
+        ModelError, FitError: as `schedule`.
+    """
+    known = tuple(map(_Remembered, families))
+    bench = _Bench((StripFamily(known), *known), measured_cycles, target)
+    if strips is not None:
+        return bench.schedule(with_strips(graph, strips))
+    if target.arena_bytes is None:
+        return bench.schedule(graph)
+    try:
+        best, cycles, unfit = graph, bench.cycles(graph), None
+    except FitError as error:
+        best, cycles, unfit = None, None, error
+    if best is not None and cycles <= TOLERABLE * bench.within(ANY_BYTES).cycles(graph):
+        return bench.schedule(graph)
+    ways = _Strippable.of(graph, bench)
+    for some in ways.within(target.arena_bytes):
+        fitting = 0
+        for strips in some:
+            network = with_strips(graph, strips)
+            try:
+                count = bench.cycles(network)
+            except FitError as error:
+                unfit = error if unfit is None else min(unfit, error, key=_missing_bytes)
+                continue
+            if best is None or count < cycles:
+                best, cycles = network, count
+            fitting += 1
+            if fitting == _MOST_HEIGHTS:
+                break
+    if best is not None:
+        return bench.schedule(best)
+    for strips in ways.smallest():
+        try:
+            bench.cycles(with_strips(graph, strips))
+        except FitError as error:
+            unfit = min(unfit, error, key=_missing_bytes)
+    raise unfit
+
+
+def _missing_bytes(error: FitError) -> int:
+    return error.overflow_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class _Strippable:
+    """All strips of a network's first operators, with the least bytes of arena that they leave it.
+
+    `by_count` has, for each number of operators, its strips and a lower bound for each.
+    """
+
+    by_count: tuple[tuple[tuple[Strips, int], ...], ...]
+
+    @staticmethod
+    def of(graph: QuantGraph, bench: _Bench) -> _Strippable:
+        timed = fitting_ways(graph, *bench.within(ANY_BYTES).arguments)
+        lives = Lifetimes.of(graph, [some[0][0] for some in timed])
+        needs = [
+            min(lives.step_bytes(graph, index, way) for way, _ in some)
+            for index, some in enumerate(timed)
+        ]
+        found = []
+        for count in range(2, len(graph.ops) + 1):
+            behind = max(needs[count:], default=0)
+            found.append(tuple((s, max(behind, _stage_bytes(s))) for s in _heights(graph, count)))
+        return _Strippable(tuple(found))
+
+    def within(self, limit: int) -> Iterator[Iterator[Strips]]:
+        """Those that may meet a budget, by number of operators; the highest strips first."""
+        fitting = ([strips for strips, need in some if need <= limit] for some in self.by_count)
+        for some in islice(filter(None, fitting), _MOST_CUTS):
+            yield iter(sorted(some, key=lambda strips: strips.maps_bytes, reverse=True))
+
+    def smallest(self) -> list[Strips]:
+        """Those with the lowest bounds."""
+        ordered = sorted(
+            (pair for some in self.by_count for pair in some), key=lambda pair: pair[1]
+        )
+        return [strips for strips, _ in ordered[:_MOST_FAILURES]]
+
+
+def _heights(graph: QuantGraph, count: int) -> Iterator[Strips]:
+    """The first `count` operators in strips of different heights."""
+    height = graph.tensors[graph.ops[count - 1].output].shape.h
+    for rows, unit in product(_ROWS, _UNITS):
+        if rows < height and rows % unit == 0:
+            strips = in_strips(graph, count, rows, unit)
+            if strips is None:
+                return
+            yield strips
+
+
+def _stage_bytes(strips: Strips) -> int:
+    """At least what the operators in strips need, whatever their kernels."""
+    source, output = (strips.tensors[name] for name in (strips.inputs[0], strips.output))
+    lead = max(strips.ahead[0].lead_bytes, 0)
+    return strips.maps_bytes + max(output.size_bytes, lead + source.size_bytes)
+
+
+class _Remembered:
+    """A family that works out the ways to compute an operator on the same shapes once."""
+
+    def __init__(self, family: Family) -> None:
+        self._family = family
+        self._known: dict[tuple, tuple[Lowered, ...]] = {}
+
+    def __call__(
+        self, op: QOp, tensors: Mapping[str, QTensor], target: Target, /
+    ) -> tuple[Lowered, ...]:
+        key = (op, *(tensors[name].shape for name in (*op.inputs, op.output)))
+        if key not in self._known:
+            self._known[key] = self._family(op, tensors, target)
+        return self._known[key]

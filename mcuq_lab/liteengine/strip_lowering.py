@@ -1,0 +1,200 @@
+"""Layers in strips as one kernel call: C of a loop over strips, around the families' kernels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from mcuq_lab.liteengine.ctext import c_comment, c_identifier
+from mcuq_lab.liteengine.kernels.specialise import kernel_header
+from mcuq_lab.liteengine.layer_text import layer_text
+from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
+from mcuq_lab.liteengine.schedule import FLASH_PRICE, Family
+from mcuq_lab.liteengine.sharing import SharedChoice
+from mcuq_lab.liteengine.strips import Sight, Strips, Turns
+from mcuq_lab.quantgraph import QOp, QTensor
+from mcuq_lab.target import Target
+
+WORTH_ITS_SCRATCH = 0.995
+"""Ways with more scratch are offered if they take at most this part of the cycles."""
+
+_CALL_CYCLES = 250  # beside the kernel: rows, and a copy of the layer's constants
+_MOVED_BYTE_CYCLES = 1.0
+
+_INPUT = re.compile(r"\{in(\d+)\}")
+
+
+class StripFamily:
+    """The ways to compute `Strips`, made of those of a network's families; a `Family` itself."""
+
+    def __init__(self, families: Sequence[Family]) -> None:
+        self._families = tuple(families)
+
+    def __call__(
+        self, op: QOp, tensors: Mapping[str, QTensor], target: Target, /
+    ) -> tuple[Lowered, ...]:
+        if not isinstance(op, Strips):
+            return ()
+        ways = [self._ways(op, part, target) for part in op.ops]
+        return tuple(_offered(op, ways)) if all(ways) else ()
+
+    def _ways(self, strips: Strips, op: QOp, target: Target) -> list[Lowered]:
+        """Of one operator, on strips of its tensors; cycles are those of the whole map."""
+        tensors = strips.strip_tensors(op)
+        found = (way for family in self._families for way in family(op, tensors, target))
+        # An operand that the sum replaces lies at the sum's very address.
+        replaced = {i for i, name in enumerate(op.inputs) if strips.homes.get(name, name) != name}
+        # Kernels compute odd rows like pairs.
+        rows = sum(_even(out_h) for _, out_h in strips.calls(op))
+        share = rows / _even(tensors[op.output].shape.h)
+        return [
+            replace(way, predicted_cycles=round(share * way.predicted_cycles))
+            for way in found
+            if way.by_rows is not None and replaced <= set(way.in_place)
+        ]
+
+
+def _even(rows: int) -> int:
+    return rows + rows % 2
+
+
+def _offered(strips: Strips, ways: Sequence[Sequence[Lowered]]) -> Iterator[Lowered]:
+    """For scratch of different sizes the best choice of kernels that it allows."""
+    smallest = max(min(way.scratch_bytes for way in some) for some in ways)
+    limits = sorted({way.scratch_bytes for some in ways for way in some})
+    best = None
+    for limit in limits:
+        if limit < smallest:
+            continue
+        fitting = [[way for way in some if way.scratch_bytes <= limit] for some in ways]
+        cycles = sum(min(way.predicted_cycles for way in some) for some in fitting)
+        if best is None or cycles <= WORTH_ITS_SCRATCH * best:
+            best = cycles
+            yield _lowered(strips, _chosen(fitting))
+
+
+def _chosen(ways: Sequence[Sequence[Lowered]]) -> list[Lowered]:
+    shared = SharedChoice(ways, [[way.predicted_cycles for way in some] for some in ways])
+    choice = shared.best(FLASH_PRICE * shared.cycles(shared.fastest()) / 1024)
+    return [some[i] for some, i in zip(ways, choice, strict=True)]
+
+
+def _lowered(strips: Strips, ways: Sequence[Lowered]) -> Lowered:
+    """All of it as one call."""
+    name = f"{c_identifier(strips.name)}_strips"
+    work = max(way.scratch_bytes for way in ways)
+    headers = (kernel_header("le_strips.h"),)
+    return Lowered(
+        kernel=name,
+        packing=f"strips of {strips.rows} rows",
+        files=tuple(dict.fromkeys((*headers, *(file for way in ways for file in way.files)))),
+        declarations=lambda: _text(strips, ways, name),
+        call=f"{name}({{in0}}, {{out}}, {{scratch}});",
+        weights_bytes=sum(way.weights_bytes for way in ways),
+        scratch_bytes=strips.maps_bytes + -(-work // ALIGNMENT_BYTES) * ALIGNMENT_BYTES,
+        ahead=strips.ahead,
+        predicted_cycles=sum(way.predicted_cycles for way in ways) + _overhead_cycles(strips),
+    )
+
+
+def _overhead_cycles(strips: Strips) -> int:
+    """Estimate: calls of the kernels, and rows that move."""
+    calls = sum(len(strips.calls(op)) for op in strips.ops)
+    moved = sum(
+        strips.row_bytes(name) * max(strips.turns[strips.writer(name).name].lead - kept.lead, 0)
+        for name in strips.maps
+        for kept in (strips.first_kept(name),)
+    )
+    return round(_CALL_CYCLES * calls + _MOVED_BYTE_CYCLES * moved * strips.strips)
+
+
+def _text(strips: Strips, ways: Sequence[Lowered], name: str) -> str:
+    """C of the layers' constants, of a function for each layer, and of the loop over strips."""
+    layers = "".join(map(_layer, [strips] * len(ways), strips.ops, ways))
+    source = strips.tensors[strips.inputs[0]]
+    maps = [_map(strips, source.name, "(uint8_t *)(uintptr_t)in", source.shape.h)]
+    maps += [_map(strips, tensor, f"scratch + {at}", 0) for tensor, at in strips.places.items()]
+    maps.append(_map(strips, strips.output, "out", 0))
+    steps = [
+        line for op, way in zip(strips.ops, ways, strict=True) for line in _turn(strips, op, way)
+    ]
+    for tensor in strips.maps:
+        steps.append(f"le_strip_keep(&{_variable(tensor)}, {_rows(strips.first_kept(tensor))});")
+    work = f"    uint8_t *work = scratch + {strips.maps_bytes};\n"
+    scratch = work if any("{scratch}" in way.call for way in ways) else ""
+    unused = "" if scratch or strips.maps else "    (void)scratch;\n"
+    comment = c_comment(
+        [
+            f"{strips.rows} rows of {strips.output} a strip. The maps in front of it hold the rows",
+            "that are still to be read; each row is computed once.",
+        ]
+    )
+    return (
+        f"{layers}{comment}"
+        f"static void {name}(const uint8_t *in, uint8_t *out, uint8_t *scratch) {{\n"
+        + "".join(f"    {line}\n" for line in maps)
+        + scratch
+        + unused
+        + f"    for (int32_t strip = {strips.first_strip}; strip < {strips.strips}; ++strip) {{\n"
+        + "".join(f"        {line}\n" for line in steps)
+        + "    }\n}\n"
+    )
+
+
+def _map(strips: Strips, tensor: str, place: str, end: int) -> str:
+    height = strips.tensors[tensor].shape.h
+    fields = (place, strips.row_bytes(tensor), height, 0, end)
+    return f"le_strip {_variable(tensor)} = {{{', '.join(map(str, fields))}}};"
+
+
+def _turn(strips: Strips, op: QOp, way: Lowered) -> Iterator[str]:
+    """A layer's turn in a strip."""
+    home = strips.homes[op.output]
+    if home != op.output:
+        yield f"le_strip {_variable(op.output)} = le_strip_behind(&{_variable(home)});"
+    arguments = [f"&{_variable(tensor)}" for tensor in (*op.inputs, op.output)]
+    arguments.append(_rows(strips.turns[op.name]))
+    if "{scratch}" in way.call:
+        arguments.append("work")
+    yield f"{c_identifier(op.name)}_rows({', '.join(arguments)});"
+
+
+def _layer(strips: Strips, op: QOp, way: Lowered) -> str:
+    """Constants of a layer, and its function for some rows."""
+    name, sight = c_identifier(op.name), Sight.of(op)
+    inputs = [strips.tensors[tensor] for tensor in op.inputs]
+    parameters = [f"const le_strip *in{i}" for i in range(len(inputs))]
+    parameters += ["le_strip *out", "int32_t end"]
+    if "{scratch}" in way.call:
+        parameters.append("uint8_t *scratch")
+    members = "".join(f"    layer.{member} = {value};\n" for member, value in way.by_rows.members)
+    call = way.call.replace(f"&{name}_layer", "&layer")
+    call = _INPUT.sub(_pointer, call).replace("{out}", "rows.out").replace("{scratch}", "scratch")
+    text = layer_text(op, way, inputs, strips.tensors[op.output])
+    return (
+        f"{c_comment(text)}{way.constants}"
+        f"static void {name}_rows({', '.join(parameters)}) {{\n"
+        "    le_strip_rows rows;\n"
+        f"    if (!le_strip_next(&rows, in0, out, end, {sight.kernel}, {sight.stride}, "
+        f"{sight.pad_top})) {{\n        return;\n    }}\n"
+        f"    {way.by_rows.layer_type} layer;\n"
+        f"    le_copy(&layer, &{name}_layer, sizeof layer);\n"
+        f"{members}    {call}\n}}\n\n"
+    )
+
+
+def _pointer(match: re.Match) -> str:
+    index = int(match[1])
+    return "rows.in" if index == 0 else f"le_strip_row(in{index}, rows.first)"
+
+
+def _rows(turns: Turns) -> str:
+    """C of a number of rows after a strip."""
+    sign = "+" if turns.lead >= 0 else "-"
+    return f"{turns.step} * strip {sign} {abs(turns.lead)}"
+
+
+def _variable(tensor: str) -> str:
+    return f"map_{c_identifier(tensor)}"

@@ -1,0 +1,207 @@
+"""Layers in strips: the same integers as layer by layer, every row once, and chosen for budgets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+import pytest
+
+from mcuq_lab.bench.host import run_on_host
+from mcuq_lab.errors import FitError
+from mcuq_lab.liteengine import FAMILIES, generate, generate_sources, in_strips, plan
+from mcuq_lab.liteengine.memory import plan_arena
+from mcuq_lab.liteengine.schedule import candidates
+from mcuq_lab.liteengine.strips import Sight, Strips
+from mcuq_lab.quantize import random_graph, random_inputs, run_reference
+from mcuq_lab.storage import pack_batch
+from mcuq_lab.target import Target
+from tests.liteengine.test_overlap import at_distance
+from tests.support.networks import mobilenet, resnet8
+from tests.support.simulated_core import has_toolchain, run_on_core
+
+ROWS_AND_UNITS = ((1, 1), (2, 1), (2, 2), (3, 1), (4, 2), (4, 4), (7, 1))
+
+
+def all_strips(graph) -> list[Strips]:
+    found = (
+        in_strips(graph, count, rows, unit)
+        for count in range(2, len(graph.ops) + 1)
+        for rows, unit in ROWS_AND_UNITS
+    )
+    return [strips for strips in found if strips is not None]
+
+
+def random_strips(seed: int) -> tuple:
+    """A random network of some height, and some strips of its first layers."""
+    rng = np.random.default_rng(seed)
+    while True:
+        graph = random_graph(
+            int(rng.integers(1 << 30)), max_side=20, max_channels=(5, 12, 20)[seed % 3]
+        )
+        found = [strips for strips in all_strips(graph) if len(strips.calls(strips.ops[-1])) > 1]
+        if found:
+            return graph, found[rng.integers(len(found))]
+
+
+def one_way(seed: int):
+    """A family that takes any way to compute an operator, by rows if there are such."""
+
+    def family(op, tensors, target):
+        ways = candidates(op, tensors)
+        ways = tuple(way for way in ways if way.by_rows is not None) or ways
+        rng = np.random.default_rng([seed, *op.name.encode()])
+        return ways[(at := int(rng.integers(len(ways)))) : at + 1] if ways else ()
+
+    return family
+
+
+def check(graph, strips: Strips, families=FAMILIES, *, on_core: bool = False) -> None:
+    inputs = random_inputs(graph, 3)
+    stored = pack_batch(inputs, graph.input)
+    expected = pack_batch(run_reference(graph, inputs), graph.output)
+    sources = generate_sources(plan(graph, families, strips=strips))
+    np.testing.assert_array_equal(run_on_host(sources, stored), expected)
+    if on_core:
+        np.testing.assert_array_equal(run_on_core(sources, stored).outputs, expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_networks_in_strips(seed):
+    check(*random_strips(seed))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("seed", range(100, 400))
+def test_many_random_networks_in_strips(seed):
+    check(*random_strips(seed), (one_way(seed),), on_core=seed % 3 == 0 and has_toolchain())
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize("seed", range(10, 13))
+def test_any_kernels_in_strips_on_host_and_core(seed):
+    check(*random_strips(seed), (one_way(seed),), on_core=True)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_every_row_is_computed_once_from_rows_that_are_there(seed):
+    graph, strips = random_strips(seed)
+    ends = {strips.inputs[0]: graph.input.shape.h}
+    kept = dict.fromkeys(strips.maps, 0)
+    calls = {op.name: iter(strips.calls(op)) for op in strips.ops}
+    for strip in range(strips.first_strip, strips.strips):
+        for op in strips.ops:
+            begin, sight = ends.get(op.output, 0), Sight.of(op)
+            end = strips.turns[op.name].end(strip, strips.height(op))
+            assert end >= begin
+            ends[op.output] = end
+            if end == begin:
+                continue
+            assert next(calls[op.name])[1] == end - begin
+            for name in op.inputs:
+                height = graph.tensors[name].shape.h
+                assert min(sight.end(end), height) <= ends[name]
+                assert max(sight.first(begin), 0) >= kept.get(name, 0)
+            if op.output in kept:
+                assert end - kept[op.output] <= strips.map_rows(op.output)
+        for name in strips.maps:
+            turns = strips.first_kept(name)
+            first = turns.step * strip + turns.lead
+            kept[name] = min(max(first, kept[name]), ends.get(name, 0))
+    assert all(ends[op.output] == strips.height(op) for op in strips.ops)
+    assert all(next(left, None) is None for left in calls.values())
+
+
+def test_strips_keep_only_the_rows_that_windows_share():
+    """Two rows of 16 channels between 3x3 layers, and a skip connection that costs nothing."""
+    graph = resnet8(8)
+    count = 1 + next(i for i, op in enumerate(graph.ops) if op.op == "Add")
+    strips = in_strips(graph, count, 4)
+    rows = {name: strips.map_rows(name) for name in strips.maps}
+    assert set(rows.values()) == {4 + 2}
+    assert len(rows) == 2  # the second convolution writes where the sum goes
+
+
+def test_what_is_read_later_must_exist_whole():
+    graph = resnet8(8)
+    add = next(i for i, op in enumerate(graph.ops) if op.op == "Add")
+    assert in_strips(graph, add, 4) is None  # the sum reads two of their tensors
+    assert in_strips(graph, add + 1, 4) is not None
+    assert in_strips(graph, 1, 4) is None
+    assert in_strips(graph, len(graph.ops), 1) is None  # a flattening has no rows
+
+
+@pytest.mark.parametrize("seed", [1, 4, 7])
+def test_output_survives_over_the_input_at_the_stated_distance(seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    while True:
+        graph = random_graph(int(rng.integers(1 << 30)), max_side=20, max_ops=4)
+        found = [s for s in all_strips(graph) if s.output == graph.output_name and s.rows < 4]
+        if found:
+            break
+    strips = found[-1]
+    module = import_module("mcuq_lab.liteengine.plan")  # the package's `plan` is the function
+    lead = -(-strips.ahead[0].lead_bytes // 8) * 8
+    monkeypatch.setattr(module, "plan_arena", at_distance(lead))
+    check(graph, strips)
+
+
+@pytest.mark.parametrize("network", [resnet8, mobilenet])
+def test_a_budget_brings_strips_and_their_absence_none(network):
+    graph = network(8)
+    free = plan(graph)
+    assert not any(isinstance(step.op, Strips) for step in free.steps)
+    budget = free.arena_bytes * 17 // 20
+    tight = plan(graph, target=Target(arena_bytes=budget))
+    assert isinstance(tight.steps[0].op, Strips)
+    assert tight.arena_bytes <= budget
+    assert tight.predicted_cycles < 1.25 * free.predicted_cycles
+    assert sum(step.macs(graph) for step in tight.steps) == sum(map(graph.macs, graph.ops))
+
+
+def test_a_budget_that_costs_nothing_brings_no_strips():
+    graph = resnet8(8)
+    assert not isinstance(plan(graph, target=Target(arena_bytes=1 << 20)).steps[0].op, Strips)
+
+
+def test_what_is_missing_is_said_to_the_byte():
+    graph = resnet8(4)
+    with pytest.raises(FitError, match="more than the budget of 4,096") as failure:
+        plan(graph, target=Target(arena_bytes=4096))
+    assert failure.value.memory == "sram"
+    enough = 4096 + failure.value.overflow_bytes
+    assert plan(graph, target=Target(arena_bytes=enough)).arena_bytes == enough
+    with pytest.raises(FitError):
+        plan(graph, target=Target(arena_bytes=enough - 8))
+
+
+def with_gaps(gap_bytes: int):
+    """An arena planner that leaves a gap."""
+
+    def planned(blocks, shareable, overlaps=()):
+        arena = plan_arena(blocks, shareable, overlaps)
+        return replace(arena, total_bytes=arena.total_bytes + gap_bytes)
+
+    return planned
+
+
+def test_gaps_in_the_arena_count_against_the_budget(monkeypatch):
+    graph = resnet8(4)
+    free = plan(graph).arena_bytes
+    module = import_module("mcuq_lab.liteengine.plan")
+    monkeypatch.setattr(module, "plan_arena", with_gaps(256))
+    assert plan(graph, target=Target(arena_bytes=free)).arena_bytes <= free
+    monkeypatch.setattr(module, "plan_arena", with_gaps(free))
+    with pytest.raises(FitError, match="gaps between its tensors") as failure:
+        plan(graph, target=Target(arena_bytes=free))
+    assert failure.value.overflow_bytes > 0
+
+
+def test_result_rows_name_the_layers_in_strips():
+    graph = resnet8(8)
+    sources = generate(graph, target=Target(arena_bytes=plan(graph).arena_bytes * 17 // 20))
+    info = sources.layers[0]
+    assert "_to_" in info.name
+    assert (info.op, info.policy) == ("Strips", "w8a8")
+    assert info.packing.startswith("strips of ")
