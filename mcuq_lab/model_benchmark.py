@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,11 +11,14 @@ import numpy as np
 
 from mcuq_lab.bench import BoardSession
 from mcuq_lab.engines import Engine
+from mcuq_lab.errors import NumericsError
 from mcuq_lab.measurement import Measurement
 from mcuq_lab.models import ZOO, Dataset, Network, find_dataset, find_network, run_float
 from mcuq_lab.pipeline import CALIBRATION_IMAGES, measure_network
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantize import QuantizedNetwork, calibrate, find_quantized, quantize_input
+
+_log = logging.getLogger(__name__)
 
 MODELS = tuple(ZOO)
 POLICIES = tuple(f"w{w}a{a}" for w, a in product((8, 4, 2), repeat=2))
@@ -72,8 +76,9 @@ def bench_models(
 ) -> Iterator[ModelRow]:
     """A row for each network, policy and engine that supports it; networks as trained on `data`.
 
-    `n_images` test images score the accuracies; 0 leaves them out. `arena_bytes` is a
-    budget that LiteEngine keeps, see `Target`.
+    `n_images` test images score the accuracies; 0 leaves them out. `arena_bytes` is a budget that
+    LiteEngine keeps, see `Target`. Untrained weights may leave the range of an engine's constants:
+    such a row is left out, with a warning.
 
     Raises:
         ConfigError: a model, policy or data set that does not exist.
@@ -105,9 +110,20 @@ def _bench_model(
         found = find_quantized(graph, dataset.name, policy, tables)
         inputs = scorer.inputs(found, INPUTS)
         for engine in running:
-            measured = measure_network(
-                found.graph, engine, session, inputs, data=dataset.name, arena_bytes=arena_bytes
-            )
+            try:
+                measured = measure_network(
+                    found.graph,
+                    engine,
+                    session,
+                    inputs,
+                    data=dataset.name,
+                    arena_bytes=arena_bytes,
+                )
+            except NumericsError as error:
+                if network.test_accuracy is not None:
+                    raise
+                _log.warning("%s, %s, %s left out: %s", model, engine.name, policy, error)
+                continue
             yield _row(measured, engine, found, scorer)
 
 

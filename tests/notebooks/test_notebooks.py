@@ -12,6 +12,12 @@ SMALL = {
     "00_check_the_bench": {},
     "01_quickstart": {"n_images": 50},
     "03_search": {"evaluations": 6},
+    "04_reproduce_the_poster": {
+        "measure_again": True,
+        "models": ["resnet8"],
+        "policies": ["w8a8", "w4a4"],
+        "n_images": 50,
+    },
 }
 
 
