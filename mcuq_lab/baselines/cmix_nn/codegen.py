@@ -10,6 +10,7 @@ import numpy as np
 
 from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
 from mcuq_lab.baselines.cmix_nn.layout import column_depth, convolution_rows, depthwise_rows
+from mcuq_lab.baselines.nearest_forms import nearest_forms, odd_channels, signed_inputs
 from mcuq_lab.baselines.tensor_arena import TensorArena, plan_network, scratch_name
 from mcuq_lab.errors import ModelError
 from mcuq_lab.graph import Window
@@ -30,11 +31,15 @@ from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 ENGINE_NAME = "cmix_nn"
 WIDTHS = (8, 4, 2)
-NOTE = (
-    "re-implementation of CMix-NN's published algorithms, within 10 % of the library; fully "
-    "connected as a 1x1 convolution, additions and pools as plain loops, for which the library has "
-    "no kernels"
-)
+NOTE = "re-implementation of CMix-NN's published algorithms, within 10 % of the library"
+_NEAREST = {
+    QFullyConnected: "as a 1x1 convolution",
+    QAdd: "as a plain loop",
+    QAveragePool: "as a plain loop",
+    QMaxPool: "as a plain loop",
+    QConcat: "as copies",
+}
+"""Operators that the library has no kernels for."""
 
 _HEADERS = ("cx_support.h", "cx_layers.h", "cx_output.h")
 
@@ -67,8 +72,18 @@ def generate(graph: QuantGraph) -> Sources:
         layers=tuple(layer.info for layer in emitted),
         arena_bytes=arena.total_bytes,
         scratch_bytes=max((layer.info.scratch_bytes for layer in emitted), default=0),
-        note=NOTE,
+        note=_note(graph),
     )
+
+
+def _note(graph: QuantGraph) -> str:
+    parts = (
+        NOTE,
+        nearest_forms(graph, _NEAREST),
+        odd_channels(graph, 4, "with columns filled up to whole words"),
+        signed_inputs(graph, "as unsigned ones with a zero point"),
+    )
+    return "; ".join(filter(None, parts))
 
 
 def kernel_sources(emitted: Sequence[Emitted]) -> tuple[list[str], list[SourceFile]]:

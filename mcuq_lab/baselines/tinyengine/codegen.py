@@ -9,6 +9,7 @@ from importlib.resources import files
 import numpy as np
 
 from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
+from mcuq_lab.baselines.nearest_forms import nearest_forms
 from mcuq_lab.baselines.tensor_arena import Buffer, TensorArena, plan_greedily, scratch_name
 from mcuq_lab.baselines.tinyengine.network import (
     Kind,
@@ -21,6 +22,7 @@ from mcuq_lab.quantgraph import (
     QAveragePool,
     QConcat,
     QDepthwiseConv2d,
+    QFullyConnected,
     QMaxPool,
     QOp,
     QuantGraph,
@@ -29,11 +31,15 @@ from mcuq_lab.quantgraph import (
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 ENGINE_NAME = "tinyengine"
-NOTE = (
-    "re-implementation of TinyEngine's published algorithms, within 10 % of the library; fully "
-    "connected as a 1x1 convolution, additions in float32, pools as plain loops, copies on "
-    "CMSIS-NN's kernels"
-)
+NOTE = "re-implementation of TinyEngine's published algorithms, within 10 % of the library"
+_NEAREST = {
+    QFullyConnected: "as a 1x1 convolution",
+    QAdd: "in float32",
+    QAveragePool: "as a plain loop",
+    QMaxPool: "as a plain loop",
+    QConcat: "as copies on CMSIS-NN's kernel",
+}
+"""Operators that are not run as the convolutions are."""
 UNROLLED_DEPTHS = (8, 16, 24, 48)
 """Input channels for which the library has a 1x1 convolution with an unrolled inner loop."""
 
@@ -70,7 +76,7 @@ def generate(graph: QuantGraph) -> Sources:
         arena_bytes=arena.total_bytes,
         scratch_bytes=max((layer.info.scratch_bytes for layer in emitted), default=0),
         signed_io=True,
-        note=NOTE,
+        note="; ".join(filter(None, (NOTE, nearest_forms(graph, _NEAREST)))),
     )
 
 
