@@ -43,13 +43,14 @@ lab: setup
 	$(BIN)/jupyter lab notebooks
 
 # What the README and the notebooks quote, but for the search. Networks are those trained on CIFAR-10
-# where the settings name its folder, else those trained on digits.
+# where the settings name its folder, else those trained on digits; REFERENCE_IMAGES score them.
+REFERENCE_IMAGES ?= 10000
 REFERENCE_DATA = $(shell $(BIN)/python -c "from mcuq_lab.settings import load_settings; \
   print('cifar10' if 'cifar10' in load_settings().data_roots else 'digits')")
 
 reference: setup
 	$(BIN)/mcuq bench layers --simulated --output results/reference/layers.json
-	$(BIN)/mcuq bench models --simulated --data $(REFERENCE_DATA) --n-images 10000 --output results/reference/models.json
+	$(BIN)/mcuq bench models --simulated --data $(REFERENCE_DATA) --n-images $(REFERENCE_IMAGES) --output results/reference/models.json
 	$(BIN)/mcuq bench models --simulated --clock max --model resnet8 --policy w8a8 --policy w4a4 --n-images 0 --output results/reference/full_clock.json
 	$(BIN)/mcuq claims results/reference/models.json results/reference
 	$(BIN)/mcuq figures results/reference/models.json results/reference --full-clock results/reference/full_clock.json
