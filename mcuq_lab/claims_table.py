@@ -28,6 +28,9 @@ _IN_SHORT = (
     "best policy among those that keep it too: its fastest for speed, its smallest for memory. A "
     "claim counts as reached from the lower end of its range; below 1x the other engine is better."
 )
+_NO_ACCURACY = (
+    "No row has an accuracy that is within the tolerance of its float network's: nothing to judge."
+)
 _SHORT_POLICIES = ("w8a8", "w4a4", "w2a2")
 """Uniform policies of the page; the JSON document has all that were measured."""
 
@@ -49,6 +52,7 @@ def claims_page(document: Mapping) -> str:
     """The same for people: the claims in short, network by network, and what packing brings."""
     rows = document["rows"]
     judgements = judge(rows)
+    fastest = [j for j in judgements if j.basis == "fastest"]
     short = [j for j in judgements if j.basis == "uniform" and j.policy in _SHORT_POLICIES]
     return "\n".join(
         (
@@ -60,11 +64,11 @@ def claims_page(document: Mapping) -> str:
             "",
             _IN_SHORT,
             "",
-            *_summary_table(summarise(judgements)),
+            *(_summary_table(summarise(judgements)) if fastest else [_NO_ACCURACY]),
             "",
             "## Network by network",
             "",
-            *_verdict_table([j for j in judgements if j.basis == "fastest"], rows),
+            *(_verdict_table(fastest, rows) if fastest else [_NO_ACCURACY]),
             "",
             "## Uniform policies, whatever their accuracy",
             "",
