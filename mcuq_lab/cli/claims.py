@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -28,7 +30,8 @@ def claims(
     """Says of each claim whether it was reached, missed, or beaten by another engine."""
     with stdout_is_stderr():
         document = read_model_rows(models)
-        page, found = claims_page(document), claims_document(document)
+        page = claims_page(document)
+        found = {"command": shlex.join(["mcuq", *sys.argv[1:]])} | claims_document(document)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "claims.md", page.encode())

@@ -65,6 +65,8 @@ REFERENCE = ROOT / "results" / "reference"
 # The simulator's speed and accuracy, and loops of instructions: no measurements of networks.
 SIMULATOR = REFERENCE / "simulator.json"
 LOOPS = REFERENCE / "packings.json"
+# Verdicts on the rows of models.json, whose provenance they repeat.
+CLAIMS = REFERENCE / "claims.json"
 
 
 @pytest.mark.parametrize("path", sorted(REFERENCE.glob("*.json")), ids=lambda path: path.stem)
@@ -74,6 +76,9 @@ def test_reference_results_say_where_they_come_from(path):
     assert re.fullmatch(r"[0-9a-f]{40}", content["git_revision"])
     assert content["git_dirty"] is False
     if path == SIMULATOR:
+        return
+    if path == CLAIMS:
+        assert content["judgements"]
         return
     assert content["rows"]
     if path == LOOPS:

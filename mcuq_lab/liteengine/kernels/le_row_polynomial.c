@@ -1,26 +1,5 @@
 /* The driver of the row polynomial: bands of rows, pairs of output channels, pairs of rows. */
-#include "le_row_polynomial.h"
-
-enum { LE_ROW_RUNS = 10 }; /* in one call of the tile function */
-
-/* What stays the same for one call of the layer. */
-typedef struct {
-    const le_row_layer *layer;
-    const le_row_kernel *kernel;
-    uint8_t *out;
-    le_row_chain *chains; /* one for each segment                                         */
-    uint8_t *a;          /* entries                                                       */
-    uint32_t *w;         /* weight words of two output channels                           */
-    uint8_t *line;       /* pixels of incomplete blocks, two bytes each, row by row of a batch */
-    uint8_t *pad;        /* one pixel of padding                                          */
-    uint32_t line_bytes; /* of one row                                                    */
-    uint32_t out_storage, out_pixel_bytes, out_row_bytes;
-    uint32_t channel;     /* the first of two                                             */
-    uint32_t two_bytes;   /* 1: the two channels take a byte each                         */
-    uint32_t kept;        /* bits of a byte that do not belong to the two channels        */
-    le_row_call call;
-    le_row_run runs[LE_ROW_RUNS];
-} le_row_state;
+#include "le_row_state.h"
 
 static uint8_t *le_row_carve(uint8_t **scratch, uint32_t bytes) {
     uint8_t *block = *scratch;
@@ -112,51 +91,6 @@ static void le_row_pack_band(const le_row_state *state, const uint8_t *in, uint3
         uint32_t row = y * kernel->stride + slot - layer->pad_top;
         kernel->pack(entries + slot, row < layer->in_h ? in + row * row_bytes + byte : 0,
                      state->pad + byte, left < layer->group ? left : layer->group, layer);
-    }
-}
-
-/* One number of `le_row_layer.starts`. */
-LE_INLINE int32_t le_row_start_number(const le_row_layer *layer, uint32_t index) {
-    const uint8_t *numbers = layer->starts;
-    return layer->start_bytes == 1 ? numbers[index] : (int32_t)le_load32(numbers + 4 * index);
-}
-
-/* What the start values of a channel in one segment are computed from, see le_row_start. */
-static void le_row_sums(const le_row_layer *layer, int32_t values[6], uint32_t channel,
-                        uint32_t segment) {
-    const uint32_t index = (channel * layer->segment_count + segment) * layer->start_values;
-    values[0] = le_row_start_number(layer, index) * layer->start_unit;
-    values[1] = le_row_start_number(layer, index + 1) * layer->start_unit;
-    if (layer->start_values > 2) {
-        for (uint32_t i = 2; i < 5; ++i) {
-            values[i] = le_row_start_number(layer, index + i) + layer->sum_base;
-        }
-        values[5] = layer->segments[segment].zero_point;
-    }
-}
-
-/* Prepares the call and all segments for output channels `channel` and `channel` + 1. */
-static void le_row_prepare(le_row_state *state, uint32_t channel) {
-    const le_row_layer *layer = state->layer;
-    le_row_call *call = &state->call;
-    state->channel = channel;
-    state->kept = state->out_storage == 2 && channel % 4 != 0 ? 0x0F : 0;
-    state->two_bytes = state->out_storage == 8 && channel + 1 < layer->out_c;
-    call->multiplier0 = layer->multipliers[channel];
-    call->offset0 = le_column_value(&layer->offsets, channel);
-    call->multiplier1 = layer->multipliers[channel + 1];
-    call->offset1 = le_column_value(&layer->offsets, channel + 1);
-    call->upper = state->kept;
-    call->surplus[0] = call->surplus[1] = 0;
-    if (layer->surplus.bytes != 0) {
-        call->surplus[0] = (uint32_t)le_column_value(&layer->surplus, channel);
-        call->surplus[1] = (uint32_t)le_column_value(&layer->surplus, channel + 1);
-    }
-    for (uint32_t i = 0; i < layer->segment_count; ++i) {
-        int32_t low[6], high[6];
-        le_row_sums(layer, low, channel, i);
-        le_row_sums(layer, high, channel + 1, i);
-        state->kernel->start(&state->chains[i], low, high, layer);
     }
 }
 

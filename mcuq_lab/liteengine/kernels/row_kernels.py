@@ -71,7 +71,7 @@ def row_kernel(key: KernelKey) -> tuple[str, Files]:
         "shift": tile.shift,
     }
     parts = (packer, unpacker, starter, tiler)
-    files = driven_kernel(kernel, "le_row_polynomial", "le_row", fields, parts)
+    files = driven_kernel(kernel, "le_row_polynomial", "le_row", fields, parts, ("le_row_state.h",))
     functions = (*pack_files, *unpack_files, *start_files, *tile_files)
     return kernel, tuple(dict.fromkeys((*files, *functions)))
 

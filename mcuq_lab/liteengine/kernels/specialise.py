@@ -54,7 +54,12 @@ def prototype_header(name: str, included: str, prototypes: str) -> SourceFile:
 
 
 def driven_kernel(
-    kernel: str, driver: str, prefix: str, fields: Mapping[str, int | str], parts: Sequence[str]
+    kernel: str,
+    driver: str,
+    prefix: str,
+    fields: Mapping[str, int | str],
+    parts: Sequence[str],
+    headers: Sequence[str] = (),
 ) -> tuple[SourceFile, ...]:
     """The files of a kernel that calls a driver with its table; those of its functions are extra.
 
@@ -64,6 +69,7 @@ def driven_kernel(
         prefix: of the driver's types, `<prefix>_layer` and `<prefix>_kernel`, the table's.
         fields: of the table.
         parts: names of the functions in the table, each declared in a header of its name.
+        headers: of the package, that the driver includes besides its own.
     """
     parameters = f"const {prefix}_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
     prototype = f"LE_INTERNAL void {kernel}({parameters})"
@@ -74,8 +80,7 @@ def driven_kernel(
         f"{prototype} {{\n    {driver}(layer, &{kernel}_table, in, out, scratch);\n}}\n"
     )
     return (
-        kernel_header(f"{driver}.h"),
-        kernel_header(f"{driver}.c"),
+        *(kernel_header(name) for name in (f"{driver}.h", f"{driver}.c", *headers)),
         prototype_header(kernel, f"{driver}.h", prototype),
         SourceFile(f"{kernel}.c", source),
     )
