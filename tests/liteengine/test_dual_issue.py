@@ -23,7 +23,7 @@ M7 = Target(core="cortex-m7")
 # Accesses to several registers are alone in their cycles anyway; VLDR stands in no loop.
 PLACED = {
     *("push", "pop", "vpush", "vpop", "ldm", "ldmia", "stmia", "vldmia", "vldr", "ldrd", "strd"),
-    *("b.w", "bne.w", "beq.n", "beq.w", "itt", "ldrbne", "orrne"),
+    *("b.w", "bne.w", "beq.n", "beq.w"),
 }
 
 needs_toolchain = pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")

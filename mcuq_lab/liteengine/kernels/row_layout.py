@@ -13,7 +13,7 @@ from mcuq_lab.liteengine.kernels.row_tile_asm import MOST_SEGMENTED_PIXELS
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
 from mcuq_lab.liteengine.packing.phases import fields_in_front
-from mcuq_lab.liteengine.packing.row import RowPacking, Segment, tile_cycles
+from mcuq_lab.liteengine.packing.row import RowPacking, Segment, epilogue_cycles, product_cycles
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 
 CHAIN_BYTES = 72  # LE_ROW_CHAIN_BYTES
@@ -281,16 +281,13 @@ class RowLayout:
         row_pairs, channel_pairs = (shape.h + 1) // 2, (shape.c + 1) // 2
         bands = -(-row_pairs // self.pairs)
         summed, unroll = (1, 1) if self.depthwise else (self.weight.shape[3], self.unroll)
-        tile = tile_cycles(
-            self.packing,
-            summed,
-            unroll,
-            self.output.storage_bits,
-            self.op.requantize.pre_shift > 0,
-        )
-        tiles = self.source.shape.w / self.packing.pixels + 0.25 if self.halves else self.tiles
+        # a tile more, where the first and the last one do without half of the products
+        full = self.source.shape.w / self.packing.pixels if self.halves else self.tiles
+        pre_shifted = self.op.requantize.pre_shift > 0
+        tiles = full * product_cycles(self.packing, summed, unroll)
+        tiles += self.tiles * epilogue_cycles(self.packing, self.output.storage_bits, pre_shifted)
         direct = self._direct_share
-        call = tiles * tile + direct * self._direct_cycles + (1 - direct) * self._line_cycles
+        call = tiles + direct * self._direct_cycles + (1 - direct) * self._line_cycles
         words = self.summed_planes * 6 * len(self.packing.w_slices)
         word = (8 if self.packing.phases == 1 else 4.5) * self.packing.lanes
         prepare = word * words + 300 + 60 * segments
@@ -317,14 +314,15 @@ class RowLayout:
     @property
     def _direct_cycles(self) -> float:
         """Of two rows of two channels, besides their tiles, where they are written directly."""
-        planned = (220 + 160 * self._runs) / self.batch
-        return planned + 90 * self._runs + 170 * self.flush + 150 * (self.right < self.tiles)
+        planned = (220 + 75 * len(self.packing.segments) + 35 * self._runs) / self.batch
+        return planned + 60 * self._runs + 260 * self.flush + 150 * (self.right < self.tiles)
 
     @property
     def _line_cycles(self) -> float:
         """The same where their edges are copied from the line."""
         edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
-        return 350 + 210 * (self._runs + 1) + 25 * edges + 170 * self.flush
+        segments = len(self.packing.segments)
+        return 350 + 75 * segments + 95 * (self._runs + 1) + 25 * edges + 260 * self.flush
 
     @cached_property
     def _runs(self) -> int:

@@ -246,21 +246,47 @@ def _lane_products(tile: Tile, a: int, w: int) -> list[str]:
     ]
 
 
-def extract(tile: Tile, to: Register, accumulator: Accumulator, pixel: int) -> list[str]:
+def scaled_mask(tile: Tile) -> int:
+    """What `extract` takes a field with, if it scales it for the requantization as well; needs a
+    register more. 0: nothing to scale, or no room."""
+    fits = tile.pre_shift + tile.field_bits <= 32
+    if tile.pre_shift == 0 or not fits or tile.lanes == 2 or (tile.segmented and tile.pixels > 3):
+        return 0
+    return ((1 << tile.field_bits) - 1) << tile.pre_shift
+
+
+def extract(
+    tile: Tile, to: Register, accumulator: Accumulator, pixel: int, mask: Register = ""
+) -> list[str]:
+    """to := a finished field; times 2**pre_shift, if a register with `scaled_mask` is given."""
     s = tile.field_bits
     if tile.lanes == 2:
         word = accumulator.low if pixel < 2 else accumulator.high
         lines = [f"ubfx {to}, {word}, #{pixel % 2 * s}, #{s}"]
         return [*lines, f"add {to}, {to}, {accumulator.low}, lsr #{2 * s}"] if pixel == 2 else lines
     low, high = pixel * s, (pixel + 1) * s
-    if high <= 32:
-        return [f"ubfx {to}, {accumulator.low}, #{low}, #{s}"]
     if low >= 32:
-        return [f"ubfx {to}, {accumulator.high}, #{low - 32}, #{s}"]
+        return [_field(tile, to, accumulator.high, low - 32, mask)]
+    if high <= 32:
+        return [_field(tile, to, accumulator.low, low, mask)]
+    if not mask:
+        rest = 32 - low
+        return [
+            f"lsr {to}, {accumulator.low}, #{low}",
+            f"bfi {to}, {accumulator.high}, #{rest}, #{high - 32}",
+        ]
     return [
-        f"lsr {to}, {accumulator.low}, #{low}",
-        f"bfi {to}, {accumulator.high}, #{32 - low}, #{high - 32}",
+        _field(tile, to, accumulator.low, low, mask),
+        f"bfi {to}, {accumulator.high}, #{32 - low + tile.pre_shift}, #{high - 32}",
     ]
+
+
+def _field(tile: Tile, to: Register, word: Register, low: int, mask: Register) -> str:
+    if not mask:
+        return f"ubfx {to}, {word}, #{low}, #{tile.field_bits}"
+    right = low - tile.pre_shift
+    shift = f", lsr #{right}" if right > 0 else f", lsl #{-right}" if right else ""
+    return f"and {to}, {mask}, {word}{shift}"
 
 
 def carry(tile: Tile, accumulator: Accumulator, plus: Register = "") -> list[str]:

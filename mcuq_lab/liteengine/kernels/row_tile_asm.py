@@ -8,13 +8,15 @@ takes two:
     s4 - s7    next      s10  a_skip     s11  sums of the segments before     s12  is_last
     s8, s9     weights of the run, their end                                   s15  r0
     s16 - s20  the current run: out0, out1, step0, step1, a_end
-    s21 - s24  registers set aside by the epilogue
+    s21 - s24  registers set aside by the epilogue     s26  mask of a field, see `scaled_mask`
 
 The segments of two rows run one after the other, each over the whole row. All but the last leave
 their accumulators in memory as they are; the last one takes the fields out of all of them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import (
     ROW0,
@@ -24,6 +26,7 @@ from mcuq_lab.liteengine.kernels.row_polynomial_asm import (
     Tile,
     carry,
     extract,
+    scaled_mask,
     sum_loop,
 )
 
@@ -36,7 +39,8 @@ _SUMS_BYTES = 32  # of the four accumulators
 def tile_assembly(tile: Tile) -> list[str]:
     """Instructions of the tile function: `void (le_row_call *)`, the argument in r0.
 
-    Local labels are numbers: 1 run, 2 tile, 3 round, 4 end of tile, 5 segments before the last.
+    Local labels are numbers: 1 run, 2 tile, 3 round, 4 end of tile, 5 segments before the last,
+    6 pixels that are merged with others, 7 behind them.
     """
     if not tile.segmented:
         return [*_prologue(tile), *_begin_run(), *_tile_sums(tile), *_outputs(tile), *_tail()]
@@ -56,9 +60,12 @@ def tile_assembly(tile: Tile) -> list[str]:
 
 def _prologue(tile: Tile) -> list[str]:
     """The stack then holds the next run and the number of runs left."""
+    mask = scaled_mask(tile)
     return [
         "push {r4-r11, lr}",
         "vpush {s16-s27}",
+        *([f"movw r1, #{mask & 0xFFFF}", f"movt r1, #{mask >> 16}"] if mask else []),
+        *(["vmov s26, r1"] if mask else []),
         "vldmia r0!, {s0-s3}",
         "vldmia r0!, {s13-s14}",
         "vldmia r0!, {s27}",
@@ -139,14 +146,15 @@ def _begin_block(tile: Tile, carried: tuple[Accumulator, ...] = ()) -> list[str]
 
 def _outputs(tile: Tile) -> list[str]:
     """Extraction, requantization, output; then the accumulators of the next block."""
+    mask = ("r11", "r8") if scaled_mask(tile) else ("", "")
     lines = ["vmov s15, r0"]
     lines += [f"vmov r{2 + i}, s{i}" for i in range(4)]
     lines += ["vmov s21, r12", "vmov s22, lr"]
-    lines += _output_row(tile, ROW0, "s16", "s18", "r12", "lr")
+    lines += _output_row(tile, ROW0, "s16", "s18", ("r12", "lr"), mask[0])
     lines += ["vmov r12, s21", "vmov lr, s22"]
     # Row 0's accumulators, but for what is carried, are free now.
     lines += [line for accumulator in ROW0 for line in carry(tile, accumulator)]
-    lines += _output_row(tile, ROW1, "s17", "s19", "r7", "r9")
+    lines += _output_row(tile, ROW1, "s17", "s19", ("r7", "r9"), mask[1])
     return [*lines, *_begin_block(tile, ROW0), "vmov r0, s15"]
 
 
@@ -155,31 +163,49 @@ def _output_row(
     row: tuple[Accumulator, Accumulator],
     out: Register,
     step: Register,
-    pointer: Register,
-    stride: Register,
+    place: tuple[Register, Register],
+    mask: Register,
 ) -> list[str]:
-    """One row's pixels, pixel by pixel, in r0 and r1."""
-    lines = _begin_stores(tile, out, step, pointer, stride, "r0")
-    for pixel in range(tile.pixels):
-        for accumulator, total, multiplier, offset in zip(
-            row, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=False
-        ):
-            lines += extract(tile, total, accumulator, pixel)
-            lines += _requantize(tile, total, multiplier, offset)
-        lines += _store(tile, "r0", "r1", pointer, stride)
+    """One row's pixels, pixel by pixel, in r0 and r1; `place` is for its pointer and step, `mask`
+    is set aside for the mask if it names a register."""
+
+    def pixels(merged: bool) -> list[str]:
+        lines = []
+        for pixel in range(tile.pixels):
+            for accumulator, total, multiplier, offset in zip(
+                row, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=False
+            ):
+                lines += extract(tile, total, accumulator, pixel, mask)
+                lines += _requantize(tile, total, multiplier, offset, scaled=bool(mask))
+            lines += _store(tile, "r0", "r1", *place, merged)
+        return lines
+
+    pointer, stride = place
+    lines = [f"vmov s23, {mask}", f"vmov {mask}, s26"] if mask else []
+    lines += [f"vmov {pointer}, {out}", f"vmov {stride}, {step}"]
+    lines += _either_way(tile, pixels, "r0")
     lines.append(f"vmov {out}, {pointer}")
-    return lines
+    return [*lines, f"vmov {mask}, s23"] if mask else lines
 
 
-def _begin_stores(
-    tile: Tile, out: Register, step: Register, pointer: Register, stride: Register, other: Register
+def _either_way(tile: Tile, stores: Callable[[bool], list[str]], other: Register) -> list[str]:
+    """What stores pixels, with and without merging where bytes are shared; changes `other`."""
+    if tile.storage != 2:
+        return stores(False)
+    return [
+        *(f"vmov {other}, s13", f"cmp {other}, #0", "bne.w 6f"),
+        *stores(False),
+        "b.w 7f",
+        "6:",
+        *stores(True),
+        "7:",
+    ]
+
+
+def _requantize(
+    tile: Tile, total: Register, multiplier: Register, offset: Register, scaled: bool
 ) -> list[str]:
-    lines = [f"vmov {pointer}, {out}", f"vmov {stride}, {step}"]
-    return [*lines, f"vmov {other}, s13", f"cmp {other}, #0"] if tile.storage == 2 else lines
-
-
-def _requantize(tile: Tile, total: Register, multiplier: Register, offset: Register) -> list[str]:
-    lines = [f"lsl.w {total}, {total}, #{tile.pre_shift}"] if tile.pre_shift else []
+    lines = [f"lsl.w {total}, {total}, #{tile.pre_shift}"] if tile.pre_shift and not scaled else []
     shifted = f", asr #{tile.shift}" if tile.shift else ""
     return [
         *lines,
@@ -189,12 +215,12 @@ def _requantize(tile: Tile, total: Register, multiplier: Register, offset: Regis
 
 
 def _store(
-    tile: Tile, low: Register, high: Register, pointer: Register, stride: Register
+    tile: Tile, low: Register, high: Register, pointer: Register, stride: Register, merged: bool
 ) -> list[str]:
-    """Writes one pixel's channels, changes `high`."""
+    """Writes one pixel's channels, into the upper half of a byte if `merged`; changes `high`."""
     lines = [f"orr {low}, {low}, {high}, lsl #{tile.storage}"]
-    if tile.storage == 2:
-        lines += ["itt ne", f"ldrbne {high}, [{pointer}]", f"orrne {low}, {high}, {low}, lsl #4"]
+    if merged:
+        lines += [f"ldrb {high}, [{pointer}]", f"orr {low}, {high}, {low}, lsl #4"]
     store = "strh" if tile.storage == 8 else "strb"
     return [*lines, f"{store} {low}, [{pointer}]", f"add {pointer}, {stride}"]
 
@@ -214,18 +240,19 @@ def _keep_sums(tile: Tile) -> list[str]:
 def _last_outputs(tile: Tile) -> list[str]:
     """The end of a tile in the last segment: `_outputs` of all segments' sums.
 
-    A row's sums, 2m of them, and four temporaries take the registers that its accumulators leave;
-    where these are too few, some of the other row's accumulators are set aside.
+    A row's sums, 2m of them, four temporaries and the mask take the registers that its accumulators
+    leave; where these are too few, some of the other row's accumulators are set aside.
     """
     lines = ["vmov s15, r0"]
+    wanted = 2 * tile.pixels + 2 + (scaled_mask(tile) > 0)
     few = ("r0", "r1", "r2", "r3", "r4", "r5")
-    aside = ("r12", "lr", "r10", "r11")[: max(0, 2 * tile.pixels + 2 - len(few))]
+    aside = ("r12", "lr", "r10", "r11")[: max(0, wanted - len(few))]
     away = [(f"s{21 + i}", register) for i, register in enumerate(aside)]
     lines += [f"vmov {to}, {register}" for to, register in away]
     lines += _last_row(tile, 0, (*few, *aside), "s16", "s18")
     lines += [f"vmov {register}, {to}" for to, register in away]
     few = (*few, "r7", "r9")
-    aside = ("r6", "r8")[: max(0, 2 * tile.pixels + 2 - len(few))]
+    aside = ("r6", "r8")[: max(0, wanted - len(few))]
     away = [(f"s{21 + i}", register) for i, register in enumerate(aside)]
     lines += [f"vmov {to}, {register}" for to, register in away]
     lines += _last_row(tile, 1, (*few, *aside), "s17", "s19")
@@ -238,12 +265,17 @@ def _last_row(
 ) -> list[str]:
     """One row's pixels; leaves in its accumulators' low words what is carried."""
     row, count = (ROW0, ROW1)[number], tile.pixels
-    totals = (free[:count], free[count : 2 * count])
-    pointer, field, low, high = (*free[2 * count :], row[0].high, row[1].high)[:4]
-    lines = []
+    scaled = scaled_mask(tile) > 0
+    totals, mask, free = (
+        (free[:count], free[count : 2 * count]),
+        free[-1] if scaled else "",
+        free[2 * count : len(free) - scaled],
+    )
+    pointer, field, low, high = (*free, row[0].high, row[1].high)[:4]
+    lines = [f"vmov {mask}, s26"] if mask else []
     for accumulator, sums in zip(row, totals, strict=True):
         for pixel, total in enumerate(sums):
-            lines += extract(tile, total, accumulator, pixel)
+            lines += extract(tile, total, accumulator, pixel, mask)
         lines += carry(tile, accumulator)
     lines.append(f"vmov {pointer}, s11")
     before = Accumulator(low, high)
@@ -251,10 +283,10 @@ def _last_row(
         for channel, sums in enumerate(totals):
             at = _SUMS_BYTES * segment + 16 * number + 8 * channel
             lines.append(f"ldrd {low}, {high}, [{pointer}, #{at}]")
-            scaled = f", lsl #{shift}" if shift else ""
+            weight = f", lsl #{shift}" if shift else ""
             for pixel, total in enumerate(sums):
-                lines += extract(tile, field, before, pixel)
-                lines.append(f"add.w {total}, {total}, {field}{scaled}")
+                lines += extract(tile, field, before, pixel, mask)
+                lines.append(f"add.w {total}, {total}, {field}{weight}")
     if number == 1:
         lines += [
             f"add {pointer}, #{_SUMS_BYTES * len(tile.segment_shifts)}",
@@ -263,12 +295,20 @@ def _last_row(
     for channel, sums in enumerate(totals):
         if tile.surplus:
             lines.append(f"vmov {low}, {('s14', 's27')[channel]}")
-            lines += [f"sub.w {total}, {total}, {low}" for total in sums]
+            scale = f", lsl #{tile.pre_shift}" if scaled else ""
+            lines += [f"sub.w {total}, {total}, {low}{scale}" for total in sums]
         lines += [f"vmov {low}, s{2 * channel}", f"vmov {high}, s{2 * channel + 1}"]
         for total in sums:
-            lines += _requantize(tile, total, low, high)
-    lines += _begin_stores(tile, out, step, pointer, field, low)
-    for first, second in zip(*totals, strict=True):
-        lines += _store(tile, first, second, pointer, field)
+            lines += _requantize(tile, total, low, high, scaled)
+
+    def stores(merged: bool) -> list[str]:
+        return [
+            line
+            for first, second in zip(*totals, strict=True)
+            for line in _store(tile, first, second, pointer, field, merged)
+        ]
+
+    lines += [f"vmov {pointer}, {out}", f"vmov {field}, {step}"]
+    lines += _either_way(tile, stores, low)
     lines.append(f"vmov {out}, {pointer}")
     return lines

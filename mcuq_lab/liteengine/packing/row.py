@@ -412,23 +412,37 @@ def loop_cycles(packing: RowPacking) -> float:
 def tile_cycles(
     packing: RowPacking, channels: int, unroll: int, storage: int = 8, pre_shift: bool = False
 ) -> float:
-    """Cortex-M4 cycles of one tile, 2 rows x 2 channels x one block, in all its segments.
+    """Cortex-M4 cycles of one tile, 2 rows x 2 channels x one block, in all its segments."""
+    return product_cycles(packing, channels, unroll) + epilogue_cycles(packing, storage, pre_shift)
+
+
+def product_cycles(packing: RowPacking, channels: int, unroll: int) -> float:
+    """The products of one tile.
 
     Three multiply groups with 10 loads take 25 cycles for each input channel and weight word, with
     11 loads for each of two phases 26, and with 16 loads and twice as many products 46 for each
-    phase of two channels in lanes; the loop costs 6 cycles a round of `unroll` channels;
-    toggling costs a carry for each accumulator. Outputs that share a byte with another pair's
-    (`storage` 2) are merged with it.
+    phase of two channels in lanes; the loop costs 6 cycles a round of `unroll` channels.
     """
-    m, extraction = packing.pixels, 4 * extraction_instructions(packing)
-    outputs = 14 + 4 * pre_shift + 5 * (storage == 2)
-    before = len(packing.segments) - 1
-    cycles = extraction + outputs * m + 37
-    cycles += before * (33 + extraction + 4 * m + 14) + (14 if before else 0)
+    cycles = 0
     for segment in packing.segments:
         # with 2+1 taps all segments are as long as the first one
         summed = segment if packing.words == 1 else packing.segments[0]
         rounds = -(-min(summed.count, channels) // (unroll * packing.lanes))
-        products = _plane_cycles(packing) * unroll
-        cycles += packing.words * rounds * (products + 6) + 8 * packing.toggle
+        cycles += packing.words * rounds * (_plane_cycles(packing) * unroll + 6)
     return cycles
+
+
+def epilogue_cycles(packing: RowPacking, storage: int = 8, pre_shift: bool = False) -> float:
+    """What becomes of one tile's sums, in all its segments.
+
+    A shift in front of the requantization comes with the extraction where a register is left for
+    a mask; toggling costs a carry for each accumulator. Outputs that share a byte with another
+    pair's (`storage` 2) are merged with it, half of them.
+    """
+    m, extraction = packing.pixels, 4 * extraction_instructions(packing)
+    before = len(packing.segments) - 1
+    masked = packing.lanes == 1 and (before == 0 or m <= 3)
+    outputs = 14 + 4 * (pre_shift and not masked) + 3 * (storage == 2)
+    cycles = extraction + outputs * m + 37 + 5 * (pre_shift and masked) + 6 * (storage == 2)
+    cycles += before * (46 + extraction + 4 * m + 14) + (14 if before else 0)
+    return cycles + 8 * packing.toggle * len(packing.segments)
