@@ -15,9 +15,9 @@ from mcuq_lab.liteengine.packing.row import (
     needs_toggle,
     row_packings,
     sums_fit,
-    tile_cycles,
     words_fit,
 )
+from mcuq_lab.liteengine.packing.row_cycles import tile_cycles
 from tests.support.row_model import packed_sums
 
 WIDTHS = tuple(itertools.product(range(2, 9), repeat=2))

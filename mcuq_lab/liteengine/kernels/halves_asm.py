@@ -251,6 +251,8 @@ def _outputs(tile: HalvesTile) -> list[str]:
         for low, high in ((_WORDS[0], _WORDS[1]), (_WORDS[2], _WORDS[3])):
             for small, large in zip(low, high, strict=True):
                 lines += [f"sub {large}, {large}, {small}", f"lsr {large}, {large}, #8"]
+    for register, mask in zip(("r2", "r3"), _scaled_masks(tile), strict=False):
+        lines += [f"movw {register}, #{mask & 0xFFFF}", f"movt {register}, #{mask >> 16}"]
     for index, pair in enumerate(_WORDS):
         if tile.channels == 1:
             lines += [f"vmov r4, s{2 * index}", f"vmov r5, s{2 * index + 1}"]
@@ -273,6 +275,7 @@ def _word_outputs(tile: HalvesTile, index: int, word: Register) -> list[str]:
     lines: list[str] = []
     last = len(tile.fields) - 1
     has_r0 = False  # whether r0 holds outputs already
+    masks = ("r2", "r3") if _scaled_masks(tile) else ()
     if tile.sums_in_twos:  # fields 0 and 2 stay in `word`, 1 and 3 go to r3
         lines += [*_twos_mask(tile, "r3"), "ldmia r2!, {r0, r1}", f"and r4, r3, {word}"]
         lines += [f"and r3, r3, {word}, lsr #{tile.lows[1]}", f"add {word}, r4, r0", "add r3, r1"]
@@ -291,11 +294,13 @@ def _word_outputs(tile: HalvesTile, index: int, word: Register) -> list[str]:
             place = replace(field, low=high, bits=32 - high) if rank > 1 else None
             place = place or replace(field, low=0, bits=high)
             lines.append(_extract(to, "r3" if rank % 2 else word, place))
+        elif masks:
+            lines.append(_extract_scaled(tile, to, word, field, masks[number]))
         elif not (to == word and field.low == 0 and field.bits == 32):
             lines.append(_extract(to, word, field))
         if tile.parts > 1 and not tile.sums_in_twos:
             lines += ["ldr r3, [r2], #4", f"add {to}, r3"]
-        if tile.pre_shift:
+        if tile.pre_shift and not masks:
             lines.append(f"lsl {to}, {to}, #{tile.pre_shift}")
         shifted = f", asr #{tile.shift}" if tile.shift else ""
         lines += [
@@ -307,6 +312,24 @@ def _word_outputs(tile: HalvesTile, index: int, word: Register) -> list[str]:
             lines.append(f"orr {gathered}, r0, {to}, lsl #{at}")
         has_r0 = True
     return lines
+
+
+def _scaled_masks(tile: HalvesTile) -> tuple[int, ...]:
+    """What takes each field out and scales it for the requantization in one, in registers that one
+    channel in one part leaves; none where it needs no scaling or has no room."""
+    if tile.pre_shift == 0 or tile.bytes or (tile.channels, tile.parts, tile.pixels) != (1, 1, 2):
+        return ()
+    if any(field.bits + tile.pre_shift > 32 for field in tile.fields):
+        return ()
+    return tuple(((1 << field.bits) - 1) << tile.pre_shift for field in tile.fields)
+
+
+def _extract_scaled(
+    tile: HalvesTile, to: Register, word: Register, field: Field, mask: Register
+) -> str:
+    right = field.low - tile.pre_shift
+    shift = f", lsr #{right}" if right > 0 else f", lsl #{-right}" if right else ""
+    return f"and {to}, {mask}, {word}{shift}"
 
 
 def _store_pixels(tile: HalvesTile, words: tuple[Register, ...]) -> list[str]:

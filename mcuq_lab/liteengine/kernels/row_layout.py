@@ -13,7 +13,8 @@ from mcuq_lab.liteengine.kernels.row_tile_asm import MOST_SEGMENTED_PIXELS
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
 from mcuq_lab.liteengine.packing.phases import fields_in_front
-from mcuq_lab.liteengine.packing.row import RowPacking, Segment, epilogue_cycles, product_cycles
+from mcuq_lab.liteengine.packing.row import RowPacking, Segment
+from mcuq_lab.liteengine.packing.row_cycles import epilogue_cycles, product_cycles
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 
 CHAIN_BYTES = 72  # LE_ROW_CHAIN_BYTES

@@ -19,11 +19,11 @@ from mcuq_lab.liteengine.packing.lanes import LANES, fold_lanes, in_lane_order, 
 from mcuq_lab.liteengine.packing.phases import fold_phases
 from mcuq_lab.liteengine.packing.row import (
     RowPacking,
-    loop_cycles,
     row_packings,
     segment_weights,
     start_values,
 )
+from mcuq_lab.liteengine.packing.row_cycles import loop_cycles
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QTensor
 from mcuq_lab.target import DEFAULT_TARGET, Target
 

@@ -249,7 +249,9 @@ def halves_tile_cycles(
             cycles += 8 * per_word * (2.25 if index == 0 else 4.5) + 25
     outputs = 8 * per_word
     merging = 6 + 5 * packing.pixels + (storage == 8) * 2 * packing.pixels * packing.channels
-    cycles += (3 + pre_shift) * outputs + 8 * packing.channels + outputs / 2 + merging + 14
+    masked = (packing.pixels, packing.channels, len(packing.pairs)) == (2, 1, 1)
+    shifts = 4 if pre_shift and masked else pre_shift * outputs  # masks shift fields on their way
+    cycles += shifts + 3 * outputs + 8 * packing.channels + outputs / 2 + merging + 14
     if len(packing.pairs) > 1:
         cycles += 72 if per_word == 4 else 3 * outputs
     return cycles
