@@ -120,14 +120,16 @@ def _load_cifar10(root: str | Path | None) -> Dataset:
     else:
         raise ConfigError(_missing_message(root))
     held_out, kept = _cut(train[1].size, min(5000, train[1].size // 10))
+    # Files may be sorted by class, and a score on the first images must be one of all classes.
+    mixed, _ = _cut(test[1].size, test[1].size)
     return Dataset(
         "cifar10",
         train[0][kept],
         train[1][kept],
         train[0][held_out],
         train[1][held_out],
-        test[0],
-        test[1],
+        test[0][mixed],
+        test[1][mixed],
         classes=CIFAR10_CLASSES,
         provenance=provenance,
         mirror_keeps_class=True,

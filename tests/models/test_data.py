@@ -11,6 +11,7 @@ from PIL import Image
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.models import load_dataset
+from mcuq_lab.models.data import SPLIT_SEED
 
 
 @pytest.fixture(autouse=True)
@@ -81,11 +82,17 @@ def test_split_is_fixed_and_disjoint():
     assert len(np.unique(everything, axis=0)) == 1797
 
 
+def mixed(images, labels):
+    """In the order of the test part: no file's own."""
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(labels))
+    return images[order], labels[order]
+
+
 def test_parquet(tmp_path):
     write_parquet(tmp_path)
     cifar = load_dataset("cifar10", tmp_path)
     assert [len(labels) for _, labels in parts(cifar)] == [180, 20, 40]
-    expected, labels = flat_images(40, 1)
+    expected, labels = mixed(*flat_images(40, 1))
     assert np.abs(cifar.test_images.astype(int) - expected).max() <= 4
     assert np.array_equal(cifar.test_labels, labels)
     assert "JPEG" in cifar.provenance
@@ -114,6 +121,17 @@ def test_parquet_cache_gives_the_same_and_survives_damage(tmp_path, cache):
     assert np.array_equal(first.train_images, repaired.train_images)
 
 
+def test_the_first_test_images_are_of_all_classes_though_the_file_is_sorted(tmp_path):
+    images, labels = flat_images(200, 1)
+    by_class = np.argsort(labels, kind="stable")
+    write_parquet(tmp_path)
+    table = pyarrow.table(
+        {"jpeg": [jpeg(i) for i in images[by_class]], "label": labels[by_class].astype(np.uint8)}
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "test.parquet")
+    assert len(set(load_dataset("cifar10", tmp_path).test_labels[:60])) == 10
+
+
 def test_changed_parquet_is_read_anew(tmp_path):
     write_parquet(tmp_path)
     load_dataset("cifar10", tmp_path)
@@ -127,7 +145,7 @@ def test_original_batches(tmp_path, inside):
     write_batches(folder)
     cifar = load_dataset("cifar10", tmp_path if inside else folder)
     assert [len(labels) for _, labels in parts(cifar)] == [180, 20, 40]
-    images, labels = flat_images(40, 5)
+    images, labels = mixed(*flat_images(40, 5))
     assert np.array_equal(cifar.test_images, images)
     assert np.array_equal(cifar.test_labels, labels)
     assert "original" in cifar.provenance
