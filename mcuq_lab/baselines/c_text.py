@@ -9,11 +9,26 @@ import numpy as np
 
 from mcuq_lab.baselines.tensor_arena import TensorArena
 from mcuq_lab.quantgraph import QOp, QuantGraph
+from mcuq_lab.sources import LayerInfo
 
 
 def identifier(op: QOp) -> str:
     """A C name for an operator."""
     return "layer_" + re.sub(r"\W", "_", op.name)
+
+
+def info_without_weights(op: QOp, kernel: str, policy: str = "a8") -> LayerInfo:
+    """What a profile says of an addition, a pool or a copy, which needs no scratch."""
+    return LayerInfo(
+        name=op.name,
+        op=op.op,
+        policy=policy,
+        kernel=kernel,
+        packing="",
+        macs=0,
+        weights_bytes=0,
+        scratch_bytes=0,
+    )
 
 
 def array(kind: str, name: str, values: np.ndarray) -> str:

@@ -8,7 +8,13 @@ from importlib.resources import files
 
 import numpy as np
 
-from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
+from mcuq_lab.baselines.c_text import (
+    array,
+    identifier,
+    info_without_weights,
+    model_header,
+    model_source,
+)
 from mcuq_lab.baselines.cmix_nn.layout import column_depth, convolution_rows, depthwise_rows
 from mcuq_lab.baselines.nearest_forms import nearest_forms, odd_channels, signed_inputs
 from mcuq_lab.baselines.tensor_arena import TensorArena, plan_network, scratch_name
@@ -307,16 +313,7 @@ def _emit_copy(graph: QuantGraph, arena: TensorArena, op: QConcat | QFlatten) ->
 
 
 def _small(op: QOp, source: QTensor, parameters: str, call: str, kernel: str) -> Emitted:
-    info = LayerInfo(
-        name=op.name,
-        op=op.op,
-        policy=f"a{source.bits}",
-        kernel=kernel,
-        packing="",
-        macs=0,
-        weights_bytes=0,
-        scratch_bytes=0,
-    )
+    info = info_without_weights(op, kernel, f"a{source.bits}")
     return Emitted(parameters, call, _Kernel(kernel), info)
 
 

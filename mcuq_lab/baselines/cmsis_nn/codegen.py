@@ -13,7 +13,7 @@ from mcuq_lab.baselines.cmsis_nn.tflite import (
     Int8Network,
     to_tflite,
 )
-from mcuq_lab.baselines.tensor_arena import Buffer, TensorArena, plan_greedily
+from mcuq_lab.baselines.tensor_arena import TensorArena, plan_network, scratch_name
 from mcuq_lab.graph import Window
 from mcuq_lab.quantgraph import (
     QAdd,
@@ -43,7 +43,9 @@ def generate(graph: QuantGraph) -> Sources:
         NumericsError: a scale that the format cannot hold.
     """
     network = to_tflite(graph)
-    arena = _plan(graph)
+    arena = plan_network(
+        graph, {op.name: scratch_bytes(op, graph.tensors[op.inputs[0]].shape.c) for op in graph.ops}
+    )
     emitted = [_emit(network, arena, op) for op in graph.ops]
     kernels = {kernel_file for layer in emitted for kernel_file in (layer.file,) if kernel_file}
     title = f"{graph.name} on CMSIS-NN's algorithms: int8, one call a layer, no tensor in place."
@@ -95,27 +97,6 @@ def _is_three_by_three(window: Window) -> bool:
     return (window.kernel_h, window.kernel_w) == (3, 3) and max(pads) <= 1
 
 
-def _plan(graph: QuantGraph) -> TensorArena:
-    first = {graph.input_name: 0}
-    last = {graph.input_name: 0}
-    buffers = []
-    for step, op in enumerate(graph.ops):
-        first[op.output] = last[op.output] = step
-        for name in op.inputs:
-            last[name] = step
-        scratch = scratch_bytes(op, graph.tensors[op.inputs[0]].shape.c)
-        if scratch:
-            buffers.append(Buffer(_scratch_name(op), scratch, step, step))
-    last[graph.output_name] = len(graph.ops)
-    for name, tensor in graph.tensors.items():
-        buffers.append(Buffer(name, tensor.shape.size, first[name], last[name]))
-    return plan_greedily(buffers)
-
-
-def _scratch_name(op: QOp) -> str:
-    return f"{op.name}/scratch"
-
-
 def _emit(network: Int8Network, arena: TensorArena, op: QOp) -> _Emitted:
     for kind, emit in _EMITTERS:
         if isinstance(op, kind):
@@ -162,7 +143,7 @@ def _emit_weighted(network: Int8Network, arena: TensorArena, op: QWeighted) -> _
     .weight = {name}_weight, .bias = {name}_bias,
     .multiplier = {name}_multiplier, .shift = {name}_shift,
 }};"""
-    columns = f" {_at(arena, _scratch_name(op), 'int16_t')}," if scratch else ""
+    columns = f" {_at(arena, scratch_name(op), 'int16_t')}," if scratch else ""
     call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])},{columns} {_at(arena, op.output)});"
     weights_bytes = layer.weight.size + 12 * len(layer.bias)
     info = _info(network, op, kernel, "w8a8", weights_bytes, scratch)
@@ -201,7 +182,7 @@ def _emit_pool(network: Int8Network, arena: TensorArena, op: QOp) -> _Emitted:
     .stride_h = {window.stride_h}, .stride_w = {window.stride_w},
     .act_min = {QMIN}, .act_max = {QMAX},
 }};"""
-    sums = f" {_at(arena, _scratch_name(op), 'int32_t')}," if scratch else ""
+    sums = f" {_at(arena, scratch_name(op), 'int32_t')}," if scratch else ""
     call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])},{sums} {_at(arena, op.output)});"
     info = _info(network, op, kernel, "a8", 0, scratch)
     return _Emitted(parameters, call, "cn_small_layers_s8.c", info)

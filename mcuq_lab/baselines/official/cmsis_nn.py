@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
+from mcuq_lab.baselines.c_text import (
+    array,
+    identifier,
+    info_without_weights,
+    model_header,
+    model_source,
+)
 from mcuq_lab.baselines.cmsis_nn.tflite import ADD_LEFT_SHIFT, QMAX, QMIN, Int8Network, to_tflite
 from mcuq_lab.baselines.official.library import (
     Library,
@@ -244,7 +250,9 @@ def _call(network: Int8Network, op: QOp) -> _Call:
             return make(network, op)
     size = network.tensors[op.output].shape.size
     statement = f"arm_reshape_s8(@{op.inputs[0]}@, @{op.output}@, {size});"
-    return _Call(op, "arm_reshape_s8", "", "", (statement,), "", _info(op, "arm_reshape_s8"))
+    return _Call(
+        op, "arm_reshape_s8", "", "", (statement,), "", info_without_weights(op, "arm_reshape_s8")
+    )
 
 
 def _weighted(network: Int8Network, op: QWeighted) -> _Call:
@@ -300,7 +308,7 @@ static const cmsis_nn_dims {name}_out = {_dims(1, o.h, o.w, o.c)};"""
         f"&{name}_out, @{op.output}@));"
     )
     info = replace(
-        _info(op, function),
+        info_without_weights(op, function),
         policy="w8a8",
         macs=network.graph.macs(op),
         weights_bytes=layer.weight.size + 12 * len(layer.bias),
@@ -317,7 +325,7 @@ def _add(network: Int8Network, op: QAdd) -> _Call:
         f"{-b.zero_point}, {c.b.multiplier}, {c.b.shift}, {ADD_LEFT_SHIFT}, @{op.output}@, "
         f"{out.zero_point}, {c.out.multiplier}, {c.out.shift}, {QMIN}, {QMAX}, {out.shape.size}));"
     )
-    return _Call(op, function, "", "", (statement,), "", _info(op, function))
+    return _Call(op, function, "", "", (statement,), "", info_without_weights(op, function))
 
 
 def _pool(network: Int8Network, op: QAveragePool | QMaxPool) -> _Call:
@@ -338,7 +346,9 @@ static const cmsis_nn_dims {name}_out = {_dims(1, o.h, o.w, o.c)};"""
         f"expect_success({function}(&context, &{name}, &{name}_in, @{op.inputs[0]}@, "
         f"&{name}_filter, &{name}_out, @{op.output}@));"
     )
-    return _Call(op, function, "", parameters, (statement,), buffer, _info(op, function))
+    return _Call(
+        op, function, "", parameters, (statement,), buffer, info_without_weights(op, function)
+    )
 
 
 def _concat(network: Int8Network, op: QConcat) -> _Call:
@@ -351,7 +361,7 @@ def _concat(network: Int8Network, op: QConcat) -> _Call:
             f"{function}(@{source}@, {c}, {o.w}, {o.h}, 1, @{op.output}@, {o.c}, {first});"
         )
         first += c
-    return _Call(op, function, "", "", tuple(statements), "", _info(op, function))
+    return _Call(op, function, "", "", tuple(statements), "", info_without_weights(op, function))
 
 
 _MAKERS: tuple[tuple[type, Callable[..., _Call]], ...] = (
@@ -365,16 +375,3 @@ _MAKERS: tuple[tuple[type, Callable[..., _Call]], ...] = (
 
 def _dims(n: int, h: int, w: int, c: int) -> str:
     return f"{{ .n = {n}, .h = {h}, .w = {w}, .c = {c} }}"
-
-
-def _info(op: QOp, function: str) -> LayerInfo:
-    return LayerInfo(
-        name=op.name,
-        op=op.op,
-        policy="a8",
-        kernel=function,
-        packing="",
-        macs=0,
-        weights_bytes=0,
-        scratch_bytes=0,
-    )

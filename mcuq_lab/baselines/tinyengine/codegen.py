@@ -8,7 +8,13 @@ from importlib.resources import files
 
 import numpy as np
 
-from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
+from mcuq_lab.baselines.c_text import (
+    array,
+    identifier,
+    info_without_weights,
+    model_header,
+    model_source,
+)
 from mcuq_lab.baselines.nearest_forms import nearest_forms
 from mcuq_lab.baselines.tensor_arena import Buffer, TensorArena, plan_greedily, scratch_name
 from mcuq_lab.baselines.tinyengine.network import (
@@ -262,7 +268,9 @@ def _emit_add(network: TinyNetwork, arena: TensorArena, op: QAdd) -> Emitted:
         f"te_add(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.inputs[1])}, "
         f"{_at(arena, op.output)}, {out.shape.size});"
     )
-    return Emitted(parameters, call, _Kernel("te_add", "te_add.c"), _small(op, "te_add"))
+    return Emitted(
+        parameters, call, _Kernel("te_add", "te_add.c"), info_without_weights(op, "te_add")
+    )
 
 
 def _emit_pool(network: TinyNetwork, arena: TensorArena, op: QAveragePool | QMaxPool) -> Emitted:
@@ -277,7 +285,7 @@ def _emit_pool(network: TinyNetwork, arena: TensorArena, op: QAveragePool | QMax
     .act_min = -128, .act_max = 127,
 }};"""
     call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.output)});"
-    return Emitted(parameters, call, _Kernel(kernel, "te_pool.c"), _small(op, kernel))
+    return Emitted(parameters, call, _Kernel(kernel, "te_pool.c"), info_without_weights(op, kernel))
 
 
 def _emit_concat(network: TinyNetwork, arena: TensorArena, op: QConcat) -> Emitted:
@@ -291,13 +299,15 @@ def _emit_concat(network: TinyNetwork, arena: TensorArena, op: QConcat) -> Emitt
         )
         first += in_c
     kernel = "cn_concatenate_s8"
-    return Emitted("", "\n    ".join(calls), _Kernel(kernel, _PLAIN), _small(op, kernel))
+    return Emitted(
+        "", "\n    ".join(calls), _Kernel(kernel, _PLAIN), info_without_weights(op, kernel)
+    )
 
 
 def _emit_copy(network: TinyNetwork, arena: TensorArena, op: QOp) -> Emitted:
     size = network.tensors[op.output].shape.size
     call = f"cn_copy_s8({_at(arena, op.inputs[0])}, {_at(arena, op.output)}, {size});"
-    return Emitted("", call, _Kernel("cn_copy_s8", _PLAIN), _small(op, "cn_copy_s8"))
+    return Emitted("", call, _Kernel("cn_copy_s8", _PLAIN), info_without_weights(op, "cn_copy_s8"))
 
 
 _EMITTERS: tuple[tuple[type, Callable[..., Emitted]], ...] = (
@@ -307,16 +317,3 @@ _EMITTERS: tuple[tuple[type, Callable[..., Emitted]], ...] = (
     (QMaxPool, _emit_pool),
     (QConcat, _emit_concat),
 )
-
-
-def _small(op: QOp, kernel: str) -> LayerInfo:
-    return LayerInfo(
-        name=op.name,
-        op=op.op,
-        policy="a8",
-        kernel=kernel,
-        packing="",
-        macs=0,
-        weights_bytes=0,
-        scratch_bytes=0,
-    )
