@@ -14,7 +14,6 @@ import numpy as np
 
 from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
 from mcuq_lab.baselines.cmix_nn.codegen import (
-    Emitted,
     check_widths,
     emit,
     kernel_sources,
@@ -22,6 +21,7 @@ from mcuq_lab.baselines.cmix_nn.codegen import (
 )
 from mcuq_lab.baselines.cmix_nn.layout import convolution_rows, depthwise_rows
 from mcuq_lab.baselines.official.library import Library, freestanding_headers, revision_of
+from mcuq_lab.baselines.official.mixed import emit_mixed
 from mcuq_lab.baselines.tensor_arena import TensorArena, plan_network, scratch_name
 from mcuq_lab.errors import ConfigError, NumericsError
 from mcuq_lab.quantgraph import (
@@ -153,18 +153,12 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
     arena = plan_network(
         graph, {op.name: scratch_bytes(op, graph.tensors[op.inputs[0]]) for op in graph.ops}
     )
-    layers: list[tuple[str, str]] = []
-    infos: list[LayerInfo] = []
-    others: list[Emitted] = []
-    for op in computed.ops:
-        if functions[op.name]:
-            declarations, call, info = _emit(computed, arena, op, functions[op.name])
-        else:
-            emitted = emit(computed, arena, op)
-            others.append(emitted)
-            declarations, call, info = emitted.declarations, emitted.call, emitted.info
-        layers.append((declarations, call))
-        infos.append(info)
+    layers, infos, others = emit_mixed(
+        computed.ops,
+        functions,
+        lambda op, function: _emit(computed, arena, op, function),
+        lambda op: emit(computed, arena, op),
+    )
     title = f"{graph.name} on {NAME} {version}: dense 8, 4 and 2 bits, its public API."
     prototypes, kernels = kernel_sources(others)
     head = "\n".join((_HEAD, "", *prototypes))

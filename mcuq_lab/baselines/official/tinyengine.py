@@ -12,10 +12,10 @@ import numpy as np
 
 from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
 from mcuq_lab.baselines.official.library import Library, freestanding_headers
+from mcuq_lab.baselines.official.mixed import emit_mixed
 from mcuq_lab.baselines.tensor_arena import TensorArena, scratch_name
 from mcuq_lab.baselines.tinyengine.codegen import (
     UNROLLED_DEPTHS,
-    Emitted,
     emit,
     kernel_sources,
     plan,
@@ -108,18 +108,12 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
     functions = {op.name: function_for(network, arena, op) for op in graph.ops}
     called = sorted({name for name in functions.values() if name})
     library.check_definitions({name: _types(name) for name in called})
-    layers: list[tuple[str, str]] = []
-    infos: list[LayerInfo] = []
-    others: list[Emitted] = []
-    for op in graph.ops:
-        if functions[op.name]:
-            declarations, call, info = _emit(network, arena, op, functions[op.name])
-        else:
-            emitted = emit(network, arena, op)
-            others.append(emitted)
-            declarations, call, info = emitted.declarations, emitted.call, emitted.info
-        layers.append((declarations, call))
-        infos.append(info)
+    layers, infos, others = emit_mixed(
+        graph.ops,
+        functions,
+        lambda op, function: _emit(network, arena, op, function),
+        lambda op: emit(network, arena, op),
+    )
     title = f"{graph.name} on {NAME} {version}: int8, what its code generator would call."
     prototypes, kernels = kernel_sources(others)
     declared = [f"tinyengine_status {name}({_types(name)});" for name in called]
