@@ -50,6 +50,8 @@ MULTIPLE = (
     Template("ldmdb <b>(|!), {<ds:(2|4|7)>}", before=28, alignment=4),
     Template("stmia.w <b>(|!), {<ms:(2|4|7)>}", after=28, alignment=4),
     Template("stmdb <b>(|!), {<ms:(2|4|7)>}", before=28, alignment=4),
+    # Its base is in the list: the 16-bit form that does not write it back.
+    Template("ldmia.n <bl:a>, {<dls:2>, <bl:a>}", after=12, alignment=4),
 )
 
 EXCLUSIVE = (
