@@ -52,12 +52,14 @@ class _Effect:
     modulus: int = DOUBLE_WORD
 
 
+_ON_ENTRY = {n: Origin(n, 0) for n in range(15)} | {15: Origin(15, 0, WORD)}
+
+
 class Origins:
     """Origins of the core registers while the instructions of a block are followed in order."""
 
     def __init__(self) -> None:
-        self._origins: dict[int, Origin | None] = {n: Origin(n, 0) for n in range(15)}
-        self._origins[15] = Origin(15, 0, WORD)
+        self._origins: dict[int, Origin | None] = dict(_ON_ENTRY)
 
     def of(self, register: int) -> Origin | None:
         """Origin of the register's value now; None if it is not known."""

@@ -264,9 +264,14 @@ def _address_phases(at: Issue) -> int:
     return 1 + _extra_accesses(at)
 
 
+_ONE_CYCLE = frozenset((Kind.ALU, Kind.NOP, Kind.IT)) | STORES
+
+
 def _further_cycles(at: Issue) -> tuple[int, Cause]:
     """Cycles beyond the first, neighbours apart, and what they go to."""
     instruction = at.instruction
+    if instruction.kind in _ONE_CYCLE:  # most instructions: past all the cases in one step
+        return 0, Cause.EXECUTE
     match instruction.kind:
         case Kind.LOAD_MULTIPLE | Kind.STORE_MULTIPLE:
             return instruction.register_count, Cause.MEMORY
@@ -296,21 +301,25 @@ _TAILS = {
 }
 
 
+_NONE: frozenset[int] = frozenset()
+
+
 def _after(walk: _Walk, at: Issue, state: State) -> State:
     instruction, kind = at.instruction, at.instruction.kind
     busy = max(0, state.fpu_busy_cycles - walk.cycles)
     # A quotient under way stays late until the FPU is free again.
-    fp_late = instruction.fp_results | (state.fp_late if busy else frozenset())
+    fp_late = instruction.fp_results | state.fp_late if busy else instruction.fp_results
     if kind is Kind.FP_DIVIDE:
         busy = FP_DIVIDE_CYCLES - 1  # TRM: integer instructions go on meanwhile
     single = kind is Kind.LOAD
+    results, loaded = instruction.results, instruction.loaded
     return State(
         fetch=walk.fetch,
         tail=_TAILS.get(kind, Tail.NONE),
         tail_memory=at.memory if single else Memory.SRAM,
         write_cycles=_write_cycles(walk, at, state),
-        late=instruction.results | (frozenset() if single else instruction.loaded),
-        later=instruction.loaded if single else frozenset(),
+        late=results if single or not loaded else results | loaded,
+        later=loaded if single else _NONE,
         fpu_busy_cycles=busy,
         fp_late=fp_late,
         after_narrow=not instruction.wide,

@@ -36,6 +36,9 @@ class Kind(Enum):
     FP_LOAD = auto()
     FP_STORE = auto()
 
+    # Members are one of a kind: by identity, not by a name's hash, which is computed in Python.
+    __hash__ = object.__hash__
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
