@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +14,7 @@ from mcuq_lab.bench import BoardSession, BuildFlags, find_toolchain, open_board
 from mcuq_lab.benchmark import LAYERS, POLICIES, bench_layers
 from mcuq_lab.board import load_board
 from mcuq_lab.cli import options
-from mcuq_lab.cli.output import command, emit, new_app, stdout_is_stderr
+from mcuq_lab.cli.output import command, command_line, emit, new_app, stdout_is_stderr
 from mcuq_lab.comparison import BASELINES, with_ratios
 from mcuq_lab.engines import ENGINES, engine_named
 from mcuq_lab.layer_sweep import MAX_MACS, random_layers, sweep
@@ -208,5 +206,5 @@ def _write(path: Path | None, rows: list[dict], session: BoardSession) -> None:
 
 
 def _write_document(path: Path, document: dict) -> None:
-    document = {"command": shlex.join(["mcuq", *sys.argv[1:]]), **provenance(), **document}
+    document = {"command": command_line(), **provenance(), **document}
     write_atomically(path, (json.dumps(document, indent=1) + "\n").encode())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mcuq_lab.claims_table import claims_document, claims_page
-from mcuq_lab.cli.output import command, emit, new_app, stdout_is_stderr
+from mcuq_lab.cli.output import command, command_line, emit, new_app, stdout_is_stderr
 from mcuq_lab.frames import read_model_rows
 from mcuq_lab.results import write_atomically
 
@@ -31,7 +29,7 @@ def claims(
     with stdout_is_stderr():
         document = read_model_rows(models)
         page = claims_page(document)
-        found = {"command": shlex.join(["mcuq", *sys.argv[1:]])} | claims_document(document)
+        found = {"command": command_line()} | claims_document(document)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             write_atomically(folder / "claims.md", page.encode())

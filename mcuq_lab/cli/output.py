@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,11 @@ def command(run: Callable[P, None]) -> Callable[P, None]:
 def new_app(**settings: Any) -> typer.Typer:
     """An app for one command, or for a group of them."""
     return typer.Typer(add_completion=False, pretty_exceptions_enable=False, **settings)
+
+
+def command_line() -> str:
+    """The command under way, as a person would type it again."""
+    return shlex.join(["mcuq", *sys.argv[1:]])
 
 
 def say(text: str) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mcuq_lab.cli import options
-from mcuq_lab.cli.output import command, emit, new_app, say, stdout_is_stderr
+from mcuq_lab.cli.output import command, command_line, emit, new_app, say, stdout_is_stderr
 from mcuq_lab.report import front_of
 from mcuq_lab.results import RUNS_DIR
 from mcuq_lab.rlquant import METHODS, LowerLevelConfig, SearchConfig, new_run, run_search
@@ -74,7 +72,7 @@ def search(
                 ray_address=ray_address,
                 lower_level=LowerLevelConfig(mode=lower_level, batches=batches, threads=threads),
             )
-            run_dir = new_run(config, command=shlex.join(["mcuq", *sys.argv[1:]]))
+            run_dir = new_run(config, command=command_line())
         else:
             run_dir = find_run(resume)
         say(f"run {run_dir.name} (interrupt at will; go on with --resume {run_dir.name})")
