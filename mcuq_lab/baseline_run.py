@@ -12,9 +12,9 @@ from mcuq_lab.bench import open_board
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import engine_named
 from mcuq_lab.models import find_dataset, find_network
-from mcuq_lab.pipeline import CALIBRATION_IMAGES, measure_network
+from mcuq_lab.pipeline import measure_network
 from mcuq_lab.policy import Policy
-from mcuq_lab.quantize import calibrate, quantize, quantize_input
+from mcuq_lab.quantize import CALIBRATION_IMAGES, calibrate, quantize, quantize_input
 from mcuq_lab.results import RUNS_DIR, Row, append_rows, create_run, measured_columns
 
 

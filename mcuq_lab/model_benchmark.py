@@ -14,9 +14,15 @@ from mcuq_lab.engines import Engine
 from mcuq_lab.errors import NumericsError
 from mcuq_lab.measurement import Measurement
 from mcuq_lab.models import ZOO, Dataset, Network, find_dataset, find_network, run_float
-from mcuq_lab.pipeline import CALIBRATION_IMAGES, measure_network
+from mcuq_lab.pipeline import measure_network
 from mcuq_lab.policy import Policy
-from mcuq_lab.quantize import QuantizedNetwork, calibrate, find_quantized, quantize_input
+from mcuq_lab.quantize import (
+    CALIBRATION_IMAGES,
+    QuantizedNetwork,
+    calibrate,
+    find_quantized,
+    quantize_input,
+)
 
 _log = logging.getLogger(__name__)
 

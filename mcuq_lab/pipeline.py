@@ -24,7 +24,6 @@ from mcuq_lab.storage import pack_batch, unpack_batch
 from mcuq_lab.target import Target
 from mcuq_lab.tuning import tuning_table
 
-CALIBRATION_IMAGES = 512
 SIGN_BIT = 0x80
 
 

@@ -24,6 +24,9 @@ from mcuq_lab.quantize.network import float_logits, graph_parameters, real_image
 from mcuq_lab.quantize.state import AffineMap, weight_limits
 from mcuq_lab.quantize.tensors import TensorGroup, group_of_tensor, tensor_groups
 
+CALIBRATION_IMAGES = 512
+"""Training images that a network is calibrated on, unless something else is asked for."""
+
 WIDTHS = tuple(range(MIN_BITS, MAX_BITS + 1))
 
 _BINS = 2048

@@ -14,15 +14,13 @@ from mcuq_lab.models.data import Dataset
 from mcuq_lab.models.lookup import find_network
 from mcuq_lab.models.trained import git_revision
 from mcuq_lab.policy import Policy
-from mcuq_lab.quantize.calibration import calibrate
+from mcuq_lab.quantize.calibration import CALIBRATION_IMAGES, calibrate
 from mcuq_lab.quantize.executor import evaluate
 from mcuq_lab.quantize.export import to_integers
 from mcuq_lab.quantize.finetuning import Progress
 from mcuq_lab.quantize.post_training import initial_state
 from mcuq_lab.quantize.qat import QatConfig, quantization_aware_training
 from mcuq_lab.quantize.stored import CHECKPOINTS, QuantizedProvenance, save_quantized
-
-CALIBRATION_IMAGES = 512
 
 
 def train_quantized(
