@@ -61,6 +61,13 @@ _FP_REGISTER = {
     **{getattr(arm, f"ARM_REG_S{n}"): (n,) for n in range(32)},
     **{getattr(arm, f"ARM_REG_D{n}"): (2 * n, 2 * n + 1) for n in range(16)},
 }
+_VECTOR_REGISTERS = frozenset(
+    (
+        *(getattr(arm, f"ARM_REG_Q{n}") for n in range(16)),
+        *(getattr(arm, f"ARM_REG_D{n}") for n in range(16, 32)),
+    )
+)
+"""Of Advanced SIMD, which Capstone decodes too and the ARMv7E-M does not have."""
 
 
 def is_wide(first_halfword: int) -> bool:
@@ -82,6 +89,11 @@ def decode(encoding: bytes) -> Instruction:
     # Capstone's name of the instruction: no condition, width, data type or flag suffix.
     mnemonic = decoded.insn_name()
     if mnemonic.startswith("v") or mnemonic in _FP_MOVES:
+        if any(
+            operand.type == arm.ARM_OP_REG and operand.reg in _VECTOR_REGISTERS
+            for operand in decoded.operands
+        ):
+            return Instruction(Kind.ALU, wide)
         return _decode_fp(decoded, mnemonic, wide)
     return _decode_core(decoded, mnemonic, wide)
 

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcuq_lab.nucleosim.timing import Memory, Place, TimingModel, timing_model
@@ -72,6 +72,7 @@ def test_cost_does_not_depend_on_where_the_code_is_cut(
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=80), st.integers(0, 3))
+@example(bytes.fromhex("00ef500c"), 0)  # vfma.f32 q0, q0, q0: of a core with vectors
 def test_any_bytes_have_a_cost_and_every_cycle_a_cause(code: bytes, halfwords: int) -> None:
     model = CortexM7()
     cost = model.block_cost(0x0800_0000 + 2 * halfwords, code, model.initial_state)
