@@ -14,7 +14,8 @@ from mcuq_lab.engines import engine_named
 from mcuq_lab.models import find_dataset, find_network
 from mcuq_lab.pipeline import measure_network
 from mcuq_lab.policy import Policy
-from mcuq_lab.quantize import CALIBRATION_IMAGES, calibrate, quantize, quantize_input
+from mcuq_lab.quantize import calibrate, quantize, quantize_input
+from mcuq_lab.quantize.calibration import CALIBRATION_IMAGES
 from mcuq_lab.results import RUNS_DIR, Row, append_rows, create_run, measured_columns
 
 

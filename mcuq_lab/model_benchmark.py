@@ -17,12 +17,12 @@ from mcuq_lab.models import ZOO, Dataset, Network, find_dataset, find_network, r
 from mcuq_lab.pipeline import measure_network
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantize import (
-    CALIBRATION_IMAGES,
     QuantizedNetwork,
     calibrate,
     find_quantized,
     quantize_input,
 )
+from mcuq_lab.quantize.calibration import CALIBRATION_IMAGES
 
 _log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ import typer
 from mcuq_lab.models import Dataset, Network, find_dataset, find_network
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import QuantGraph
-from mcuq_lab.quantize import CALIBRATION_IMAGES, Origin, calibrate, find_quantized, quantize_input
+from mcuq_lab.quantize import Origin, calibrate, find_quantized, quantize_input
+from mcuq_lab.quantize.calibration import CALIBRATION_IMAGES
 
 PolicyText = Annotated[
     str, typer.Option("--policy", help="w4a4, or one pair a layer (w4a8,w2a2,...), or a JSON file.")

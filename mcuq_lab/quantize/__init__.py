@@ -18,7 +18,6 @@ from mcuq_lab.quantize.state import AffineMap, QuantState
 from mcuq_lab.quantize.tensors import TensorGroup, group_bits, tensor_groups
 
 _WITH_TORCH = {
-    "CALIBRATION_IMAGES": "calibration",
     "FakeQuantized": "fake",
     "FinetuneConfig": "finetuning",
     "Lessons": "finetuning",
@@ -46,7 +45,6 @@ _WITH_TORCH = {
 }
 
 __all__ = [
-    "CALIBRATION_IMAGES",
     "AffineMap",
     "FakeQuantized",
     "FinetuneConfig",
