@@ -92,7 +92,7 @@ ENGINES = {
             ("w8a8",),
             _for_any(cmsis_nn.generate),
             cmsis_nn.run_reference,
-            cmsis_nn.run_reference,
+            cmsis_nn.run_integers,
         ),
         Engine(
             cmix_nn.ENGINE_NAME,
@@ -108,7 +108,7 @@ ENGINES = {
             ("w8a8",),
             _for_any(tinyengine.generate),
             tinyengine.run_reference,
-            tinyengine.run_reference,
+            tinyengine.run_integers,
         ),
     )
 }
@@ -134,5 +134,5 @@ def _official(official: Official) -> Engine:
         official.policies,
         _for_any(lambda network: generate_official(official, network)),
         official.reference,
-        official.reference,
+        official.run,
     )

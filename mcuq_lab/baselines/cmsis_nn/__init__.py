@@ -5,6 +5,7 @@ SMLAD, 2x2 register blocks; the TensorFlow Lite 8-bit specification: requantizat
 """
 
 from mcuq_lab.baselines.cmsis_nn.codegen import ENGINE_NAME, generate
+from mcuq_lab.baselines.cmsis_nn.executor import run_integers
 from mcuq_lab.baselines.cmsis_nn.reference import run_reference
 
-__all__ = ["ENGINE_NAME", "generate", "run_reference"]
+__all__ = ["ENGINE_NAME", "generate", "run_integers", "run_reference"]

@@ -5,6 +5,7 @@ al., "MCUNetV2", NeurIPS 2021: code generated for each layer, unrolled loops, de
 """
 
 from mcuq_lab.baselines.tinyengine.codegen import ENGINE_NAME, generate
+from mcuq_lab.baselines.tinyengine.executor import run_integers
 from mcuq_lab.baselines.tinyengine.reference import run_reference
 
-__all__ = ["ENGINE_NAME", "generate", "run_reference"]
+__all__ = ["ENGINE_NAME", "generate", "run_integers", "run_reference"]
