@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mcuq_lab.baselines.int8_compiled import depthwise_sums, fill_columns
+from mcuq_lab.baselines.int8_compiled import depthwise_sums, fill_columns, requantize_rows
 from mcuq_lab.graph import Window
 from mcuq_lab.quantgraph import QAveragePool, QConcat, QMaxPool, QOp, QuantGraph
 
@@ -45,7 +45,8 @@ def convolution_sums(
     peak = 255 * int(np.abs(rows.astype(np.int64)).sum(1).max())
     dtype = np.float32 if peak < 1 << 24 else np.float64
     columns = np.empty((len(x) * out[0] * out[1], rows.shape[1]), dtype)
-    fill_columns(np.ascontiguousarray(x), zero_point, _geometry(window, out), columns)
+    flat = np.ascontiguousarray(x).reshape(*x.shape[:2], -1)
+    fill_columns(flat, x.shape[3], np.int32(zero_point), _geometry(window, out), columns)
     return columns @ rows.astype(dtype).T
 
 
@@ -59,6 +60,25 @@ def depthwise_convolution_sums(
         np.ascontiguousarray(x), np.int32(zero_point), taps, _geometry(window, out), sums
     )
     return sums
+
+
+def requantized(
+    sums: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, zero_point: int
+) -> np.ndarray:
+    """int8 (pixels, oc) of sums (pixels, oc) by Q31 multipliers and powers of two."""
+    result = np.empty(sums.shape, np.int8)
+    constants = factor_constants(multiplier, shift)
+    requantize_rows(sums, bias.astype(np.int64), *constants, zero_point, result)
+    return result
+
+
+def factor_constants(multiplier: np.ndarray, shift: np.ndarray) -> tuple[np.ndarray, ...]:
+    """left, multiplier, half, carry and right, int64, as `requantize_rows` takes them."""
+    shift = np.asarray(shift, np.int64)
+    right = np.maximum(-shift, 0)
+    carry = np.minimum(right, 1)
+    half = (np.int64(1) << right) >> 1
+    return np.maximum(shift, 0), np.asarray(multiplier, np.int64), half, carry, right
 
 
 def without_constants(op: QOp, arrays: list[np.ndarray]) -> np.ndarray:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from mcuq_lab.baselines.cmsis_nn.reference import scaled
 from mcuq_lab.baselines.cmsis_nn.tflite import (
     ADD_LEFT_SHIFT,
+    QMAX,
+    QMIN,
     Int8Add,
-    Int8Layer,
     Int8Network,
     Int8Tensor,
     to_tflite,
 )
-from mcuq_lab.baselines.int8_compiled import add_integers, requantize_rows
+from mcuq_lab.baselines.int8_compiled import add_integers
 from mcuq_lab.baselines.int8_executor import (
     convolution_sums,
     depthwise_convolution_sums,
+    factor_constants,
+    requantized,
     run_in_batches,
     size_of,
     without_constants,
@@ -53,31 +57,19 @@ def _compute(network: Int8Network, op: QOp, arrays: list[np.ndarray]) -> np.ndar
         x, window = (x.reshape(len(x), 1, 1, -1), Window(1, 1)) if fully else (x, op.window)
         rows = layer.weight.reshape(len(layer.weight), -1)
         sums = convolution_sums(x, source_zero, rows, window, out)
-    return _requantized(layer, sums, zero_point).reshape(len(x), *out, -1)
-
-
-def _requantized(layer: Int8Layer, sums: np.ndarray, zero_point: int) -> np.ndarray:
-    """int8 (pixels, oc) of sums (pixels, oc) by the integer requantization."""
-    result = np.empty(sums.shape, np.int8)
-    constants = (layer.bias, layer.multiplier, layer.shift)
-    requantize_rows(sums, *(c.astype(np.int64) for c in constants), zero_point, result)
-    return result
+    factors = (layer.multiplier, layer.shift)
+    return requantized(sums, layer.bias, *factors, zero_point).reshape(len(x), *out, -1)
 
 
 def _add(
     constants: Int8Add, sources: list[Int8Tensor], zero_point: int, arrays: list[np.ndarray]
 ) -> np.ndarray:
-    factors = (constants.a, constants.b, constants.out)
     a, b = (np.ascontiguousarray(array) for array in arrays)
     result = np.empty(a.shape, np.int8)
-    add_integers(
-        a.ravel(),
-        b.ravel(),
-        np.array([source.zero_point for source in sources], np.int64),
-        np.array([factor.multiplier for factor in factors], np.int64),
-        np.array([factor.shift for factor in factors], np.int64),
-        ADD_LEFT_SHIFT,
-        zero_point,
-        result.reshape(-1),
-    )
+    tables = [
+        scaled((np.arange(QMIN, QMAX + 1) - source.zero_point) << ADD_LEFT_SHIFT, factor)
+        for source, factor in zip(sources, (constants.a, constants.b), strict=True)
+    ]
+    factors = tuple(int(c) for c in factor_constants(constants.out.multiplier, constants.out.shift))
+    add_integers(a.ravel(), b.ravel(), *tables, factors, zero_point, result.reshape(-1))
     return result

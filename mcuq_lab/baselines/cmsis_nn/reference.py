@@ -81,11 +81,12 @@ def _add(
     constants = network.additions[op.name]
     total = np.int64(0)
     for array, source, factor in zip(arrays, sources, (constants.a, constants.b), strict=True):
-        total = total + _scaled((array - source.zero_point) << ADD_LEFT_SHIFT, factor)
-    return np.clip(_scaled(total, constants.out) + out.zero_point, QMIN, QMAX)
+        total = total + scaled((array - source.zero_point) << ADD_LEFT_SHIFT, factor)
+    return np.clip(scaled(total, constants.out) + out.zero_point, QMIN, QMAX)
 
 
-def _scaled(value: np.ndarray, factor: Multiplier) -> np.ndarray:
+def scaled(value: np.ndarray, factor: Multiplier) -> np.ndarray:
+    """`requantize` by one factor for all; int64."""
     return requantize(value, np.int64(factor.multiplier), np.int64(factor.shift))
 
 

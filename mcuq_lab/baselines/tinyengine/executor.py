@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcuq_lab.baselines.int8_compiled import requantize_rows, scale_rows
+from mcuq_lab.baselines.cmsis_nn.tflite import QMAX, QMIN
+from mcuq_lab.baselines.int8_compiled import add_floats, scale_rows
 from mcuq_lab.baselines.int8_executor import (
     convolution_sums,
     depthwise_convolution_sums,
+    requantized,
     run_in_batches,
     size_of,
     without_constants,
 )
 from mcuq_lab.baselines.tinyengine.network import (
     Kind,
+    TinyAdd,
     TinyLayer,
     TinyNetwork,
     to_tinyengine,
     window_of,
 )
-from mcuq_lab.baselines.tinyengine.reference import add
 from mcuq_lab.quantgraph import QAdd, QFullyConnected, QOp, QuantGraph, QWeighted
 
 
@@ -33,8 +35,7 @@ def _compute(network: TinyNetwork, op: QOp, arrays: list[np.ndarray]) -> np.ndar
     zeros = [network.tensors[name].zero_point for name in op.inputs]
     out_zero = network.tensors[op.output].zero_point
     if isinstance(op, QAdd):
-        wide = [array.astype(np.int32) for array in arrays]
-        return add(network.additions[op.name], wide, zeros, out_zero).astype(np.int8)
+        return _add(network.additions[op.name], arrays, zeros, out_zero)
     if not isinstance(op, QWeighted):
         return without_constants(op, arrays)
     layer, window, out = network.layers[op.name], window_of(op), size_of(network.graph, op)
@@ -52,11 +53,19 @@ def _compute(network: TinyNetwork, op: QOp, arrays: list[np.ndarray]) -> np.ndar
     return _requantized(layer, sums, out_zero).reshape(len(x), *out, -1)
 
 
+def _add(factors: TinyAdd, arrays: list[np.ndarray], zeros: list[int], out_zero: int) -> np.ndarray:
+    a, b = (np.ascontiguousarray(array) for array in arrays)
+    result, levels = np.empty(a.shape, np.int8), np.arange(QMIN, QMAX + 1)
+    table_a = (levels - zeros[0]).astype(np.float32) * factors.scale_a
+    table_b = (levels - zeros[1]).astype(np.float32) * factors.scale_b
+    zero_point = np.float32(out_zero)
+    add_floats(a.ravel(), b.ravel(), table_a, table_b, zero_point, result.reshape(-1))
+    return result
+
+
 def _requantized(layer: TinyLayer, sums: np.ndarray, out_zero: int) -> np.ndarray:
-    result, bias = np.empty(sums.shape, np.int8), layer.bias.astype(np.int64)
     if layer.kind is Kind.CONVOLVE:
-        factors = (layer.multiplier.astype(np.int64), layer.shift.astype(np.int64))
-        requantize_rows(sums, bias, *factors, out_zero, result)
-    else:
-        scale_rows(sums, bias, layer.scale, out_zero, result)
+        return requantized(sums, layer.bias, layer.multiplier, layer.shift, out_zero)
+    result = np.empty(sums.shape, np.int8)
+    scale_rows(sums, layer.bias.astype(np.int64), layer.scale, out_zero, result)
     return result

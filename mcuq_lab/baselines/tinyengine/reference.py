@@ -8,7 +8,6 @@ from mcuq_lab.baselines.cmsis_nn.reference import requantize
 from mcuq_lab.baselines.cmsis_nn.tflite import QMAX, QMIN
 from mcuq_lab.baselines.tinyengine.network import (
     Kind,
-    TinyAdd,
     TinyLayer,
     TinyNetwork,
     to_tinyengine,
@@ -36,7 +35,12 @@ def _compute(network: TinyNetwork, op: QOp, arrays: list[np.ndarray]) -> np.ndar
         sums = _accumulate(layer, window_of(op), arrays[0] - zeros[0]) + layer.bias
         return np.clip(_scaled(layer, sums) + out_zero, QMIN, QMAX)
     if isinstance(op, QAdd):
-        return add(network.additions[op.name], arrays, zeros, out_zero)
+        factors = network.additions[op.name]
+        left = (arrays[0] - zeros[0]).astype(np.float32) * factors.scale_a
+        right = (arrays[1] - zeros[1]).astype(np.float32) * factors.scale_b
+        total = left + right + np.float32(out_zero)
+        half = np.where(total < 0, np.float32(-0.5), np.float32(0.5))
+        return np.clip(np.trunc(total + half).astype(np.int64), QMIN, QMAX)
     if isinstance(op, QAveragePool):
         return _average(op.window, arrays[0])
     if isinstance(op, QMaxPool):
@@ -44,15 +48,6 @@ def _compute(network: TinyNetwork, op: QOp, arrays: list[np.ndarray]) -> np.ndar
     if isinstance(op, QConcat):
         return np.concatenate(arrays, axis=3)
     return arrays[0].reshape(len(arrays[0]), 1, 1, -1)
-
-
-def add(factors: TinyAdd, arrays: list[np.ndarray], zeros: list[int], out_zero: int) -> np.ndarray:
-    """The engine's addition in float32, as int64; `arrays` of integers wider than int8."""
-    left = (arrays[0] - zeros[0]).astype(np.float32) * factors.scale_a
-    right = (arrays[1] - zeros[1]).astype(np.float32) * factors.scale_b
-    total = left + right + np.float32(out_zero)
-    half = np.where(total < 0, np.float32(-0.5), np.float32(0.5))
-    return np.clip(np.trunc(total + half).astype(np.int64), QMIN, QMAX)
 
 
 def _scaled(layer: TinyLayer, sums: np.ndarray) -> np.ndarray:
