@@ -19,6 +19,9 @@ TABLE = Path(__file__).with_name("cmix_nn_library.csv")
 FASTEST, SLOWEST = 0.90, 1.10
 """What the engine's note says. Faster would be another algorithm than the published one."""
 
+SMALLEST_CODE, LARGEST_CODE = 0.55, 1.20
+"""One kernel each, of about the library's size."""
+
 
 @pytest.fixture(scope="module")
 def session():
@@ -29,9 +32,10 @@ def session():
 @pytest.mark.parametrize(
     "fact", list(csv.DictReader(TABLE.open())), ids=lambda fact: f"{fact['layer']}-{fact['policy']}"
 )
-def test_cycles_and_scratch(session, fact):
+def test_cycles_scratch_and_code(session, fact):
     engine = ENGINES["cmix_nn"]
     (row,) = bench_layers(session, [fact["layer"]], [fact["policy"]], [engine])
     assert row.bit_exact
     assert FASTEST <= row.cycles / int(fact["cycles"]) <= SLOWEST
     assert row.scratch_bytes == int(fact["scratch_bytes"])
+    assert SMALLEST_CODE <= row.code_bytes / int(fact["code_bytes"]) <= LARGEST_CODE

@@ -19,6 +19,9 @@ TABLE = Path(__file__).with_name("tinyengine_library.csv")
 FASTEST, SLOWEST = 0.90, 1.10
 """What the engine's note says. Faster would be another algorithm than the published one."""
 
+SMALLEST_CODE, LARGEST_CODE = 0.55, 1.20
+"""One kernel each, of about the library's size."""
+
 
 @pytest.fixture(scope="module")
 def session():
@@ -27,8 +30,9 @@ def session():
 
 
 @pytest.mark.parametrize("fact", list(csv.DictReader(TABLE.open())), ids=lambda fact: fact["layer"])
-def test_cycles_and_scratch(session, fact):
+def test_cycles_scratch_and_code(session, fact):
     (row,) = bench_layers(session, [fact["layer"]], ["w8a8"], [ENGINES["tinyengine"]])
     assert row.bit_exact
     assert FASTEST <= row.cycles / int(fact["cycles"]) <= SLOWEST
     assert row.scratch_bytes == int(fact["scratch_bytes"])
+    assert SMALLEST_CODE <= row.code_bytes / int(fact["code_bytes"]) <= LARGEST_CODE
