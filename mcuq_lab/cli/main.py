@@ -17,6 +17,7 @@ COMMANDS = (
     "bench",
     "qat",
     "search",
+    "tabulate",
     "finalize",
     "report",
     "claims",

@@ -96,8 +96,9 @@ def feasible_choices(costs: Costs, budgets: Budgets, bits: np.ndarray, layer: in
         choice; each budget is held against its own least, so a choice that is refused is really
         lost, and while costs grow with the widths one that is allowed can really be completed.
     """
+    opened = costs.space.open_choices(bits, layer)
     if not budgets.any:
-        return np.ones((N_WIDTHS, N_WIDTHS), dtype=bool)
+        return opened
     completions = np.tile(bits, (len(_PAIRS), 1, 1))
     completions[:, layer] = _PAIRS + MIN_BITS
     completions[:, layer + 1 :] = MIN_BITS
@@ -106,7 +107,7 @@ def feasible_choices(costs: Costs, budgets: Budgets, bits: np.ndarray, layer: in
         costs.flash_bytes(completions),
         _least_cycles(costs, completions, layer + 1),
     )
-    return within.reshape(N_WIDTHS, N_WIDTHS)
+    return within.reshape(N_WIDTHS, N_WIDTHS) & opened
 
 
 def choice_mask(feasible: np.ndarray) -> np.ndarray:

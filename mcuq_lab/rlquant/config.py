@@ -129,6 +129,9 @@ class SearchConfig:
     """Inputs that run on the board an episode (a run is deterministic; more checks more bits)."""
     evaluator: str = "mcuq_lab.rlquant.evaluator:make_evaluator"
     """Import path of the function that turns this configuration into an `Evaluator`."""
+    table: str = ""
+    """Table (a file that `mcuq tabulate` made) that answers instead of a board, for the evaluator
+    `mcuq_lab.rlquant.tabular:make_evaluator`; its space is the search's."""
     lower_level: LowerLevelConfig = field(default_factory=LowerLevelConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
@@ -145,6 +148,9 @@ class SearchConfig:
             )
         if self.proposals.batch_size < 1:
             raise ConfigError("proposals.batch_size must be at least 1.")
+        limits = (self.budget_sram_bytes, self.budget_flash_bytes, self.budget_latency_ms)
+        if self.table and limits != (None, None, None):
+            raise ConfigError("A search in a table takes no budgets; search on a board for them.")
         for text in self.proposals.uniform_anchors:
             Policy.parse(text, 1)
 

@@ -113,7 +113,7 @@ class Episodes:
         """Decides the next layer by actions (n, 2); returns the cost part of the rewards (n,)."""
         for i, (w, a) in enumerate(actions):
             pair = nearest_feasible(self._feasible[i], int(w), int(a))
-            self.bits[i, self.layer] = np.add(pair, MIN_BITS)
+            self.bits[i, self.world.costs.space.tied(self.layer)] = np.add(pair, MIN_BITS)
         self.layer += 1
         before, self._costs = self._costs, self.world.scaled_costs(self.bits)
         # The first step also pays the floor that no policy goes below, so that the sum is exact.
@@ -141,9 +141,9 @@ class Episodes:
         return float(reward)
 
     def _find_feasible(self) -> np.ndarray:
-        if not self.world.budgets.any:
-            return np.ones((len(self.bits), N_WIDTHS, N_WIDTHS), dtype=bool)
         costs, budgets = self.world.costs, self.world.budgets
+        if not budgets.any and not costs.space.restricted:
+            return np.ones((len(self.bits), N_WIDTHS, N_WIDTHS), dtype=bool)
         return np.stack([feasible_choices(costs, budgets, b, self.layer) for b in self.bits])
 
 

@@ -13,6 +13,7 @@ from mcuq_lab.graph import Graph
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.config import SearchConfig
+from mcuq_lab.rlquant.space import SearchSpace
 
 
 class Evaluator(Protocol):
@@ -47,6 +48,10 @@ class Evaluator(Protocol):
         Who has one board evaluates one policy each time that a row is asked for.
         """
         return map(self.evaluate, policies)
+
+    def space(self) -> SearchSpace:
+        """The policies that can be evaluated: all of the network's."""
+        return SearchSpace(self.graph)
 
     def plan(self, policy: Policy) -> int | None:
         """Exact planned SRAM bytes of the policy up to a constant, without a board; None if

@@ -32,7 +32,6 @@ from mcuq_lab.quantize import (
     quantize_input,
     to_integers,
 )
-from mcuq_lab.quantize.correction import correct_statistics
 from mcuq_lab.quantize.finetuning import FinetuneConfig, Trained, divergence, finetune, teach
 from mcuq_lab.results import Row, measured_columns
 from mcuq_lab.rlquant.config import SearchConfig
@@ -166,9 +165,8 @@ class BoardEvaluator(Evaluator):
 
     def _quantize(self, policy: Policy) -> QuantGraph:
         lower = self._config.lower_level
-        state = initial_state(self.graph, policy, self._tables)
-        if lower.correct_statistics:
-            state = correct_statistics(self.graph, state, self._calibration)
+        correct = lower.correct_statistics
+        state = initial_state(self.graph, policy, self._tables, correct=correct)
         if lower.mode != "none" and lower.batches:
             descent = FinetuneConfig(
                 trained=Trained(lower.mode),

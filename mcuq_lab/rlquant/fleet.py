@@ -29,6 +29,7 @@ from mcuq_lab.policy import Policy
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.evaluation import Evaluator, load_evaluator
+from mcuq_lab.rlquant.space import SearchSpace
 
 _START_TIMEOUT_S = 600.0
 """Until at least one board is open again after the last one died."""
@@ -143,6 +144,10 @@ class BoardFleet:
         finally:
             # A search that stops early leaves boards at work; each must end before the next task.
             self._idle += [actor for _, _, actor in running.values()]
+
+    def space(self) -> SearchSpace:
+        """See `Evaluator`."""
+        return SearchSpace(self.graph)
 
     def plan(self, policy: Policy) -> int | None:
         """See `Evaluator`."""

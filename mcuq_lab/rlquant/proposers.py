@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.results import front_mask
 from mcuq_lab.rlquant.env import World
+from mcuq_lab.rlquant.space import SearchSpace
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
 
@@ -71,7 +71,7 @@ class Mutations:
         space, world = round_.world.costs.space, round_.world
         parents = np.concatenate([round_.front, found])
         for generation in range(self._generations):
-            children = space.canonical(mutate(parents, self._n, round_.rng))
+            children = space.canonical(mutate(space, parents, self._n, round_.rng))
             if generation == self._generations - 1:
                 return np.concatenate([parents, children])
             parents = np.unique(np.concatenate([parents, children]), axis=0)
@@ -108,18 +108,18 @@ class InnerNsga2:
             [round_.front[: self._population], space.random(round_.rng, missing)]
         )
         seed = int(round_.rng.integers(2**31))
-        algorithm = make_nsga2(space.n_layers, self._population, start, seed)
+        algorithm = make_nsga2(space, self._population, start, seed)
         populations = []
         for generation in range(self._generations):
             asked = algorithm.ask()
-            bits = asked.get("X").reshape(-1, space.n_layers, 2).astype(np.int8)
+            bits = space.decode(asked.get("X"))
             objectives = round_.imagined(bits)
             kept = round_.world.budgets.keeps(round_.world.costs, bits)
             asked.set("F", np.where(kept[:, None], objectives, objectives + 2.0))
             algorithm.tell(infills=asked)
             if generation >= self._generations - 8:
-                populations.append(algorithm.pop.get("X").reshape(-1, space.n_layers, 2))
-        return np.concatenate(populations).astype(np.int8)
+                populations.append(space.decode(algorithm.pop.get("X")))
+        return np.concatenate(populations)
 
     def state(self) -> object:
         return None
@@ -131,21 +131,22 @@ class InnerNsga2:
         pass
 
 
-def mutate(parents: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """`n` children of `parents` (m, L, 2): some crossed with another parent, some widths changed.
+def mutate(space: SearchSpace, parents: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` children of `parents` (m, L, 2): some crossed with another parent, some genes changed.
 
-    A child changes 1, 2 or 4 widths on average; a change is a step of one or two bits, or, three
-    times in ten, any width.
+    A child changes 1, 2 or 4 genes on average; a change is a step of one or two, or, three times in
+    ten, any value (a gene is a width; in a restricted space the number of a pair).
     """
-    parents = parents.astype(np.int16)
+    low, high, _ = space.gene_range
+    parents = space.encode(parents).astype(np.int16)
     children = parents[rng.integers(len(parents), size=n)]
     others = parents[rng.integers(len(parents), size=n)]
     crossed = rng.random(n) < 0.3
     mixed = rng.random(children.shape) < 0.5
-    children = np.where(mixed & crossed[:, None, None], others, children)
+    children = np.where(mixed & crossed[:, None], others, children)
     rate = rng.choice([1.0, 2.0, 4.0], size=n) / children[0].size
-    hit = rng.random(children.shape) < rate[:, None, None]
+    hit = rng.random(children.shape) < rate[:, None]
     nudged = children + rng.choice([-2, -1, 1, 2], size=children.shape)
-    redrawn = rng.integers(MIN_BITS, MAX_BITS + 1, children.shape)
+    redrawn = rng.integers(low, high + 1, children.shape)
     changed = np.where(rng.random(children.shape) < 0.7, nudged, redrawn)
-    return np.clip(np.where(hit, changed, children), MIN_BITS, MAX_BITS).astype(np.int8)
+    return space.decode(np.clip(np.where(hit, changed, children), low, high))

@@ -38,7 +38,7 @@ from mcuq_lab.rlquant.feasibility import MOST_PROBES, next_probe, refusal, small
 from mcuq_lab.rlquant.gauge import Gauge
 from mcuq_lab.rlquant.methods import METHODS, Method, Problem, Proposal, make_method
 from mcuq_lab.rlquant.progress import Progress, read_progress, write_progress
-from mcuq_lab.rlquant.space import SearchSpace, to_bits, to_policy
+from mcuq_lab.rlquant.space import to_bits, to_policy
 
 log = logging.getLogger("mcuq.rlquant")
 
@@ -135,7 +135,7 @@ class _Search:
     ) -> None:
         self._run_dir, self._config, self._evaluator = run_dir, config, evaluator
         self._should_stop = should_stop
-        self._space = SearchSpace(evaluator.graph)
+        self._space = evaluator.space()
         self._rows = read_rows(run_dir)
         self._position = {row.policy: i for i, row in enumerate(self._rows)}
         self._reference: ReferencePoint | None = None

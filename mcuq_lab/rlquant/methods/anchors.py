@@ -17,6 +17,7 @@ def anchors(problem: Problem) -> list[Proposal]:
     proposals, gauge, rows = problem.config.proposals, problem.gauge, problem.first_rows
     texts = proposals.uniform_anchors
     uniform = to_bits([Policy.parse(text, problem.space.n_layers) for text in texts])
+    uniform = problem.space.canonical(uniform)
     costs = gauge.costs(rows)
     kept = gauge.first_within(costs, uniform, len(uniform), rows)
     missing = proposals.random_anchors + len(uniform) - len(kept)

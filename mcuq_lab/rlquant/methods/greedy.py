@@ -70,7 +70,8 @@ def reduction_path(problem: Problem) -> list[np.ndarray]:
             bits[layer, side] = _NEXT[int(bits[layer, side])]
         path.append(bits)
         turn += 1
-    return path
+    distinct = {policy.tobytes(): policy for policy in map(space.canonical, path)}
+    return list(distinct.values())
 
 
 def _best_activation_cut(groups: np.ndarray, bits: np.ndarray, peak_bytes) -> list[int]:

@@ -20,7 +20,7 @@ from mcuq_lab.rlquant.costs import Costs
 from mcuq_lab.rlquant.memory import live_tensors
 from mcuq_lab.rlquant.methods.anchors import anchors, unseen
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
-from mcuq_lab.rlquant.space import N_WIDTHS
+from mcuq_lab.rlquant.space import N_WIDTHS, SearchSpace
 
 _BATCH = 8
 _PROGRAMS = 24
@@ -108,6 +108,9 @@ def solve(
             row = same_width[layer * N_WIDTHS + a]
             row[start + a : start + N_WIDTHS * N_WIDTHS : N_WIDTHS] = 1.0
             row[n_pairs + groups[layer] * N_WIDTHS + a] = -1.0
+    ties = _tie_constraints(space, len(objective))
+    open_pairs = np.ones(len(objective))
+    open_pairs[:n_pairs] = np.tile(space.allowed.ravel(), n_layers)
     live, fixed = _live_bytes(costs, n_groups)
     memory = np.hstack([np.zeros((len(live), n_pairs)), live])
     solution = milp(
@@ -116,10 +119,11 @@ def solve(
             LinearConstraint(one_pair, 1.0, 1.0),
             LinearConstraint(same_width, 0.0, 0.0),
             LinearConstraint(memory, -np.inf, memory_bytes - fixed),
+            *ties,
             *_budget_constraints(costs, budgets, len(objective), memory, fixed),
         ],
         integrality=np.ones(len(objective)),
-        bounds=Bounds(0.0, 1.0),
+        bounds=Bounds(0.0, open_pairs),
         options={"time_limit": _SECONDS},
     )
     if solution.x is None:
@@ -127,6 +131,19 @@ def solve(
     pairs = solution.x[:n_pairs].reshape(n_layers, -1).argmax(axis=1)
     bits = np.stack(np.divmod(pairs, N_WIDTHS), axis=1) + MIN_BITS
     return space.canonical(bits)
+
+
+def _tie_constraints(space: SearchSpace, n_variables: int) -> list[LinearConstraint]:
+    """Tied layers have the same pair: each variable of a layer equals that of the tie's first."""
+    n_pairs, rows = N_WIDTHS * N_WIDTHS, []
+    for layer in range(space.n_layers):
+        first = space.tied(layer)[0]
+        if first != layer:
+            block = np.zeros((n_pairs, n_variables))
+            block[:, layer * n_pairs : (layer + 1) * n_pairs] = np.eye(n_pairs)
+            block[:, first * n_pairs : (first + 1) * n_pairs] -= np.eye(n_pairs)
+            rows.append(LinearConstraint(block, 0.0, 0.0))
+    return rows
 
 
 def _budget_constraints(

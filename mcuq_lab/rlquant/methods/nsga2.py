@@ -13,32 +13,36 @@ from pymoo.operators.mutation.pm import PM
 from pymoo.operators.repair.rounding import RoundingRepair
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
-from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.methods.anchors import anchors, stack
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
+from mcuq_lab.rlquant.space import SearchSpace
 
 POPULATION = 20
 
 
 class WidthProblem(PymooProblem):
-    """The genes: all widths of a policy, w and a of each layer in turn; evaluated from outside."""
+    """The genes of a space; evaluated from outside."""
 
-    def __init__(self, n_layers: int) -> None:
-        super().__init__(n_var=2 * n_layers, n_obj=3, xl=MIN_BITS, xu=MAX_BITS, vtype=int)
+    def __init__(self, space: SearchSpace) -> None:
+        low, high, n_genes = space.gene_range
+        super().__init__(n_var=n_genes, n_obj=3, xl=low, xu=high, vtype=int)
 
 
-def make_nsga2(n_layers: int, population: int, sampling: np.ndarray | None, seed: int) -> NSGA2:
-    """An NSGA-II over widths, to be asked and told; `sampling` (n, L, 2) starts its population."""
-    start = IntegerRandomSampling() if sampling is None else sampling.reshape(len(sampling), -1)
+def make_nsga2(
+    space: SearchSpace, population: int, sampling: np.ndarray | None, seed: int
+) -> NSGA2:
+    """An NSGA-II over genes, to be asked and told; `sampling` (n, L, 2) starts its population."""
+    rate = 1.5 / space.gene_range[2]
+    start = IntegerRandomSampling() if sampling is None else space.encode(sampling)
     algorithm = NSGA2(
         pop_size=population,
         sampling=start,
         crossover=SBX(prob=0.9, eta=5, vtype=float, repair=RoundingRepair()),
-        mutation=PM(prob_var=1.5 / (2 * n_layers), eta=5, vtype=float, repair=RoundingRepair()),
+        mutation=PM(prob_var=rate, eta=5, vtype=float, repair=RoundingRepair()),
         eliminate_duplicates=True,
     )
-    problem = WidthProblem(n_layers)
+    problem = WidthProblem(space)
     return algorithm.setup(problem, termination=NoTermination(), seed=seed, verbose=False)
 
 
@@ -51,15 +55,14 @@ class Nsga2:
         missing = max(POPULATION - len(first), 0)
         drawn = problem.space.random(problem.rng(2), missing)
         sampling = np.concatenate([first, drawn])
-        self._algorithm = make_nsga2(
-            problem.space.n_layers, POPULATION, sampling, problem.config.seed
-        )
+        self._algorithm = make_nsga2(problem.space, POPULATION, sampling, problem.config.seed)
         self._asked = None
 
     def ask(self, rows: Sequence[Row]) -> list[Proposal]:
         self._asked = self._algorithm.ask()
-        genes = self._asked.get("X").reshape(-1, self._problem.space.n_layers, 2)
-        return [Proposal(self._problem.space.canonical(bits), "nsga2") for bits in genes]
+        space = self._problem.space
+        policies = space.canonical(space.decode(self._asked.get("X")))
+        return [Proposal(bits, "nsga2") for bits in policies]
 
     def tell(self, results: Sequence[Row]) -> None:
         self._asked.set("F", np.array([self._problem.objectives(row) for row in results]))

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import optuna
 
-from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.methods.anchors import anchors
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
@@ -24,16 +23,18 @@ class Tpe:
         sampler = optuna.samplers.TPESampler(seed=problem.config.seed, n_startup_trials=20)
         self._study = optuna.create_study(directions=["minimize"] * 3, sampler=sampler)
         for proposal in anchors(problem):
-            genes = proposal.bits.ravel().tolist()
+            genes = problem.space.encode(proposal.bits).tolist()
             self._study.enqueue_trial(dict(zip(self._names, genes, strict=True)))
 
     def ask(self, rows: Sequence[Row]) -> list[Proposal]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._trial = self._study.ask()
-            genes = [self._trial.suggest_int(name, MIN_BITS, MAX_BITS) for name in self._names]
-        bits = np.array(genes, dtype=np.int8).reshape(-1, 2)
-        return [Proposal(self._problem.space.canonical(bits), "tpe")]
+            space = self._problem.space
+            low, high, _ = space.gene_range
+            genes = [self._trial.suggest_int(name, low, high) for name in self._names]
+        bits = space.decode(np.array(genes))
+        return [Proposal(space.canonical(bits), "tpe")]
 
     def tell(self, results: Sequence[Row]) -> None:
         (row,) = results
@@ -50,4 +51,4 @@ class Tpe:
 
     @property
     def _names(self) -> list[str]:
-        return [f"{side}{i}" for i in range(self._problem.space.n_layers) for side in "wa"]
+        return [f"gene{i}" for i in range(self._problem.space.gene_range[2])]

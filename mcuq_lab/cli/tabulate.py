@@ -1,0 +1,61 @@
+"""`mcuq tabulate`: measures every policy of a restricted space, for `mcuq bench search`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcuq_lab.cli import options
+from mcuq_lab.cli.output import command, command_line, emit, new_app, say, stdout_is_stderr
+from mcuq_lab.cli.search import find_run
+from mcuq_lab.models import find_network
+from mcuq_lab.policy import Policy
+from mcuq_lab.rlquant import LowerLevelConfig, SearchConfig
+from mcuq_lab.rlquant.tabular import CHOICES, new_table, tabulate, write_table
+
+app = new_app()
+
+_CHOICES = tuple(f"w{w}a{a}" for w, a in CHOICES)
+
+
+@app.command("tabulate")
+@command
+def main(
+    output: Annotated[Path, typer.Argument(help="The table: this name, .parquet and .json.")],
+    model: options.Model = options.MODEL,
+    data: options.Data = options.DATA,
+    board: options.BoardId = options.BOARD,
+    choice: Annotated[
+        list[str] | None,
+        typer.Option(help=f"A pair of widths, wide to narrow; default {', '.join(_CHOICES)}."),
+    ] = None,
+    lower_level: Annotated[
+        str, typer.Option(help="SGD below each policy: none, steps, weights_and_steps.")
+    ] = "steps",
+    batches: Annotated[int, typer.Option(help="Mini-batches of that SGD.")] = 20,
+    processes: Annotated[int, typer.Option(help="Evaluators that work at the same time.")] = 1,
+    seed: options.Seed = 0,
+    resume: Annotated[
+        str | None, typer.Option(help="Go on with this run (its id, or its directory).")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Measures every policy of a network whose layers are tied by stages; a table for searches.
+
+    Interrupt at any time, and go on later with --resume.
+    """
+    with stdout_is_stderr():
+        if resume is None:
+            lower = LowerLevelConfig(mode=lower_level, batches=batches, threads=1)
+            config = SearchConfig(model=model, data=data, board=board, seed=seed, lower_level=lower)
+            pairs = [Policy.parse(text, 1).pairs[0] for text in choice or _CHOICES]
+            graph = find_network(model, data).graph
+            run_dir = new_table(config, graph, pairs, command=command_line())
+        else:
+            run_dir = find_run(resume)
+        say(f"run {run_dir.name} (interrupt at will; go on with --resume {run_dir.name})")
+        tabulate(run_dir, processes=processes)
+        path = write_table(run_dir, output)
+    emit({"run": str(run_dir), "table": str(path)}, as_json)
