@@ -1,0 +1,133 @@
+"""`mcuq bench search`: every method on tables, several seeds each, hypervolume along the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mcuq_lab.results import (
+    frame_objectives,
+    hypervolume,
+    hypervolume_curve,
+    objectives,
+    read_frame,
+    read_run_info,
+)
+from mcuq_lab.rlquant.config import SearchConfig
+from mcuq_lab.rlquant.evaluation import Evaluator
+from mcuq_lab.rlquant.search import new_run, reference_of, run_search
+from mcuq_lab.rlquant.tabular import TabularEvaluator
+
+MILESTONES = (50, 100, 300)
+MOST_EVALUATIONS = 300
+EVALUATOR = "mcuq_lab.rlquant.tabular:make_evaluator"
+
+
+@dataclass(frozen=True)
+class SearchRow:
+    """One method on one table after so many evaluations.
+
+    Attributes:
+        hypervolume_median, hypervolume_q1, hypervolume_q3: over the seeds; a search that ended
+            before keeps what it had.
+        hypervolume_table: of all policies of the table, which no search can exceed.
+        seconds_median: wall time of the search itself; looking up takes none.
+    """
+
+    model: str
+    data: str
+    method: str
+    evaluations: int
+    seeds: int
+    hypervolume_median: float
+    hypervolume_q1: float
+    hypervolume_q3: float
+    hypervolume_table: float
+    seconds_median: float
+
+
+def search_configs(
+    table: Path, evaluator: TabularEvaluator, methods: Sequence[str], seeds: int, evaluations: int
+) -> Iterator[SearchConfig]:
+    """The searches of a comparison: each method with seeds 0 .. seeds - 1, all else alike.
+
+    At most half of the table is looked at, so that chance alone does not find the front.
+    """
+    evaluations = min(evaluations, len(evaluator.rows) // 2)
+    for method in methods:
+        for seed in range(seeds):
+            yield replace(
+                evaluator.config,
+                method=method,
+                seed=seed,
+                evaluations=evaluations,
+                evaluator=EVALUATOR,
+                table=str(table.resolve()),
+            )
+
+
+def run_once(config: SearchConfig, root: Path, evaluator: Evaluator, command: str = "") -> Path:
+    """The finished run of a configuration under `root`: found, resumed, or made anew."""
+    wanted = SearchConfig.from_json(config.to_json())
+    for path in sorted(root.glob("*/run.json")):
+        info = read_run_info(path.parent)
+        if info.kind == "search" and SearchConfig.from_json(info.config) == wanted:
+            run_dir = path.parent
+            break
+    else:
+        run_dir = new_run(config, command=command, root=root)
+    run_search(run_dir, evaluator=evaluator)
+    return run_dir
+
+
+def curve_frame(run_dirs: Sequence[Path]) -> pd.DataFrame:
+    """Hypervolume after each evaluation of the runs: method, seed, evaluation, seconds,
+    hypervolume."""
+    frames = []
+    for run_dir in run_dirs:
+        info, rows = read_run_info(run_dir), read_frame(run_dir)
+        curve = hypervolume_curve(frame_objectives(rows), reference_of(run_dir))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "method": info.method,
+                    "seed": info.seed,
+                    "evaluation": range(1, len(rows) + 1),
+                    "seconds": rows["elapsed_s"],
+                    "hypervolume": curve,
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def summarize(
+    curves: pd.DataFrame, evaluator: TabularEvaluator, run_dir: Path, evaluations: int
+) -> list[SearchRow]:
+    """Rows of all methods at the milestones up to `evaluations`; `run_dir` is any of the runs."""
+    reference = reference_of(run_dir)
+    limit = hypervolume(objectives(evaluator.rows.values()), reference)
+    config, found = evaluator.config, []
+    for method, rows in curves.groupby("method", sort=False):
+        for n in sorted({m for m in MILESTONES if m < evaluations} | {evaluations}):
+            last = rows[rows["evaluation"] <= n].groupby("seed").last()
+            q1, median, q3 = np.quantile(last["hypervolume"], [0.25, 0.5, 0.75])
+            found.append(
+                SearchRow(
+                    model=config.model,
+                    data=config.data,
+                    method=method,
+                    evaluations=n,
+                    seeds=len(last),
+                    hypervolume_median=float(median),
+                    hypervolume_q1=float(q1),
+                    hypervolume_q3=float(q3),
+                    hypervolume_table=limit,
+                    seconds_median=float(last["seconds"].median()),
+                )
+            )
+    return found

@@ -1,0 +1,170 @@
+"""Restricted spaces, tables of all their policies, and searches in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import SyntheticEvaluator, residual_net
+
+from mcuq_lab.errors import ConfigError
+from mcuq_lab.policy import Policy
+from mcuq_lab.results import ReferencePoint, append_rows, read_rows
+from mcuq_lab.rlquant import METHODS, SearchConfig
+from mcuq_lab.rlquant.budgets import Budgets
+from mcuq_lab.rlquant.costs import initial_costs
+from mcuq_lab.rlquant.env import Episodes, Outcome, World, draw_preference
+from mcuq_lab.rlquant.proposers import mutate
+from mcuq_lab.rlquant.search_benchmark import curve_frame, run_once, search_configs, summarize
+from mcuq_lab.rlquant.space import SearchSpace, tied_policies, to_policy
+from mcuq_lab.rlquant.tabular import (
+    CHOICES,
+    TabularEvaluator,
+    new_table,
+    stage_ties,
+    tabulate,
+    write_table,
+)
+
+GRAPH = residual_net()
+SPACE = SearchSpace(GRAPH, stage_ties(GRAPH), CHOICES)
+KEYS = {policy.tobytes() for policy in tied_policies(SPACE.ties, SPACE.choices)}
+CONFIG = SearchConfig(model="synthetic", data="none", evaluator="synthetic:make_evaluator")
+_TABULATE = """
+from pathlib import Path
+from mcuq_lab.rlquant.tabular import tabulate
+
+if __name__ == "__main__":
+    tabulate(Path({!r}))
+"""
+WITHOUT_RL = [name for name in METHODS if name != "rlquant"]
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=50, deadline=None)
+def test_projection_is_idempotent_and_lands_in_the_space(seed):
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(2, 9, (8, SPACE.n_layers, 2))
+    projected = SPACE.canonical(bits)
+    assert {policy.tobytes() for policy in projected} <= KEYS
+    assert np.array_equal(SPACE.canonical(projected), projected)
+    assert np.array_equal(SPACE.decode(SPACE.encode(projected)), projected)
+
+
+def test_policies_of_a_space_are_themselves_and_distinct():
+    policies = tied_policies(SPACE.ties, SPACE.choices)
+    assert len(KEYS) == SPACE.size == len(policies)
+    assert np.array_equal(SPACE.canonical(policies), policies)
+
+
+def test_what_draws_in_a_space_stays_in_it():
+    rng = np.random.default_rng(0)
+    drawn = SPACE.random(rng, 100)
+    assert {policy.tobytes() for policy in drawn} <= KEYS
+    children = mutate(SPACE, drawn, 100, rng)
+    assert {policy.tobytes() for policy in children} <= KEYS
+    assert not np.array_equal(children, drawn)
+
+
+def test_masks_lead_every_episode_into_the_space():
+    reference = ReferencePoint(0.5, 1e7, 1e5)
+    world = World(initial_costs(SPACE), Budgets(), reference, lambda bits: Outcome(False))
+    rng = np.random.default_rng(0)
+    episodes = Episodes(world, draw_preference(rng, 16))
+    while not episodes.done:
+        episodes.step(rng.integers(0, 7, (16, 2)))
+    assert {policy.tobytes() for policy in episodes.bits} <= KEYS
+
+
+def test_ties_that_do_not_fit_are_refused():
+    ties = list(SPACE.ties)
+    with pytest.raises(ConfigError, match="one number a layer"):
+        SearchSpace(GRAPH, tuple(ties[:-1]), CHOICES)
+    with pytest.raises(ConfigError, match="read one tensor"):
+        SearchSpace(GRAPH, tuple(range(len(ties))), CHOICES)
+    with pytest.raises(ConfigError, match="takes no budgets"):
+        SearchConfig(table="x.parquet", budget_sram_bytes=1)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of the synthetic objective, written without processes."""
+    return _write(tmp_path_factory.mktemp("table"))
+
+
+def _write(folder):
+    evaluator = SyntheticEvaluator(GRAPH)
+    run_dir = new_table(CONFIG, GRAPH, root=folder)
+    policies = map(to_policy, tied_policies(SPACE.ties, SPACE.choices))
+    append_rows(run_dir, [evaluator.evaluate(policy) for policy in policies])
+    facts = {
+        "graph_digest": GRAPH.digest,
+        "float_accuracy": evaluator.float_accuracy,
+        "sysclk_hz": evaluator.sysclk_hz,
+        "board_sram_bytes": evaluator.board_sram_bytes,
+        "board_flash_bytes": evaluator.board_flash_bytes,
+        "sensitivity": evaluator.sensitivity().tolist(),
+    }
+    (run_dir / "facts.json").write_text(json.dumps(facts))
+    return write_table(run_dir, folder / "synthetic")
+
+
+def test_a_policy_that_is_not_in_the_table_is_an_error(table):
+    evaluator = TabularEvaluator(table, GRAPH)
+    inside = to_policy(SPACE.uniform(4, 4))
+    assert evaluator.evaluate(inside).policy == inside.pairs
+    with pytest.raises(ConfigError, match="not in table"):
+        evaluator.evaluate(Policy.parse("w5a5", SPACE.n_layers))
+
+
+def test_a_table_of_another_network_is_refused(table):
+    with pytest.raises(ConfigError, match="another"):
+        TabularEvaluator(table, residual_net(width=4))
+
+
+def test_methods_are_compared_on_a_table(table, tmp_path):
+    evaluator = TabularEvaluator(table, GRAPH)
+    configs = list(search_configs(table, evaluator, WITHOUT_RL, 1, 24))
+    run_dirs = [run_once(config, tmp_path, evaluator) for config in configs]
+    again = [run_once(config, tmp_path, evaluator) for config in configs[:2]]
+    assert again == run_dirs[:2]
+    rows = summarize(curve_frame(run_dirs), evaluator, run_dirs[0], 24)
+    assert {row.method for row in rows} == set(WITHOUT_RL)
+    assert all(0 < row.hypervolume_median <= row.hypervolume_table for row in rows)
+
+
+@pytest.mark.slow
+def test_a_killed_table_goes_on_and_ends_the_same(child_env, tmp_path):
+    child_env.setenv("SYNTHETIC_SLEEP_S", "0.02")
+    run_dir = new_table(CONFIG, GRAPH, ((8, 8), (4, 4)), root=tmp_path)
+    script = tmp_path / "table.py"
+    script.write_text(_TABULATE.format(str(run_dir)))
+    paths = os.pathsep.join([os.getcwd(), os.environ["PYTHONPATH"]])
+    environment = os.environ | {"PYTHONPATH": paths}
+    command = [sys.executable, str(script)]
+    process = subprocess.Popen(command, env=environment, start_new_session=True)
+    while len(read_rows(run_dir)) < 3:
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    killed = len(read_rows(run_dir))
+    with pytest.raises(ConfigError, match="are missing"):
+        write_table(run_dir, tmp_path / "early")
+    assert tabulate(run_dir, processes=2) == 0
+    rows = read_rows(run_dir)
+    assert killed < len(rows) == 16 == len({row.policy for row in rows})
+    fresh = new_table(CONFIG, GRAPH, ((8, 8), (4, 4)), root=tmp_path)
+    tabulate(fresh)
+    paths = [write_table(run_dir, tmp_path / "a"), write_table(fresh, tmp_path / "b")]
+    first, second = (TabularEvaluator(path, GRAPH).rows for path in paths)
+    assert list(first) == list(second)
+    assert [r.accuracy_quick for r in first.values()] == [r.accuracy_quick for r in second.values()]
