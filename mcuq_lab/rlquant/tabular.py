@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -23,7 +24,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from mcuq_lab.errors import ConfigError
+from mcuq_lab.errors import BoardError, ConfigError
 from mcuq_lab.graph import Graph
 from mcuq_lab.models import find_network
 from mcuq_lab.policy import Policy
@@ -98,6 +99,7 @@ def tabulate(
 
     Raises:
         ConfigError: no such run, or another process works on it.
+        BoardError: a process died.
         McuqError: nothing can be evaluated any more. Rows so far are kept.
     """
     config, ties, choices = _settings(run_dir)
@@ -122,6 +124,10 @@ def tabulate(
                 if should_stop():
                     pool.shutdown(cancel_futures=True)
                     return left
+        except BrokenProcessPool as error:
+            raise BoardError(
+                f"A process of {run_dir.name} died (out of memory?); its rows are kept: resume it."
+            ) from error
         finally:
             bar.close()
         facts["sensitivity"] = sensitivity.result().tolist()
