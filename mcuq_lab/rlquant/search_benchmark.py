@@ -19,6 +19,7 @@ from mcuq_lab.results import (
 )
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.evaluation import Evaluator
+from mcuq_lab.rlquant.progress import read_progress
 from mcuq_lab.rlquant.search import new_run, reference_of, run_search
 from mcuq_lab.rlquant.tabular import TabularEvaluator
 
@@ -80,7 +81,9 @@ def run_once(config: SearchConfig, root: Path, evaluator: Evaluator, command: st
             break
     else:
         run_dir = new_run(config, command=command, root=root)
-    run_search(run_dir, evaluator=evaluator)
+    progress = read_progress(run_dir)
+    if progress is None or progress.state != "done":
+        run_search(run_dir, evaluator=evaluator)
     return run_dir
 
 
