@@ -88,15 +88,26 @@ class Lessons:
     logits: np.ndarray
 
 
-@torch.no_grad()
-def teach(graph: Graph, images: np.ndarray, batch: int = 256) -> Lessons:
-    """Runs the float network once on uint8 NHWC training images, `batch` at a time."""
-    parameters = graph_parameters(graph)
-    logits = [
-        float_logits(graph, parameters, real_images(graph, images[first : first + batch]))
-        for first in range(0, len(images), batch)
-    ]
-    return Lessons(images, torch.cat(logits).numpy())
+class Teacher:
+    """The float network, as the one whose answers are to be given."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph, self._parameters = graph, graph_parameters(graph)
+
+    @torch.no_grad()
+    def answer(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of uint8 images (N, h, w, c), all in one pass."""
+        return float_logits(self._graph, self._parameters, real_images(self._graph, images.numpy()))
+
+    def answer_all(self, images: np.ndarray, batch: int = 256) -> Tensor:
+        """As `answer`, of as many images as there are, `batch` in a pass."""
+        parts = range(0, len(images), batch)
+        return torch.cat([self.answer(torch.from_numpy(images[i : i + batch])) for i in parts])
+
+
+def teach(graph: Graph, images: np.ndarray) -> Lessons:
+    """Runs the float network once on uint8 NHWC training images."""
+    return Lessons(images, Teacher(graph).answer_all(images).numpy())
 
 
 def finetune(

@@ -14,7 +14,7 @@ from torch import Tensor
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.graph import Graph
 from mcuq_lab.models.augment import pad_images, random_crop_flip
-from mcuq_lab.quantize.finetuning import Descent, Progress, step_optimizer, teach
+from mcuq_lab.quantize.finetuning import Descent, Progress, Teacher, step_optimizer
 from mcuq_lab.quantize.normalized import NormalizedFakeQuantized
 from mcuq_lab.quantize.state import QuantState
 
@@ -46,8 +46,8 @@ class QatConfig:
     """Peak movement, in one batch, of the largest value a tensor can store, in steps (Adam)."""
 
     augment: bool = True
-    """Whether images are cropped and mirrored at random. With many bits, better not: they are then
-    what the float network's answers are for, and little else is to be learnt."""
+    """Whether images are cropped and mirrored at random. With many bits and few epochs, better not:
+    the float network's answers to the plain images say most of what there is to learn."""
 
     crop_margin_px: int = 4
     """Images are padded by this much on each side and cropped at random."""
@@ -79,8 +79,10 @@ def quantization_aware_training(
 ) -> QuantState:
     """Trains weights and steps towards the float network's answers.
 
-    The float network answers each image once, as it is; the quantized one is to say the same of its
-    crops and mirror images.
+    Each crop or mirror image is put to both networks, and the quantized one is to say the same of
+    it as the float one (function matching: Beyer et al., Knowledge distillation: a good teacher is
+    patient and consistent, CVPR 2022). Without augmentation the float network answers each image
+    once, before the training.
 
     Args:
         graph: the float network, the teacher.
@@ -118,14 +120,10 @@ def quantization_aware_training(
     }
     first = _restore(checkpoint, network, descent, identity) if checkpoint else 0
     last = min(config.epochs, stop_after_epoch or config.epochs)
-    if first < last:
-        answers = torch.from_numpy(teach(graph, images).logits)
-        margin_px = config.crop_margin_px if config.augment else 0
-        padded = pad_images(torch.from_numpy(images), margin_px)
+    lesson = CroppedLessons(graph, images, config) if first < last else None
     for epoch in range(first, last):
-        batches = _epoch(padded, images.shape[1], config, epoch)
-        for i, (rows, batch) in enumerate(batches, start=epoch * per_epoch + 1):
-            loss = descent.step(batch, answers[rows])
+        for i, (batch, answers) in enumerate(lesson.epoch(epoch), start=epoch * per_epoch + 1):
+            loss = descent.step(batch, answers)
             if progress is not None:
                 progress(i, total, loss)
         if checkpoint is not None:
@@ -133,19 +131,34 @@ def quantization_aware_training(
     return network.state()
 
 
-def _epoch(
-    padded: Tensor, size_px: int, config: QatConfig, epoch: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Indices and images of each batch, cropped and mirrored if so configured.
+class CroppedLessons:
+    """Batches of images with the float network's answers, epoch by epoch."""
 
-    Drawn from (seed, epoch) alone, so resuming needs no generator's state.
-    """
-    generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
-    order = torch.randperm(len(padded), generator=generator)
-    for first in range(0, len(order) - config.batch_size + 1, config.batch_size):
-        rows = order[first : first + config.batch_size]
+    def __init__(self, graph: Graph, images: np.ndarray, config: QatConfig) -> None:
+        self._config, self._size_px = config, images.shape[1]
+        self._padded = pad_images(
+            torch.from_numpy(images), config.crop_margin_px if config.augment else 0
+        )
+        self._teacher = Teacher(graph)
+        self._answers = None if config.augment else self._teacher.answer_all(images)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (N, h, w, c) uint8 of each batch, cropped and mirrored if so configured, and
+        answers (N, classes).
+
+        Drawn from (seed, epoch) alone, so resuming needs no generator's state.
+        """
+        config = self._config
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + epoch)
+        order = torch.randperm(len(self._padded), generator=generator)
         flip = config.augment and config.mirror
-        yield rows, random_crop_flip(padded, rows, size_px, flip=flip, generator=generator)
+        for first in range(0, len(order) - config.batch_size + 1, config.batch_size):
+            rows = order[first : first + config.batch_size]
+            batch = random_crop_flip(
+                self._padded, rows, self._size_px, flip=flip, generator=generator
+            )
+            known = self._answers is not None
+            yield batch, self._answers[rows] if known else self._teacher.answer(batch)
 
 
 def _save(

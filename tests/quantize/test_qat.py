@@ -9,8 +9,8 @@ import torch
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantize import calibrate, initial_state, predict, to_integers
-from mcuq_lab.quantize.finetuning import divergence, teach
-from mcuq_lab.quantize.qat import QatConfig, quantization_aware_training
+from mcuq_lab.quantize.finetuning import Teacher, divergence, teach
+from mcuq_lab.quantize.qat import CroppedLessons, QatConfig, quantization_aware_training
 from tests.quantize.graphs import images, residual_graph
 
 GRAPH = residual_graph()
@@ -36,6 +36,18 @@ def test_training_brings_the_integers_closer_to_the_float_network(start):
         return float(divergence(logits, torch.from_numpy(fresh.logits)))
 
     assert distance(train(start)) < 0.5 * distance(start)
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_both_networks_see_the_same_image(augment):
+    config = replace(CONFIG, augment=augment)
+    teacher = Teacher(GRAPH)
+    seen = 0
+    for batch, answers in CroppedLessons(GRAPH, PICTURES, config).epoch(1):
+        torch.testing.assert_close(answers, teacher.answer(batch), rtol=1e-4, atol=1e-4)
+        original = (batch[:, None] == torch.from_numpy(PICTURES)[None]).flatten(2).all(2).any(1)
+        seen += int(original.sum())
+    assert seen == 256 if not augment else seen < 128
 
 
 def test_an_interrupted_training_ends_as_an_uninterrupted_one(start, tmp_path):
