@@ -7,10 +7,15 @@ standard deviation (as `log_gamma`) and mean (`beta`) that it shall have as para
 the statistics are measured once more and folded into biases, weights and steps. The integers of the
 weights do not notice, since a channel's weights and step get the same gain. So gamma is the part of
 a step that scales, the weights' own step the part that rounds.
+
+Short fine-tuning begins with the deviations and means that the quantized network has. Long training
+begins with the float network's (`aim_at_float`): at 2 bits whole channels of a deep network are
+constant after rounding, and a deviation of zero is a target that no gradient leaves.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import replace
 
 import numpy as np
@@ -18,8 +23,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mcuq_lab.graph import Graph
+from mcuq_lab.graph import Activation, Graph
 from mcuq_lab.quantize.fake import FakeQuantized
+from mcuq_lab.quantize.network import activate, graph_parameters, real_images, run_graph
 from mcuq_lab.quantize.state import QuantState
 
 _EPSILON = 1e-8
@@ -59,8 +65,7 @@ class NormalizedFakeQuantized(FakeQuantized):
         if name not in self._normalized:
             return y
         if self._statistics is not None:
-            deviation, mean = torch.std_mean(y, (0, 2, 3), correction=0)
-            self._statistics[name] = (mean, (deviation**2 + _EPSILON).sqrt())
+            self._statistics[name] = _mean_and_deviation(y)
         if self.log_gamma is None:
             return y
         i = self._normalized[name]
@@ -73,6 +78,15 @@ class NormalizedFakeQuantized(FakeQuantized):
     def trained_units(self) -> list[tuple[nn.Parameter, float]]:
         units = [(self.beta[i], self._output_step(name)) for name, i in self._normalized.items()]
         return [*super().trained_units(), *units]
+
+    @torch.no_grad()
+    def aim_at_float(self) -> None:
+        """Gives each channel the float network's deviation and mean as what it shall have."""
+        wanted = _float_statistics(self.graph, self._images.numpy(), self._normalized)
+        for name, i in self._normalized.items():
+            mean, deviation = wanted[name]
+            self.log_gamma[i].copy_(deviation.log())
+            self.beta[i].copy_(mean)
 
     @torch.no_grad()
     def count_in_steps(self) -> None:
@@ -117,3 +131,25 @@ class NormalizedFakeQuantized(FakeQuantized):
         return statistics
 
     _statistics: dict[str, tuple[Tensor, Tensor]] | None = None
+
+
+def _mean_and_deviation(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (c,) of the channels of (N, c, h, w)."""
+    deviation, mean = torch.std_mean(y, (0, 2, 3), correction=0)
+    return mean, (deviation**2 + _EPSILON).sqrt()
+
+
+@torch.no_grad()
+def _float_statistics(
+    graph: Graph, images: np.ndarray, names: Container[str]
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Mean and standard deviation of the float network's layers `names` before activation."""
+    found = {}
+
+    def hook(name: str, y: Tensor) -> Tensor:
+        if name in names:
+            found[name] = _mean_and_deviation(y)
+        return activate(y, getattr(graph.by_name[name], "activation", Activation.NONE))
+
+    run_graph(graph, graph_parameters(graph), real_images(graph, images), hook)
+    return found

@@ -62,7 +62,7 @@ def train_quantized(
     tables = calibrate(graph, dataset.train_images[:CALIBRATION_IMAGES])
     state = quantization_aware_training(
         graph,
-        initial_state(graph, chosen, tables),
+        initial_state(graph, chosen, tables, correct=False),  # normalization does that, and more
         dataset.train_images,
         config,
         checkpoint=checkpoint,
