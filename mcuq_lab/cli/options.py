@@ -27,6 +27,11 @@ ArenaBytes = Annotated[
         help="Budget of LiteEngine's arena; where it demands it, the first layers run in strips."
     ),
 ]
+LowerLevel = Annotated[
+    str, typer.Option(help="SGD below each policy: none, steps, weights_and_steps.")
+]
+Batches = Annotated[int, typer.Option(help="Mini-batches of that SGD.")]
+Resume = Annotated[str | None, typer.Option(help="Go on with this run (its id, or its directory).")]
 Seed = Annotated[int, typer.Option("--seed", help="Decides everything that is drawn.")]
 
 BOARD = DEFAULT_BOARD

@@ -27,10 +27,8 @@ def search(
     budget_sram_bytes: Annotated[int | None, typer.Option(help="Hard limit of peak SRAM.")] = None,
     budget_flash_bytes: Annotated[int | None, typer.Option(help="Hard limit of flash.")] = None,
     budget_latency_ms: Annotated[float | None, typer.Option(help="Hard limit of latency.")] = None,
-    lower_level: Annotated[
-        str, typer.Option(help="SGD below each policy: none, steps, weights_and_steps.")
-    ] = "steps",
-    batches: Annotated[int, typer.Option(help="Mini-batches of that SGD.")] = 20,
+    lower_level: options.LowerLevel = LowerLevelConfig.mode,
+    batches: options.Batches = LowerLevelConfig.batches,
     boards: Annotated[
         int, typer.Option(help="Boards that work at the same time; rows do not depend on it.")
     ] = 1,
@@ -44,9 +42,7 @@ def search(
     simulated: options.Simulated = False,
     clock: options.ClockName = "reset",
     seed: options.Seed = 0,
-    resume: Annotated[
-        str | None, typer.Option(help="Go on with this run (its id, or its directory).")
-    ] = None,
+    resume: options.Resume = None,
     as_json: options.Json = False,
 ) -> None:
     """Searches bit-width policies; every policy is generated, built, flashed and measured.

@@ -31,15 +31,11 @@ def main(
         list[str] | None,
         typer.Option(help=f"A pair of widths, wide to narrow; default {', '.join(_CHOICES)}."),
     ] = None,
-    lower_level: Annotated[
-        str, typer.Option(help="SGD below each policy: none, steps, weights_and_steps.")
-    ] = "steps",
-    batches: Annotated[int, typer.Option(help="Mini-batches of that SGD.")] = 20,
+    lower_level: options.LowerLevel = LowerLevelConfig.mode,
+    batches: options.Batches = LowerLevelConfig.batches,
     processes: Annotated[int, typer.Option(help="Evaluators that work at the same time.")] = 1,
     seed: options.Seed = 0,
-    resume: Annotated[
-        str | None, typer.Option(help="Go on with this run (its id, or its directory).")
-    ] = None,
+    resume: options.Resume = None,
     as_json: options.Json = False,
 ) -> None:
     """Measures every policy of a network whose layers are tied by stages; a table for searches.
