@@ -39,9 +39,13 @@ class NormalizedFakeQuantized(FakeQuantized):
     Args:
         graph, state: as for `FakeQuantized`.
         images: some hundred uint8 NHWC training images, on which statistics are measured.
+        aim_at_float: begin with the float network's deviations and means instead of those that the
+            quantized network has.
     """
 
-    def __init__(self, graph: Graph, state: QuantState, images: np.ndarray) -> None:
+    def __init__(
+        self, graph: Graph, state: QuantState, images: np.ndarray, *, aim_at_float: bool = False
+    ) -> None:
         super().__init__(graph, state)
         self._images = torch.from_numpy(images)
         self._normalized = {
@@ -54,9 +58,11 @@ class NormalizedFakeQuantized(FakeQuantized):
         }
         # None while the targets are being measured: outputs then pass unchanged.
         self.log_gamma: nn.ParameterList | None = None
-        measured = self._measure()
-        self.log_gamma = nn.ParameterList(deviation.log() for _, deviation in measured.values())
-        self.beta = nn.ParameterList(mean for mean, _ in measured.values())
+        wanted = (
+            _float_statistics(graph, images, self._normalized) if aim_at_float else self._measure()
+        )
+        self.log_gamma = nn.ParameterList(deviation.log() for _, deviation in wanted.values())
+        self.beta = nn.ParameterList(mean for mean, _ in wanted.values())
         for name in self._normalized:
             # The mean of the batch takes the bias away; beta is in its place.
             self.bias[self._layer_index[name]].requires_grad_(False)
@@ -78,15 +84,6 @@ class NormalizedFakeQuantized(FakeQuantized):
     def trained_units(self) -> list[tuple[nn.Parameter, float]]:
         units = [(self.beta[i], self._output_step(name)) for name, i in self._normalized.items()]
         return [*super().trained_units(), *units]
-
-    @torch.no_grad()
-    def aim_at_float(self) -> None:
-        """Gives each channel the float network's deviation and mean as what it shall have."""
-        wanted = _float_statistics(self.graph, self._images.numpy(), self._normalized)
-        for name, i in self._normalized.items():
-            mean, deviation = wanted[name]
-            self.log_gamma[i].copy_(deviation.log())
-            self.beta[i].copy_(mean)
 
     @torch.no_grad()
     def count_in_steps(self) -> None:

@@ -107,8 +107,7 @@ def quantization_aware_training(
             f"{len(images)} training images do not fill a batch of {config.batch_size}."
         )
     total = config.epochs * per_epoch
-    network = NormalizedFakeQuantized(graph, state, images[:_STATISTICS_IMAGES])
-    network.aim_at_float()
+    network = NormalizedFakeQuantized(graph, state, images[:_STATISTICS_IMAGES], aim_at_float=True)
     network.count_in_steps()
     weights = [{"params": [p], "lr": config.weight_lr * u} for p, u in network.trained_units()]
     optimizers = [step_optimizer(network, config.step_lr), torch.optim.Adam(weights)]
