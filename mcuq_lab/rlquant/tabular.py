@@ -109,29 +109,26 @@ def tabulate(
     except Timeout:
         raise ConfigError(f"{run_dir.name} is being run by another process.") from None
     with lock, _pool(processes, config) as pool:
-        facts = pool.submit(_facts).result()
-        policies = tied_policies(ties, choices)
-        sensitivity = pool.submit(_sensitivity)
-        done = {row.policy for row in read_rows(run_dir)}
-        missing = [p for p in map(to_policy, policies) if p.pairs not in done]
-        n_rows, left = len(done), len(missing)
-        bar = tqdm(total=len(policies), initial=n_rows, unit="policy", desc="table")
         try:
-            for row in _evaluated(pool, missing, 2 * processes):
-                append_rows(run_dir, [_numbered(row, n_rows)])
-                n_rows, left = n_rows + 1, left - 1
-                bar.update()
-                if should_stop():
-                    pool.shutdown(cancel_futures=True)
-                    return left
+            facts = run_dir / "facts.json"
+            if not facts.exists():
+                write_atomically(facts, (json.dumps(pool.submit(_facts).result()) + "\n").encode())
+            policies = tied_policies(ties, choices)
+            done = {row.policy for row in read_rows(run_dir)}
+            missing = [p for p in map(to_policy, policies) if p.pairs not in done]
+            n_rows, left = len(done), len(missing)
+            with tqdm(total=len(policies), initial=n_rows, unit="policy", desc="table") as bar:
+                for row in _evaluated(pool, missing, 2 * processes):
+                    append_rows(run_dir, [_numbered(row, n_rows)])
+                    n_rows, left = n_rows + 1, left - 1
+                    bar.update()
+                    if should_stop():
+                        pool.shutdown(cancel_futures=True)
+                        break
         except BrokenProcessPool as error:
             raise BoardError(
                 f"A process of {run_dir.name} died (out of memory?); its rows are kept: resume it."
             ) from error
-        finally:
-            bar.close()
-        facts["sensitivity"] = sensitivity.result().tolist()
-        write_atomically(run_dir / "facts.json", (json.dumps(facts) + "\n").encode())
     return left
 
 
@@ -284,11 +281,8 @@ def _facts() -> dict:
         "sysclk_hz": _evaluator.sysclk_hz,
         "board_sram_bytes": _evaluator.board_sram_bytes,
         "board_flash_bytes": _evaluator.board_flash_bytes,
+        "sensitivity": _evaluator.sensitivity().tolist(),
     }
-
-
-def _sensitivity() -> np.ndarray:
-    return _evaluator.sensitivity()
 
 
 def _evaluate(policy: Policy) -> Row:
