@@ -77,8 +77,7 @@ class BoardEvaluator(Evaluator):
         self._images = data.validation_images[: lower.validation_images]
         self._labels = data.validation_labels[: lower.validation_images]
         train = data.train_images
-        self._calibration = train[: lower.calibration_images]
-        self._tables = calibrate(self.graph, self._calibration)
+        self._tables = calibrate(self.graph, train[: lower.calibration_images])
         self._lessons = teach(self.graph, train[: lower.training_images])
         answers = teach(self.graph, self._images).logits.argmax(axis=1)
         self.float_accuracy = float((answers == self._labels).mean())

@@ -29,7 +29,6 @@ from mcuq_lab.policy import Policy
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.evaluation import Evaluator, load_evaluator
-from mcuq_lab.rlquant.space import SearchSpace
 
 _START_TIMEOUT_S = 600.0
 """Until at least one board is open again after the last one died."""
@@ -81,7 +80,7 @@ class BoardActor:
             self._evaluator.close()
 
 
-class BoardFleet:
+class BoardFleet(Evaluator):
     """`Evaluator` on `config.boards` boards at once.
 
     Raises:
@@ -144,10 +143,6 @@ class BoardFleet:
         finally:
             # A search that stops early leaves boards at work; each must end before the next task.
             self._idle += [actor for _, _, actor in running.values()]
-
-    def space(self) -> SearchSpace:
-        """See `Evaluator`."""
-        return SearchSpace(self.graph)
 
     def plan(self, policy: Policy) -> int | None:
         """See `Evaluator`."""
