@@ -123,3 +123,18 @@ def test_divergence_and_bad_settings_are_reported(plain, lessons):
         FinetuneConfig(step_lr=-1)
     with pytest.raises(ConfigError, match="images"):
         finetune(GRAPH, plain, Lessons(images(0), np.zeros((0, 4))))
+
+
+def test_channels_that_rounding_made_constant_aim_at_the_float_network():
+    """A deviation of zero is a target that no gradient leaves."""
+    pictures = images(64)
+    state = initial_state(GRAPH, Policy.uniform(7, 2, 2), calibrate(GRAPH, pictures), correct=False)
+    huge = {name: replace(affine, scale=1e3 * affine.scale) for name, affine in state.maps.items()}
+    blind = replace(state, maps=huge)
+    measured = NormalizedFakeQuantized(GRAPH, blind, pictures)
+    aimed = NormalizedFakeQuantized(GRAPH, blind, pictures, aim_at_float=True)
+    exact = NormalizedFakeQuantized(GRAPH, state, pictures, aim_at_float=True)
+    assert min(gamma.exp().min() for gamma in measured.log_gamma) < 1e-3
+    for ours, floats in zip(aimed.log_gamma, exact.log_gamma, strict=True):
+        assert ours.exp().min() > 1e-2
+        torch.testing.assert_close(ours, floats, rtol=0, atol=0)
