@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -17,19 +16,16 @@ from mcuq_lab.policy import Policy
 from mcuq_lab.results import (
     FINALS,
     RunInfo,
-    frame_objectives,
     front_mask,
-    hypervolume_curve,
     read_frame,
     read_run_info,
     write_atomically,
 )
 from mcuq_lab.rlquant import (
-    SearchConfig,
-    budgets_kept,
     float_accuracy_of,
+    hypervolume_frame,
+    kept_objectives,
     layer_names_of,
-    reference_of,
 )
 
 METHOD_LABELS = {"rlquant": "RLQuant"}
@@ -67,10 +63,18 @@ def make_report(run_dir: Path, baselines: Sequence[Path] = ()) -> Report:
     caption = f"{info.model} on {info.data}, {len(rows)} evaluations, seed {info.seed}"
     figures = {
         "pareto": pareto_figure(frame, float_accuracy=float_accuracy_of(run_dir), caption=caption),
-        "hypervolume": hypervolume_figure(hypervolume_frame(run_dir)),
+        "hypervolume": curve_figure(
+            hypervolume_frame(run_dir), board=info.board, simulated=bool(done["simulated"].iloc[0])
+        ),
         "policies": policy_figure(list(map(list, rows["policy"])), layer_names_of(run_dir)),
     }
     return Report(info, figures, front_of(run_dir), finals_of(run_dir))
+
+
+def curve_figure(curves: pd.DataFrame, *, board: str, simulated: bool, remark: str = "") -> Figure:
+    """`hypervolume_figure` of rows of `hypervolume_frame`, methods by the names that people use."""
+    labelled = curves.assign(method=curves["method"].replace(METHOD_LABELS))
+    return hypervolume_figure(labelled, board=board, simulated=simulated, remark=remark)
 
 
 def series_of(rows: pd.DataFrame, info: RunInfo) -> pd.DataFrame:
@@ -87,7 +91,7 @@ def front_of(run_dir: Path) -> pd.DataFrame:
     """The non-dominated policies of a run that keep its budgets, fastest first, as `front_table`
     lists them."""
     rows = read_frame(run_dir)
-    points = _kept_objectives(rows, read_run_info(run_dir))
+    points = kept_objectives(rows, read_run_info(run_dir))
     return front_table(rows[front_mask(points)].sort_values("cycles_median"))
 
 
@@ -125,24 +129,6 @@ def front_table(front: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def hypervolume_frame(run_dir: Path) -> pd.DataFrame:
-    """Hypervolume after each evaluation of a run, as `hypervolume_figure` wants it.
-
-    Rows that break the run's budgets count for nothing.
-    """
-    info, rows = read_run_info(run_dir), read_frame(run_dir)
-    curve = hypervolume_curve(_kept_objectives(rows, info), reference_of(run_dir))
-    return pd.DataFrame(
-        {
-            "method": METHOD_LABELS.get(info.method, info.method),
-            "seed": info.seed,
-            "evaluation": range(1, len(rows) + 1),
-            "seconds": rows["elapsed_s"],
-            "hypervolume": curve,
-        }
-    )
-
-
 def write_report(run_dir: Path, baselines: Sequence[Path] = ()) -> list[Path]:
     """Writes the figures (PNG and SVG) and `summary.md` into the run; returns their paths.
 
@@ -161,13 +147,6 @@ def write_report(run_dir: Path, baselines: Sequence[Path] = ()) -> list[Path]:
     summary = run_dir / "summary.md"
     write_atomically(summary, _summary(report).encode())
     return [*written, summary]
-
-
-def _kept_objectives(rows: pd.DataFrame, info: RunInfo) -> np.ndarray:
-    """Objectives of a run's rows, (n, 3); those that break its budgets lie at infinity."""
-    points = frame_objectives(rows)
-    points[~budgets_kept(rows, SearchConfig.from_json(info.config))] = np.inf
-    return points
 
 
 def _measured_finals(run_dir: Path) -> pd.DataFrame:

@@ -7,13 +7,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 from tqdm import tqdm
 
 from mcuq_lab.cli.output import command, command_line, emit, stdout_is_stderr
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.figures import hypervolume_figure
-from mcuq_lab.report import METHOD_LABELS
+from mcuq_lab.report import curve_figure
 from mcuq_lab.results import RUNS_DIR, provenance, write_atomically
 from mcuq_lab.results.store import REPOSITORY
 from mcuq_lab.rlquant import METHODS
@@ -69,7 +69,7 @@ def search(
             found = summarize(curves, evaluator, run_dirs[0], configs[0].evaluations)
             rows += [asdict(row) for row in found]
             if figures is not None:
-                _draw(curves, figures / f"search-{path.stem}")
+                _draw(curves, evaluator, figures / f"search-{path.stem}")
         if output is not None:
             document = {"command": command_line(), **provenance(), "rows": rows}
             write_atomically(output, (json.dumps(document, indent=1) + "\n").encode())
@@ -78,8 +78,10 @@ def search(
     emit(rows, as_json, columns)
 
 
-def _draw(curves, path: Path) -> None:
+def _draw(curves: pd.DataFrame, evaluator: TabularEvaluator, path: Path) -> None:
+    row = next(row for row in evaluator.rows.values() if row.ok)
+    remark = "looked up in a table, so that seconds are those of the methods alone"
+    figure = curve_figure(curves, board=row.board, simulated=row.simulated, remark=remark)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure = hypervolume_figure(curves.assign(method=curves["method"].replace(METHOD_LABELS)))
     for suffix in (".png", ".svg"):
         figure.savefig(path.with_suffix(suffix))

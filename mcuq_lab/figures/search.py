@@ -8,18 +8,22 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.pyplot import get_cmap
 
-from mcuq_lab.figures.style import look_of, new_figure, styled
+from mcuq_lab.figures.style import footnote, look_of, new_figure, origin, styled
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 
 
 @styled
-def hypervolume_figure(frame: pd.DataFrame) -> Figure:
+def hypervolume_figure(
+    frame: pd.DataFrame, *, board: str, simulated: bool, remark: str = ""
+) -> Figure:
     """Hypervolume of the front found so far, against evaluations and against seconds.
 
     Args:
         frame: one row a method, seed and evaluation: method, seed, evaluation (1..), seconds
             (since the start), hypervolume. With several seeds the line is their median and the band
             spans the quartiles.
+        board, simulated: where the rows come from.
+        remark: what else a reader must know.
     """
     figure, (by_count, by_time) = new_figure(2)
     look = look_of(frame["method"])
@@ -41,12 +45,13 @@ def hypervolume_figure(frame: pd.DataFrame) -> Figure:
                 alpha=0.2,
                 lw=0,
             )
-    by_count.set_xlabel("evaluations on the board")
+    by_count.set_xlabel("evaluations")
     by_time.set_xlabel("seconds")
     for axes in (by_count, by_time):
         axes.set_ylabel("hypervolume")
         axes.set_ylim(bottom=0)
     by_count.legend(loc="lower right")
+    footnote(figure, f"{board} ({origin(simulated)})" + (f"; {remark}" if remark else ""))
     return figure
 
 

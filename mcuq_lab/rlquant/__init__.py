@@ -13,6 +13,7 @@ from mcuq_lab.rlquant.config import (
     SearchConfig,
     quick_config,
 )
+from mcuq_lab.rlquant.curve import hypervolume_frame, kept_objectives
 from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.methods import METHODS
 from mcuq_lab.rlquant.process import attach, is_running, resume, start, stop
@@ -36,7 +37,9 @@ __all__ = [
     "attach",
     "budgets_kept",
     "float_accuracy_of",
+    "hypervolume_frame",
     "is_running",
+    "kept_objectives",
     "layer_names_of",
     "new_run",
     "quick_config",

@@ -9,15 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcuq_lab.results import (
-    frame_objectives,
-    hypervolume,
-    hypervolume_curve,
-    objectives,
-    read_frame,
-    read_run_info,
-)
+from mcuq_lab.results import hypervolume, objectives, read_run_info
 from mcuq_lab.rlquant.config import SearchConfig
+from mcuq_lab.rlquant.curve import hypervolume_frame
 from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.progress import read_progress
 from mcuq_lab.rlquant.search import new_run, reference_of, run_search
@@ -88,24 +82,8 @@ def run_once(config: SearchConfig, root: Path, evaluator: Evaluator, command: st
 
 
 def curve_frame(run_dirs: Sequence[Path]) -> pd.DataFrame:
-    """Hypervolume after each evaluation of the runs: method, seed, evaluation, seconds,
-    hypervolume."""
-    frames = []
-    for run_dir in run_dirs:
-        info, rows = read_run_info(run_dir), read_frame(run_dir)
-        curve = hypervolume_curve(frame_objectives(rows), reference_of(run_dir))
-        frames.append(
-            pd.DataFrame(
-                {
-                    "method": info.method,
-                    "seed": info.seed,
-                    "evaluation": range(1, len(rows) + 1),
-                    "seconds": rows["elapsed_s"],
-                    "hypervolume": curve,
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
+    """Rows of `hypervolume_frame` of all runs."""
+    return pd.concat(map(hypervolume_frame, run_dirs), ignore_index=True)
 
 
 def summarize(

@@ -147,7 +147,9 @@ def test_hypervolume_band_and_median():
             "hypervolume": [0.1, 0.2, 0.2, 0.3, 0.6, 0.9],
         }
     )
-    axes = hypervolume_figure(frame).axes[0]
+    figure = hypervolume_figure(frame, board="nucleo_f412zg", simulated=True, remark="from a table")
+    assert figure.get_supxlabel() == "nucleo_f412zg (simulated); from a table"
+    axes = figure.axes[0]
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.2, 0.3])
     assert len(axes.collections) == 1
     assert axes.get_legend().get_texts()[0].get_text() == "rlquant (3 seeds)"

@@ -3,9 +3,9 @@
 import pytest
 
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.report import front_of, hypervolume_frame, make_report, write_report
+from mcuq_lab.report import front_of, make_report, write_report
 from mcuq_lab.results import Row, append_rows, create_run, write_atomically
-from mcuq_lab.rlquant import SearchConfig
+from mcuq_lab.rlquant import SearchConfig, hypervolume_frame
 
 REFERENCE = (
     b'{"reference": {"error": 0.5, "cycles": 2000000.0, "sram_peak_bytes": 60000.0}, '

@@ -14,9 +14,16 @@ from synthetic import SyntheticEvaluator, residual_net
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.policy import Policy
-from mcuq_lab.report import front_of, hypervolume_frame
+from mcuq_lab.report import front_of
 from mcuq_lab.results import ReferencePoint, read_frame, read_rows
-from mcuq_lab.rlquant import METHODS, AgentConfig, budgets_kept, new_run, run_search
+from mcuq_lab.rlquant import (
+    METHODS,
+    AgentConfig,
+    budgets_kept,
+    hypervolume_frame,
+    new_run,
+    run_search,
+)
 from mcuq_lab.rlquant.budgets import Budgets, needs_of
 from mcuq_lab.rlquant.costs import fit_costs
 from mcuq_lab.rlquant.gauge import Gauge
