@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -96,14 +97,18 @@ def save_quantized(
     state: QuantState, provenance: QuantizedProvenance, folder: Path = CHECKPOINTS
 ) -> Path:
     """Writes <model>-<data>-<policy>.npz and .json, each atomically; returns the npz's path."""
-    bits = dict(zip(state.weights, (b.w_bits for b in state.policy.layers), strict=True))
-    arrays = {"maps": np.array(json.dumps({n: asdict(m) for n, m in state.maps.items()}))}
-    for name, w_bits in bits.items():
-        arrays[f"{name}/weight"] = integer_weights(
-            state.weights[name], state.weight_scales[name], w_bits
-        )
-        arrays[f"{name}/step"] = np.asarray(state.weight_scales[name], np.float32)
-        arrays[f"{name}/bias"] = np.asarray(state.biases[name], np.float32)
+    widths = (layer.w_bits for layer in state.policy.layers)
+    levels = [
+        integer_weights(weight, state.weight_scales[name], w_bits)
+        for (name, weight), w_bits in zip(state.weights.items(), widths, strict=True)
+    ]
+    # One array of a kind: a member of its own costs 250 bytes, and a small net has 80.
+    arrays = {
+        "maps": np.array(json.dumps({n: asdict(m) for n, m in state.maps.items()})),
+        "weights": _joined(levels, np.int8),
+        "steps": _joined(map(state.weight_scales.get, state.weights), np.float32),
+        "biases": _joined(map(state.biases.get, state.weights), np.float32),
+    }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     path = _path(provenance.model, provenance.data, state.policy, folder)
@@ -162,16 +167,34 @@ def load_quantized_provenance(
 
 
 def _state(graph: Graph, policy: Policy, arrays: Mapping[str, np.ndarray]) -> QuantState:
+    layers = graph.layers
+    shapes = [layer.weight.shape for layer in layers]
+    channels = [(layer.out_channels,) for layer in layers]
     weights, steps, biases = {}, {}, {}
-    for layer in graph.layers:
-        levels, step = arrays[f"{layer.name}/weight"], arrays[f"{layer.name}/step"]
-        if levels.shape != layer.weight.shape:
-            raise ValueError(f"'{layer.name}' is {levels.shape}, expected {layer.weight.shape}")
+    for layer, levels, step, bias in zip(
+        layers,
+        _parted(arrays["weights"], shapes),
+        _parted(arrays["steps"], channels),
+        _parted(arrays["biases"], channels),
+        strict=True,
+    ):
         # A level times its step, divided by the step again, is the level: |level| <= 128.
         weights[layer.name] = levels * step.reshape(-1, *[1] * (levels.ndim - 1))
-        steps[layer.name], biases[layer.name] = step, arrays[f"{layer.name}/bias"]
+        steps[layer.name], biases[layer.name] = step, bias
     maps = {n: AffineMap(**m) for n, m in json.loads(str(arrays["maps"])).items()}
     return QuantState(graph.digest, policy, weights, biases, steps, maps)
+
+
+def _joined(arrays: Iterable[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.asarray(array, dtype).ravel() for array in arrays])
+
+
+def _parted(joined: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.ndarray]:
+    sizes = [math.prod(shape) for shape in shapes]
+    if joined.size != sum(sizes):
+        raise ValueError(f"{joined.size} values, expected {sum(sizes)}")
+    parts = np.split(joined, np.cumsum(sizes[:-1]))
+    return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _path(model: str, data: str, policy: Policy, folder: Path) -> Path:
