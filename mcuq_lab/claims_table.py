@@ -20,6 +20,7 @@ from mcuq_lab.claims import (
     summarise,
 )
 from mcuq_lab.comparison import label_of_row
+from mcuq_lab.policy import policy_label
 from mcuq_lab.published import poster_claims
 
 _IN_SHORT = (
@@ -130,7 +131,7 @@ def _verdict_table(judgements: Sequence[Judgement], rows: Sequence[Mapping]) -> 
     lines = [
         (
             model,
-            f"{policy}{_origin(own[model, policy])}",
+            f"{policy_label(policy)}{_origin(own[model, policy])}",
             _accuracy(own[model, policy], kept[model, policy]),
             against,
             *(_cell(found.get(claim)) for claim in CLAIMS),
@@ -171,7 +172,7 @@ def _gain_table(gains: Iterable[Gain]) -> list[str]:
     lines = [
         (
             gain.model,
-            f"{gain.policy}, {gain.origin}" if gain.origin else gain.policy,
+            policy_label(gain.policy) + (f", {gain.origin}" if gain.origin else ""),
             *(f"{factor:.2f}x" for factor in (gain.speed, gain.sram, gain.flash)),
             "not known" if gain.accuracy_points is None else f"{gain.accuracy_points:+.1f} points",
         )

@@ -21,14 +21,18 @@ from mcuq_lab.quantize import (
     calibrate,
     find_quantized,
     quantize_input,
+    stored_mixed,
 )
 from mcuq_lab.quantize.calibration import CALIBRATION_IMAGES
 
 _log = logging.getLogger(__name__)
 
 MODELS = tuple(ZOO)
-POLICIES = tuple(f"w{w}a{a}" for w, a in product((8, 4, 2), repeat=2))
-"""All width pairs of CMix-NN: every engine runs at those of them that it supports."""
+MIXED = "mixed"
+"""Stands for the policies of a network's stored nets whose widths differ from layer to layer."""
+
+POLICIES = (*(f"w{w}a{a}" for w, a in product((8, 4, 2), repeat=2)), MIXED)
+"""All width pairs of CMix-NN and the mixed ones: an engine runs at those that it supports."""
 
 N_IMAGES = 1000
 INPUTS = 2
@@ -82,6 +86,7 @@ def bench_models(
 ) -> Iterator[ModelRow]:
     """A row for each network, policy and engine that supports it; networks as trained on `data`.
 
+    A policy `MIXED` is replaced by those that are stored for the network, which may be none.
     `n_images` test images score the accuracies; 0 leaves them out. `arena_bytes` is a budget that
     LiteEngine keeps, see `Target`. Untrained weights may leave the range of an engine's constants:
     such a row is left out, with a warning.
@@ -108,7 +113,7 @@ def _bench_model(
     graph = network.graph
     tables = calibrate(graph, dataset.train_images[:CALIBRATION_IMAGES])
     scorer = _Scorer(network, dataset, n_images)
-    for text in policies:
+    for text in _expanded(policies, model, dataset.name):
         policy = Policy.parse(text, len(graph.layers))
         running = [engine for engine in engines if engine.supports(str(policy))]
         if not running:
@@ -131,6 +136,14 @@ def _bench_model(
                 _log.warning("%s, %s, %s left out: %s", model, engine.name, policy, error)
                 continue
             yield _row(measured, engine, found, scorer)
+
+
+def _expanded(policies: Sequence[str], model: str, data: str) -> Iterator[str]:
+    for text in policies:
+        if text == MIXED:
+            yield from stored_mixed(model, data)
+        else:
+            yield text
 
 
 class _Scorer:

@@ -95,6 +95,20 @@ class Policy:
         return ",".join(map(str, self.layers))
 
 
+def policy_label(text: str) -> str:
+    """A policy's text (`str(policy)`) for tables and figures: itself, or `mixed w5.3a4.8`, means.
+
+    Raises:
+        ConfigError: the text is no policy.
+    """
+    if "," not in text:
+        return text
+    pairs = [_parse_pair(part) for part in text.split(",")]
+    w_bits = sum(pair.w_bits for pair in pairs) / len(pairs)
+    a_bits = sum(pair.a_bits for pair in pairs) / len(pairs)
+    return f"mixed w{w_bits:.1f}a{a_bits:.1f}"
+
+
 def _parse_pair(text: str) -> LayerBits:
     match = _PAIR.fullmatch(text.strip())
     if match is None:

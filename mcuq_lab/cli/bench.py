@@ -73,7 +73,10 @@ def layers(
 def models(
     model: Annotated[list[str] | None, typer.Option(help="May be given several times.")] = None,
     engine: Engines = None,
-    policy: Policies = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(help="May be given several times; `mixed`: those of stored mixed nets."),
+    ] = None,
     board: options.BoardId = options.BOARD,
     probe: options.Probe = None,
     simulated: options.Simulated = False,

@@ -18,6 +18,7 @@ from mcuq_lab.figures.style import (
     provenance,
     styled,
 )
+from mcuq_lab.policy import policy_label
 
 FASTEST = "fastest"
 SETTINGS = (FASTEST, "w8a8", "w4a4", "w2a2")
@@ -124,7 +125,7 @@ def _named(model: str, chosen: pd.DataFrame, points: dict[tuple[str, str], float
     if not rows.empty:
         policy = rows["policy"].iloc[0]
         if rows["setting"].iloc[0] == FASTEST:
-            lines.append("mixed" if "," in policy else policy)
+            lines.append(policy_label(policy))
         if (kept := points.get((model, policy))) is not None:
             lines.append(f"{kept:+.1f} points")
     return "\n".join(lines)

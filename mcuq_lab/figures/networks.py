@@ -11,6 +11,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from mcuq_lab.figures.pareto import front_mask
 from mcuq_lab.figures.style import footnote, labelled, look_of, new_figure, provenance, styled
+from mcuq_lab.policy import policy_label
 
 _SHOWN_POINTS = 25.0
 """Points below the float network's accuracy that a panel shows; rows below are counted in words."""
@@ -68,7 +69,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, look: dict[str, tuple[str, str]]) ->
             axes.plot(row.latency_ms, row.percent, marker, color=colour, markerfacecolor=face)
             if row.percent >= lowest and row.engine == "liteengine":
                 axes.annotate(
-                    row.policy,
+                    policy_label(row.policy),
                     (row.latency_ms, row.percent),
                     xytext=(3, -7),
                     textcoords="offset points",

@@ -30,6 +30,9 @@ from mcuq_lab.quantize.state import AffineMap, QuantState, integer_weights
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
+_MIXED = "mixed_"
+"""Stands before a digest where a policy is too long for a file's name."""
+
 
 class Origin(StrEnum):
     """How a quantized network came by its integers."""
@@ -86,11 +89,21 @@ def find_quantized(
         ConfigError: a stored network is damaged, or the policy is that of another network.
         ModelError, NumericsError: as `quantize` does.
     """
-    if not _path(graph.name, data, policy, folder).is_file():
+    if not stored_path(graph.name, data, policy, folder).is_file():
         return QuantizedNetwork(quantize(graph, policy, tables), Origin.POST_TRAINING, None)
     provenance = load_quantized_provenance(graph.name, data, policy, folder)
     network = load_quantized(graph, data, policy, folder)
     return QuantizedNetwork(network, Origin.QUANTIZATION_AWARE, provenance.test_accuracy)
+
+
+def stored_mixed(model: str, data: str, folder: Path = CHECKPOINTS) -> tuple[str, ...]:
+    """The policies, as text, of the stored networks whose widths differ from layer to layer.
+
+    Raises:
+        ConfigError: the provenance of one is damaged.
+    """
+    paths = sorted(folder.glob(f"{model}-{data}-{_MIXED}*.npz"))
+    return tuple(_read_provenance(path.with_suffix(".json")).policy for path in paths)
 
 
 def save_quantized(
@@ -111,7 +124,7 @@ def save_quantized(
     }
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    path = _path(provenance.model, provenance.data, state.policy, folder)
+    path = stored_path(provenance.model, provenance.data, state.policy, folder)
     write_whole(path, buffer.getvalue())
     text = json.dumps(asdict(provenance), indent=2) + "\n"
     write_whole(path.with_suffix(".json"), text.encode())
@@ -126,7 +139,7 @@ def load_quantized(
     Raises:
         ConfigError: there is none, or its file is damaged or belongs to another network.
     """
-    path = _path(graph.name, data, policy, folder)
+    path = stored_path(graph.name, data, policy, folder)
     command = f"mcuq qat --model {graph.name} --data {data} --policy {policy}"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.npz"))) or "none"
@@ -157,7 +170,10 @@ def load_quantized_provenance(
     model: str, data: str, policy: Policy, folder: Path = CHECKPOINTS
 ) -> QuantizedProvenance:
     """What is known about a stored net. Raises ConfigError if its JSON is missing or damaged."""
-    path = _path(model, data, policy, folder).with_suffix(".json")
+    return _read_provenance(stored_path(model, data, policy, folder).with_suffix(".json"))
+
+
+def _read_provenance(path: Path) -> QuantizedProvenance:
     try:
         return QuantizedProvenance(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
@@ -197,9 +213,9 @@ def _parted(joined: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[np.nd
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
-def _path(model: str, data: str, policy: Policy, folder: Path) -> Path:
+def stored_path(model: str, data: str, policy: Policy, folder: Path = CHECKPOINTS) -> Path:
+    """Where the stored network of a model, data set and policy lies, or would lie."""
     text = str(policy)
     if "," in text:
-        # One pair a layer would be too long for a file's name.
-        text = "mixed_" + hashlib.sha256(text.encode()).hexdigest()[:12]
+        text = _MIXED + hashlib.sha256(text.encode()).hexdigest()[:12]
     return folder / f"{model}-{data}-{text}.npz"

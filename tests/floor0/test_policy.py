@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.policy import LayerBits, Policy
+from mcuq_lab.policy import LayerBits, Policy, policy_label
 
 bits = st.integers(2, 8)
 
@@ -44,3 +44,10 @@ def test_wrong_number_of_layers_says_both_numbers():
 def test_widths_out_of_range():
     with pytest.raises(ConfigError, match="out of range"):
         LayerBits(1, 8)
+
+
+def test_a_label_is_short_and_tells_uniform_from_mixed():
+    assert policy_label("w4a8") == "w4a8"
+    assert policy_label("w2a8,w4a4,w8a2,w2a8") == "mixed w4.0a5.5"
+    with pytest.raises(ConfigError, match="bit-width pair"):
+        policy_label("w4a4,float")

@@ -20,9 +20,10 @@ from mcuq_lab.quantize import (
     load_quantized_provenance,
     quantize,
     save_quantized,
+    stored_mixed,
     to_integers,
 )
-from mcuq_lab.quantize.stored import CHECKPOINTS
+from mcuq_lab.quantize.stored import CHECKPOINTS, stored_path
 from tests.quantize.graphs import images, residual_graph
 
 GRAPH = residual_graph()
@@ -77,6 +78,14 @@ def test_a_lookup_prefers_the_stored_net_and_says_so(tmp_path):
         assert found.test_accuracy is None
 
 
+def test_mixed_policies_are_listed_and_uniform_ones_are_not(tmp_path):
+    assert stored_mixed(GRAPH.name, "noise", tmp_path) == ()
+    for text in ("w4a4", MIXED):
+        store(Policy.parse(text, len(GRAPH.layers)), tmp_path)
+    assert stored_mixed(GRAPH.name, "noise", tmp_path) == (MIXED,)
+    assert stored_mixed(GRAPH.name, "other", tmp_path) == ()
+
+
 def test_a_missing_net_names_the_command(tmp_path):
     policy = Policy.uniform(len(GRAPH.layers), 4, 4)
     with pytest.raises(
@@ -112,7 +121,13 @@ def test_a_net_of_another_shape_is_refused(tmp_path):
         load_quantized(other, "noise", policy, tmp_path)
 
 
-COMMITTED = sorted(path.stem.split("-") for path in CHECKPOINTS.glob("*.npz"))
+def recorded(path):
+    """Model, data set and policy of a stored net's JSON."""
+    provenance = json.loads(path.read_text())
+    return tuple(provenance[key] for key in ("model", "data", "policy"))
+
+
+COMMITTED = sorted(map(recorded, CHECKPOINTS.glob("*.json")))
 
 
 @functools.cache
@@ -140,10 +155,14 @@ def test_a_committed_net_is_small_and_says_where_it_comes_from(model, data, poli
     provenance = load_quantized_provenance(model, data, chosen)
     assert f"--model {model} --data {data} --policy {policy}" in provenance.command
     assert "-dirty" not in provenance.git_revision
-    bits = chosen.layers[0].w_bits
-    size_bytes = (CHECKPOINTS / f"{model}-{data}-{policy}.npz").stat().st_size
+    widths = [layer.w_bits for layer in chosen.layers]
+    packed_bytes = sum(
+        layer.parameter_count * w_bits / 8
+        for layer, w_bits in zip(graph.layers, widths, strict=True)
+    )
+    size_bytes = stored_path(model, data, chosen).stat().st_size
     # Compression does what packing would; scales, biases and names come on top.
-    assert size_bytes < 1.15 * graph.parameter_count * bits / 8 + 40_000
+    assert size_bytes < 1.15 * packed_bytes + 40_000
 
 
 @pytest.mark.parametrize(("model", "data", "policy"), COMMITTED)
