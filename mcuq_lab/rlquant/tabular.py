@@ -59,16 +59,17 @@ def new_table(
     config: SearchConfig,
     graph: Graph,
     choices: Sequence[tuple[int, int]] = CHOICES,
+    ties: Sequence[int] = (),
     *,
     command: str = "",
     root: Path = RUNS_DIR,
 ) -> Path:
-    """Makes the run in which a table of `graph`, tied by stages, will be measured.
+    """Makes the run in which a table of `graph` will be measured; no `ties`: tied by stages.
 
     Raises:
         ConfigError: the space does not fit the network.
     """
-    space = SearchSpace(graph, stage_ties(graph), tuple(choices))
+    space = SearchSpace(graph, tuple(ties) or stage_ties(graph), tuple(choices))
     return create_run(
         kind="table",
         model=config.model,

@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import SyntheticEvaluator, residual_net
+from typer.testing import CliRunner
 
+from mcuq_lab.cli.main import app
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.policy import Policy
-from mcuq_lab.results import ReferencePoint, append_rows, read_rows
+from mcuq_lab.results import ReferencePoint, append_rows, read_rows, read_run_info
 from mcuq_lab.rlquant import METHODS, SearchConfig
 from mcuq_lab.rlquant.budgets import Budgets
 from mcuq_lab.rlquant.costs import initial_costs
@@ -123,6 +125,17 @@ def test_a_policy_that_is_not_in_the_table_is_an_error(table):
     assert evaluator.evaluate(inside).policy == inside.pairs
     with pytest.raises(ConfigError, match="not in table"):
         evaluator.evaluate(Policy.parse("w5a5", SPACE.n_layers))
+
+
+def test_ties_may_be_chosen_and_bad_ones_are_refused(tmp_path):
+    ties = (0, *[1] * (SPACE.n_layers - 1))
+    run_dir = new_table(CONFIG, GRAPH, ((8, 8), (4, 4)), ties, root=tmp_path)
+    assert tuple(read_run_info(run_dir).config["ties"]) == ties
+    with pytest.raises(ConfigError, match="one number a layer"):
+        new_table(CONFIG, GRAPH, ((8, 8), (4, 4)), (0, 1), root=tmp_path)
+    done = CliRunner().invoke(app, ["tabulate", str(tmp_path / "t"), "--ties", "0,one"])
+    assert done.exit_code == 2
+    assert "are not numbers" in done.stderr
 
 
 def test_a_table_of_another_network_is_refused(table):
