@@ -23,6 +23,7 @@ host, and keeps all mutable state in `mcuq_arena`, so a static RAM report has on
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,7 +53,7 @@ class LayerInfo:
     """What one entry of `mcuq_layers` computes.
 
     Attributes:
-        name: the operator's name in the quantized graph.
+        name: the operator's name in the quantized graph; of several operators see `joined_name`.
         op: `Conv2d`, `Add`, ...
         policy: `w4a8`, or `a4` for an operator without weights.
         kernel: the C kernel's name, `le_<op>_w<bits>a<bits>[_<variant>]` for LiteEngine.
@@ -74,6 +75,23 @@ class LayerInfo:
     scratch_bytes: int
     code_share_bytes: int = 0
     limit_macs_per_cycle: float = 0.0
+
+
+def joined_name(first: str, last: str) -> str:
+    """Name of one entry of `mcuq_layers` that computes all operators from `first` to `last`."""
+    return f"{first}_to_{last}"
+
+
+def joined_names(name: str, operators: Sequence[str]) -> Sequence[str]:
+    """Of a network's operators, in their order, those that the entry called `name` computes."""
+    if name in operators:
+        return [name]
+    for i, first in enumerate(operators):
+        if name.startswith(joined_name(first, "")):
+            for end, last in enumerate(operators[i + 1 :], i + 2):
+                if name == joined_name(first, last):
+                    return operators[i:end]
+    return []
 
 
 @dataclass(frozen=True)

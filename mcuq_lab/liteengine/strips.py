@@ -26,6 +26,7 @@ from mcuq_lab.quantgraph import (
     QTensor,
     QuantGraph,
 )
+from mcuq_lab.sources import joined_name
 
 _BY_ROWS = (QConv2d, QDepthwiseConv2d, QAveragePool, QMaxPool, QAdd)
 
@@ -216,7 +217,7 @@ def in_strips(graph: QuantGraph, count: int, rows: int, unit: int = 1) -> Strips
     if turns is None:
         return None
     strips = Strips(
-        name=f"{ops[0].name}_to_{ops[-1].name}",
+        name=joined_name(ops[0].name, ops[-1].name),
         inputs=(graph.input_name,),
         output=output,
         ops=ops,

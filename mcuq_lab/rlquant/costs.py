@@ -1,9 +1,7 @@
 """What a policy costs: cycles, peak SRAM and flash, known without running it.
 
-Cycles add up over layers, and a layer's cycles depend on its own widths (nearly) alone. So each
-measured row teaches exact entries of one table (layer, w_bits, a_bits); entries that nobody
-measured yet are predicted by a ridge regression in log space over the entries that are known. After
-some rounds the table is exact wherever the search goes.
+Cycles come from what rows tell about layers, see `layer_cycles`: after some rounds they are nearly
+exact wherever the search goes.
 
 Peak SRAM is not additive: the calibrated estimate of `memory` serves imagined episodes, and the
 exact plan replaces it where a policy is about to be measured. Flash is the weights' bytes, which
@@ -13,19 +11,16 @@ are exact, plus code, which is calibrated.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from mcuq_lab.graph import DepthwiseConv2d, FullyConnected
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.results import Row
+from mcuq_lab.rlquant.layer_cycles import fit_layer_cycles
 from mcuq_lab.rlquant.memory import LiveTensors, live_tensors
-from mcuq_lab.rlquant.space import N_WIDTHS, SearchSpace
-
-_RIDGE = 1e-2
-_STARTING_CYCLES_PER_MAC = 1.0
+from mcuq_lab.rlquant.space import SearchSpace
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,101 +104,20 @@ def initial_costs(space: SearchSpace) -> Costs:
 def fit_costs(space: SearchSpace, rows: Sequence[Row], lifetimes: LiveTensors) -> Costs:
     """Costs learnt from the rows of one model, engine and board that succeeded."""
     rows = [row for row in rows if row.ok]
-    totals, counts = _collect(space, rows)
-    seen = counts > 0
-    predicted = _predict(space, totals, counts)
-    table = np.where(seen, totals / np.maximum(counts, 1), predicted)
-    costs = Costs(space, lifetimes, table, seen, _other_cycles(space, rows))
+    known = fit_layer_cycles(space, rows)
+    costs = Costs(space, lifetimes, known.table, known.seen, known.other_cycles)
     if not rows:
         return costs
     bits = np.array([row.policy for row in rows])
     live = lifetimes.peak_bytes(bits)
     sram = np.array([row.sram_peak_bytes for row in rows], dtype=np.float64)
     flash = np.array([row.flash_total_bytes for row in rows], dtype=np.float64)
-    return Costs(
-        space,
-        lifetimes,
-        table,
-        seen,
-        costs.other_cycles,
+    return replace(
+        costs,
         # In-place operation saves a share of the live bytes; code comes on top of all weights.
-        _line(live, sram, lone_slope=float((sram / live).mean())),
-        _line(costs._weight_bytes(bits), flash, lone_slope=1.0),
+        sram_line=_line(live, sram, lone_slope=float((sram / live).mean())),
+        flash_line=_line(costs._weight_bytes(bits), flash, lone_slope=1.0),
     )
-
-
-def _collect(space: SearchSpace, rows: Sequence[Row]) -> tuple[np.ndarray, np.ndarray]:
-    shape = (space.n_layers, N_WIDTHS, N_WIDTHS)
-    totals, counts = np.zeros(shape), np.zeros(shape)
-    for row in rows:
-        measured = dict(zip(row.layer_names, row.layer_cycles, strict=True))
-        for index, (layer, (w, a)) in enumerate(zip(space.graph.layers, row.policy, strict=True)):
-            if layer.name in measured:
-                totals[index, w - MIN_BITS, a - MIN_BITS] += measured[layer.name]
-                counts[index, w - MIN_BITS, a - MIN_BITS] += 1
-    return totals, counts
-
-
-def _other_cycles(space: SearchSpace, rows: Sequence[Row]) -> float:
-    """Mean cycles beside the layers; each row's total minus its layers' own profile."""
-    names = {layer.name for layer in space.graph.layers}
-    rest = [
-        row.cycles_median
-        - sum(c for n, c in zip(row.layer_names, row.layer_cycles, strict=True) if n in names)
-        for row in rows
-        if row.layer_names
-    ]
-    return float(np.mean(rest)) if rest else 0.0
-
-
-def _predict(space: SearchSpace, totals: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Cycles for every entry: MACs times a rate, log-linear in layer, widths and operator."""
-    design = _design(space)
-    log_macs = np.log([space.graph.macs(layer) for layer in space.graph.layers])[:, None, None]
-    seen = counts > 0
-    prior = np.log(_STARTING_CYCLES_PER_MAC) + log_macs + np.zeros_like(totals)
-    if not seen.any():
-        widths = np.arange(MIN_BITS, MAX_BITS + 1) / MAX_BITS
-        return np.exp(prior) * (0.2 + 0.3 * widths[None, :, None] + 0.5 * widths[None, None, :])
-    x, y = design[seen], np.log(totals[seen] / counts[seen]) - prior[seen]
-    mean = y.mean()
-    weights = np.linalg.solve(x.T @ x + _RIDGE * np.eye(x.shape[1]), x.T @ (y - mean))
-    return np.exp(prior + mean + design @ weights)
-
-
-def _design(space: SearchSpace) -> np.ndarray:
-    """Indicator features of every table entry, shape (L, N_WIDTHS, N_WIDTHS, F)."""
-    n, eye = space.n_layers, np.eye(N_WIDTHS)
-    kinds = np.array([_kind(layer) for layer in space.graph.layers])
-    kind_indicator = np.eye(kinds.max() + 1)[kinds]
-    shape = (n, N_WIDTHS, N_WIDTHS)
-
-    def spread(block: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(block, (*shape, block.shape[-1]))
-
-    layer = spread(np.eye(n)[:, None, None, :])
-    w = spread(eye[None, :, None, :])
-    a = spread(eye[None, None, :, :])
-    pair = spread(np.einsum("wi,aj->waij", eye, eye).reshape(1, N_WIDTHS, N_WIDTHS, -1)) * 0.5
-    by_kind = (
-        spread(np.einsum("lk,wi->lwki", kind_indicator, eye).reshape(n, N_WIDTHS, 1, -1)),
-        spread(np.einsum("lk,ai->laki", kind_indicator, eye).reshape(n, 1, N_WIDTHS, -1)),
-    )
-    widths = np.arange(N_WIDTHS) / (N_WIDTHS - 1)
-    slope_w = spread(np.eye(n)[:, None, None, :] * widths[None, :, None, None])
-    slope_a = spread(np.eye(n)[:, None, None, :] * widths[None, None, :, None])
-    return np.concatenate([layer, w, a, pair, *by_kind, 0.5 * slope_w, 0.5 * slope_a], axis=-1)
-
-
-def _kind(layer) -> int:
-    """Layers of one kind share kernels: depthwise, fully connected, 1x1, strided, other dense."""
-    if isinstance(layer, FullyConnected):
-        return 0
-    if isinstance(layer, DepthwiseConv2d):
-        return 1
-    if (layer.window.kernel_h, layer.window.kernel_w) == (1, 1):
-        return 2
-    return 3 if layer.window.stride_h > 1 else 4
 
 
 def _line(x: np.ndarray, y: np.ndarray, lone_slope: float) -> tuple[float, float]:

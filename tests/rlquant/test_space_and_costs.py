@@ -15,6 +15,7 @@ from mcuq_lab.quantize import group_bits
 from mcuq_lab.rlquant.costs import fit_costs, initial_costs
 from mcuq_lab.rlquant.memory import live_tensors
 from mcuq_lab.rlquant.space import FEATURES, SearchSpace, to_bits, to_policy
+from mcuq_lab.sources import joined_name
 
 GRAPH = residual_net()
 SPACE = SearchSpace(GRAPH)
@@ -107,6 +108,45 @@ def test_costs_of_unseen_layers_are_predicted(evaluator):
     assert np.abs(costs.cycles(bits) / cycles - 1).mean() < 0.02
     assert np.abs(costs.sram_bytes(bits) / sram - 1).mean() < 0.02
     assert np.abs(costs.flash_bytes(bits) / flash - 1).max() < 1e-3
+
+
+def in_strips(row, first_rows):
+    """The same row with its first nodes in strips; the synthetic profile has layers only, so sums
+    become lines of their own at 3,000 cycles each."""
+    names = [node.name for node in GRAPH.nodes[1:]]
+    cycles = dict(zip(row.layer_names, row.layer_cycles, strict=True))
+    cycles = {name: cycles.get(name, 3_000) for name in names}
+    if not first_rows:
+        return replace(row, layer_names=tuple(names), layer_cycles=tuple(cycles.values()))
+    whole = names[first_rows:]
+    return replace(
+        row,
+        layer_names=(joined_name(names[0], names[first_rows - 1]), *whole),
+        layer_cycles=(
+            sum(cycles[name] for name in names[:first_rows]),
+            *(cycles[name] for name in whole),
+        ),
+    )
+
+
+@pytest.mark.parametrize("heights", [(4,), (4, 8), (0, 4, 8)])
+def test_costs_of_layers_in_strips_are_learnt_from_their_sums(evaluator, heights):
+    """Only sums of the first layers are known, of some rows of some more of them."""
+    rng = np.random.default_rng(2)
+    rows = [in_strips(row, rng.choice(heights)) for row in rows_of(evaluator, 40)]
+    costs = fit_costs(SPACE, rows, LIFETIMES)
+    known, fresh = rows, rows_of(evaluator, 40, seed=1)
+    for some, tolerance in ((known, 0.001), (fresh, 0.01)):
+        bits = np.array([row.policy for row in some])
+        cycles = np.array([row.cycles_median for row in some])
+        errors = np.abs(costs.cycles(bits) / cycles - 1)
+        assert errors.mean() < tolerance, errors.mean()
+    layers = [layer.name for layer in GRAPH.layers]
+    for row in known:
+        for name, cycles in zip(row.layer_names, row.layer_cycles, strict=True):
+            if name in layers[-2:]:  # never in strips
+                w, a = np.array(row.policy[layers.index(name)]) - MIN_BITS
+                assert costs.layer_cycles[layers.index(name), w, a] == pytest.approx(cycles)
 
 
 def test_failed_rows_teach_no_costs(evaluator):
