@@ -37,7 +37,7 @@ share scale, zero point and width.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -247,6 +247,15 @@ class QuantGraph:
             state.update(op.op.encode())
             _update(state, op)
         return state.hexdigest()
+
+
+def op_digest(op: QOp, tensors: Iterable[QTensor]) -> str:
+    """SHA-256 over one operator, constants included, and the tensors given."""
+    state = hashlib.sha256(op.op.encode())
+    for tensor in tensors:
+        state.update(repr(tensor).encode())
+    _update(state, op)
+    return state.hexdigest()
 
 
 def _update(state, value) -> None:

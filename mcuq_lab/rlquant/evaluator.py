@@ -120,7 +120,9 @@ class BoardEvaluator(Evaluator):
 
     def plan(self, policy: Policy) -> int:
         """Bytes of the engine's arena; what peak SRAM has beyond it hardly varies."""
-        network, target = self._post_training(policy), Target.of(self._board)
+        # Statistics change no integer of the weights, and take longer than all the rest.
+        state = initial_state(self.graph, policy, self._tables, correct=False)
+        network, target = to_integers(self.graph, state), Target.of(self._board)
         if self._engine.name == liteengine.ENGINE_NAME:
             planned = liteengine.plan(network, measured_cycles=self._tuned(), target=target)
             return planned.arena_bytes  # without writing the C

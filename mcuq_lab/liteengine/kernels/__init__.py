@@ -16,6 +16,7 @@ from mcuq_lab.liteengine.kernels.pool_generic import (
     lower_averagepool_generic,
     lower_maxpool_generic,
 )
+from mcuq_lab.liteengine.kernels.remembered import remembered
 from mcuq_lab.liteengine.kernels.row_polynomial import (
     lower_depthwise_row,
     lower_row_polynomial,
@@ -42,7 +43,7 @@ PACKED_FAMILIES = (
 )
 """General operand packing."""
 
-FAMILIES = (*PACKED_FAMILIES, *GENERIC_FAMILIES)
-"""All families; where two cost the same the earlier one is taken."""
+FAMILIES = tuple(map(remembered, (*PACKED_FAMILIES, *GENERIC_FAMILIES)))
+"""All families, each remembering its answers; where two cost the same the earlier one is taken."""
 
 __all__ = ["FAMILIES", "GENERIC_FAMILIES", "PACKED_FAMILIES"]
