@@ -27,6 +27,13 @@ def search(
     budget_sram_bytes: Annotated[int | None, typer.Option(help="Hard limit of peak SRAM.")] = None,
     budget_flash_bytes: Annotated[int | None, typer.Option(help="Hard limit of flash.")] = None,
     budget_latency_ms: Annotated[float | None, typer.Option(help="Hard limit of latency.")] = None,
+    accuracy_drop: Annotated[
+        float,
+        typer.Option(
+            help="Look at policies that lose less than this share of accuracy: 0.05 keeps a search "
+            "near the float network, 0.4 draws the whole front."
+        ),
+    ] = SearchConfig.reference_accuracy_drop,
     lower_level: options.LowerLevel = LowerLevelConfig.mode,
     batches: options.Batches = LowerLevelConfig.batches,
     boards: Annotated[
@@ -64,6 +71,7 @@ def search(
                 budget_sram_bytes=budget_sram_bytes,
                 budget_flash_bytes=budget_flash_bytes,
                 budget_latency_ms=budget_latency_ms,
+                reference_accuracy_drop=accuracy_drop,
                 boards=boards,
                 ray_address=ray_address,
                 lower_level=LowerLevelConfig(mode=lower_level, batches=batches, threads=threads),

@@ -139,6 +139,10 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.evaluations < 1:
             raise ConfigError(f"A search needs at least 1 evaluation, not {self.evaluations}.")
+        if not 0 < self.reference_accuracy_drop <= 1:
+            raise ConfigError(
+                f"The accuracy drop {self.reference_accuracy_drop} must be a share above 0, up to 1."
+            )
         if self.boards < 1:
             raise ConfigError(f"A search needs at least 1 board, not {self.boards}.")
         if self.lower_level.mode not in LOWER_LEVELS:

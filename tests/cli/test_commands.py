@@ -200,6 +200,7 @@ def test_doctor():
         (("measure", "--data", "/nowhere"), "/nowhere"),
         (("bench", "layers", "--layer", "c3"), "'c3' is no layer"),
         (("search", "--method", "guessing"), "guessing"),
+        (("search", "--accuracy-drop", "0"), "must be a share"),
         (("search", "--resume", "no-such-run"), "no-such-run"),
         (("report", "no-such-run"), "no-such-run"),
         (("measure", "--probe", "no-such-probe"), "no-such-probe"),
