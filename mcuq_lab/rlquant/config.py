@@ -141,7 +141,7 @@ class SearchConfig:
             raise ConfigError(f"A search needs at least 1 evaluation, not {self.evaluations}.")
         if not 0 < self.reference_accuracy_drop <= 1:
             raise ConfigError(
-                f"The accuracy drop {self.reference_accuracy_drop} must be a share above 0, up to 1."
+                f"The accuracy drop {self.reference_accuracy_drop} must be a share of 1 above 0."
             )
         if self.boards < 1:
             raise ConfigError(f"A search needs at least 1 board, not {self.boards}.")
