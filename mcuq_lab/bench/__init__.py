@@ -12,7 +12,7 @@ from mcuq_lab.bench.firmware import Firmware, build
 from mcuq_lab.bench.flash import FlashReport, erase_count
 from mcuq_lab.bench.host import build_for_host, run_on_host, run_program
 from mcuq_lab.bench.memory_map import MemoryMap, memory_map
-from mcuq_lab.bench.probe import ProbeInfo, find_probes, is_of
+from mcuq_lab.bench.probe import ProbeInfo, find_probes, is_of, uids_of_boards
 from mcuq_lab.bench.session import BoardSession, RunReport, open_board
 from mcuq_lab.bench.toolchain import BuildFlags, Toolchain, find_host_compiler, find_toolchain
 
@@ -37,5 +37,6 @@ __all__ = [
     "open_board",
     "run_on_host",
     "run_program",
+    "uids_of_boards",
     "user_cache",
 ]

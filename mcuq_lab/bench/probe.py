@@ -105,7 +105,7 @@ def choose_uid(
         matching = [probe for probe in real if probe.uid.lower() == wanted]
         matching = matching or [probe for probe in real if wanted in probe.uid.lower()]
     else:
-        matching = [probe for probe in real if not probe.pyocd_target or is_of(probe, board)]
+        matching = _that_may_be_of(board, probes)
     if len(matching) == 1:
         return matching[0].uid
     if matching:
@@ -120,6 +120,30 @@ def choose_uid(
         f"No probe {asked}; there are: {_listed(real) or 'no real ones'}. Plug the board in, check "
         f"the cable and the udev rules ('pyocd list' must show it), or take the simulated board."
     )
+
+
+def uids_of_boards(
+    board: Board, wanted: Sequence[str], simulated: bool | None, probes: Sequence[ProbeInfo]
+) -> tuple[str, ...]:
+    """Unique ids of all probes whose boards may be measured on, for several boards at a time.
+
+    Args:
+        board: which kind of board.
+        wanted: ids, each as `choose_uid` takes it; empty: whatever is there.
+        simulated, probes: as for `choose_uid`.
+
+    Returns:
+        The ids; none where simulated boards will do, of which there are as many as one asks for.
+
+    Raises:
+        ConfigError, BoardError: as by `choose_uid`.
+    """
+    if wanted:
+        return tuple(dict.fromkeys(choose_uid(board, uid, simulated, probes) for uid in wanted))
+    found = () if simulated else _that_may_be_of(board, probes)
+    if simulated is False and not found:
+        choose_uid(board, None, simulated, probes)  # says what there is instead
+    return tuple(probe.uid for probe in found)
 
 
 @contextlib.contextmanager
@@ -232,6 +256,12 @@ def _alone(uid: str) -> Iterator[None]:
 
 def _all_probes(uid: str | None) -> list[DebugProbe]:
     return ConnectHelper.get_all_connected_probes(blocking=False, unique_id=uid)
+
+
+def _that_may_be_of(board: Board, probes: Sequence[ProbeInfo]) -> list[ProbeInfo]:
+    """Real probes on boards of this kind, and those that do not say where they are soldered to."""
+    real = [probe for probe in probes if not probe.simulated]
+    return [probe for probe in real if not probe.pyocd_target or is_of(probe, board)]
 
 
 def _describe(probe: DebugProbe) -> ProbeInfo:

@@ -99,7 +99,8 @@ class SearchConfig:
     clock: str = "reset"
     """Clock option of the board."""
     probe: str = ""
-    """Unique id of the probe; empty takes the only one, or the simulated board."""
+    """Unique id of the probe; empty takes the only one, or the simulated board. With several
+    boards: ids with commas between them; empty takes those that are plugged in."""
     simulated: bool = True
     """Measure on the simulated board even if a real one is there."""
     engine: str = "liteengine"
@@ -195,6 +196,11 @@ def quick_config(**changes: Any) -> SearchConfig:
             episodes_per_iteration=60,
             first_iterations=6,
             iterations=3,
+    @property
+    def probe_uids(self) -> tuple[str, ...]:
+        """The ids in `probe`."""
+        return tuple(uid.strip() for uid in self.probe.split(",") if uid.strip())
+
             rollouts=256,
             epochs=4,
             minibatch_size=150,

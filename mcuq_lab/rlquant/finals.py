@@ -291,7 +291,8 @@ class _Finals:
         if self._session is None:
             search = self._search
             simulated = True if search.simulated else None
-            session = open_board(self._board, search.probe or None, simulated, search.clock)
+            probe = next(iter(search.probe_uids), None)
+            session = open_board(self._board, probe, simulated, search.clock)
             self._session = self._open.enter_context(session)
         return self._session
 

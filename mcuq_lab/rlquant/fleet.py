@@ -6,7 +6,9 @@ process, its machine) goes to another one; a row is only taken from an actor tha
 nothing is lost and nothing is counted twice. The search's own process opens no board.
 
 On one machine Ray is started for the search, with as many simulated boards as are asked for. On a
-cluster each node says what it has: `ray start ... --resources '{"nucleo_f412zg": 1}'`.
+cluster each node says what it has: `ray start ... --resources '{"nucleo_f412zg": 1}'`. Of real
+boards each actor gets one of its own: it tells which probes its machine has, and is told which of
+them to open.
 """
 
 from __future__ import annotations
@@ -16,13 +18,15 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from mcuq_lab.bench import find_probes, uids_of_boards
+from mcuq_lab.board import load_board
 from mcuq_lab.errors import BoardError, ConfigError, McuqError
 from mcuq_lab.graph import Graph
 from mcuq_lab.policy import Policy
@@ -51,6 +55,15 @@ class Description:
     board_flash_bytes: int
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an actor lives: its machine, and the probes there that this search may use; none
+    where boards are simulated."""
+
+    machine: str
+    probe_uids: tuple[str, ...]
+
+
 class BoardActor:
     """Lives in a process of its own, on the machine of its board."""
 
@@ -58,10 +71,18 @@ class BoardActor:
         self._config = SearchConfig.from_json(config)
         self._evaluator: Evaluator | None = None
 
-    def open(self) -> Description:
-        """Loads network and data and opens the board; not in the constructor, whose errors Ray
-        reports as a death."""
-        made = self._evaluator = load_evaluator(self._config)
+    def look(self) -> Place:
+        """Which probes there are; raises BoardError if one that is named does not answer."""
+        config, machine = self._config, ray.get_runtime_context().get_node_id()
+        probes = () if config.simulated else find_probes()
+        simulated = True if config.simulated else None
+        board = load_board(config.board)
+        return Place(machine, uids_of_boards(board, config.probe_uids, simulated, probes))
+
+    def open(self, probe_uid: str) -> Description:
+        """Loads network and data for the board with this probe (any, if simulated: ""); not in the
+        constructor, whose errors Ray reports as a death."""
+        made = self._evaluator = load_evaluator(replace(self._config, probe=probe_uid))
         return Description(
             made.graph,
             made.float_accuracy,
@@ -84,7 +105,8 @@ class BoardFleet(Evaluator):
     """`Evaluator` on `config.boards` boards at once.
 
     Raises:
-        ConfigError: there is no such cluster, or it has fewer boards of this kind free.
+        ConfigError: there is no such cluster, or it has fewer boards of this kind free, or a
+            machine of it fewer probes than boards.
         McuqError: a board's evaluator cannot be made; its own error.
     """
 
@@ -93,11 +115,15 @@ class BoardFleet(Evaluator):
         self._own_ray = _connect(config)
         self._actors: list = []
         self._idle: list = []
+        self._looking: dict = {}
         self._starting: dict = {}
+        self._taken: dict = {}
         try:
             _check_free(config)
             for _ in range(config.boards):
                 self._start()
+            for reference in list(self._looking):
+                self._assign(reference)
             opened = [self._opened(reference) for reference in list(self._starting)]
         except BaseException:
             self.close()
@@ -163,7 +189,7 @@ class BoardFleet(Evaluator):
             ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_TIMEOUT_S)
         for actor in self._actors:
             ray.kill(actor)
-        self._actors, self._idle, self._starting = [], [], {}
+        self._actors, self._idle, self._looking, self._starting = [], [], {}, {}
         if self._own_ray:
             ray.shutdown()
 
@@ -180,13 +206,31 @@ class BoardFleet(Evaluator):
                 self._bury(actor, error)
 
     def _start(self) -> None:
-        """Asks for one more actor; it counts once its board is open."""
+        """Asks for one more actor; it counts once it has got a probe and its board is open."""
         remote = ray.remote(BoardActor)
         # The board is what is scarce; torch's threads are the configuration's business.
         options = {"num_cpus": 0, "resources": {self._config.board: 1}, "max_restarts": 0}
         actor = remote.options(**options).remote(self._config.to_json())
         self._actors.append(actor)
-        self._starting[actor.open.remote()] = actor
+        self._looking[actor.look.remote()] = actor
+
+    def _assign(self, reference: Any) -> None:
+        """Has an actor that has looked around open a board that no other actor has."""
+        actor = self._looking.pop(reference)
+        place: Place = _get(reference)
+        taken = set(self._taken.values())
+        free = [uid for uid in place.probe_uids if (place.machine, uid) not in taken]
+        if place.probe_uids and not free:
+            raise ConfigError(
+                f"{self._config.boards} boards {self._config.board} are asked for, more than there "
+                f"are: a machine has no probes but {', '.join(place.probe_uids)}, each in use by "
+                "this search. Plug more boards in, name their probes, or ask for fewer boards."
+            )
+        uid = free[0] if free else ""
+        if uid:
+            self._taken[actor] = (place.machine, uid)
+            log.info("probe %s measures for this search", uid)
+        self._starting[actor.open.remote(uid)] = actor
 
     def _opened(self, reference: Any) -> Description:
         """Takes an actor whose board has opened into service."""
@@ -198,12 +242,12 @@ class BoardFleet(Evaluator):
 
     def _wait(self, running: dict) -> list:
         """The evaluations that have ended; waits for one, or for a board that opens."""
-        if not running and not self._starting:
+        if not running and not self._starting and not self._looking:
             raise BoardError(
                 "No board of this search is left. Nothing is lost: resume the search when the "
                 "boards are back."
             )
-        pending = [*running, *self._starting]
+        pending = [*running, *self._looking, *self._starting]
         deadline = None if running else time.monotonic() + _START_TIMEOUT_S
         timeout_s = None if deadline is None else _START_TIMEOUT_S
         ready, _ = ray.wait(pending, num_returns=1, timeout=timeout_s)
@@ -212,12 +256,17 @@ class BoardFleet(Evaluator):
                 f"No board of this search has come back within {_START_TIMEOUT_S:.0f} s. Nothing "
                 "is lost: resume the search when the boards are back."
             )
+        for reference in [r for r in ready if r in self._looking]:
+            try:
+                self._assign(reference)
+            except (RayActorError, McuqError) as error:
+                log.warning("a board that died is not replaced (%s)", error)
         for reference in [r for r in ready if r in self._starting]:
             try:
                 found = self._opened(reference)
             except RayActorError as error:
                 log.warning("a board that was to be opened anew is gone (%s)", error)
-                del self._starting[reference]
+                self._taken.pop(self._starting.pop(reference), None)
                 continue
             if found.graph.digest != self.graph.digest or found.sysclk_hz != self.sysclk_hz:
                 raise ConfigError(
@@ -229,6 +278,7 @@ class BoardFleet(Evaluator):
     def _bury(self, actor: Any, error: RayActorError) -> None:
         log.warning("a board has died (%s); others take over", str(error).splitlines()[0])
         self._actors.remove(actor)
+        self._taken.pop(actor, None)
         ray.kill(actor)  # it may only be out of reach
         self._start()
 

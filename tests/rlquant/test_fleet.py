@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from ray.exceptions import RayActorError
 
-from mcuq_lab.errors import ConfigError
+from mcuq_lab.bench import ProbeInfo
+from mcuq_lab.errors import BoardError, ConfigError
 from mcuq_lab.results import read_rows
 from mcuq_lab.rlquant import fleet, new_run, run_search
 
@@ -17,6 +18,12 @@ def story(run_dir):
     return [
         (r.evaluation, r.policy, r.origin, r.status, r.accuracy_quick) for r in read_rows(run_dir)
     ]
+
+
+class Handle(SimpleNamespace):
+    """An actor as its user sees it."""
+
+    __hash__ = object.__hash__
 
 
 class StandIn:
@@ -48,7 +55,10 @@ class StandIn:
         def method(name):
             return SimpleNamespace(remote=lambda *a: partial(getattr(made, name), *a))
 
-        return SimpleNamespace(open=method("open"), call=method("call"), close=method("close"))
+        return Handle(**{name: method(name) for name in ("look", "open", "call", "close")})
+
+    def get_runtime_context(self):
+        return SimpleNamespace(get_node_id=lambda: "here")
 
     def wait(self, pending, num_returns=1, timeout=None):
         # The last one first: rows must come back in their order all the same.
@@ -95,6 +105,65 @@ def test_a_policy_that_kills_every_board_is_a_row(config, tmp_path, monkeypatch)
 def test_fewer_boards_than_asked_for_are_refused_at_once(config, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"3 boards .* has 2, of which 2 are free"):
         run_with(StandIn(2), config, tmp_path, monkeypatch, boards=3)
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """Ids of the probes that actors were told to open."""
+    seen = []
+    load = fleet.load_evaluator
+
+    def load_and_note(config):
+        seen.append(config.probe)
+        return load(config)
+
+    monkeypatch.setattr(fleet, "load_evaluator", load_and_note)
+    return seen
+
+
+SIMULATED = "sim:nucleo-f412zg:1, sim:nucleo-f412zg:2,sim:nucleo-f412zg:3"
+
+
+def test_each_actor_gets_a_probe_of_its_own(config, opened, tmp_path, monkeypatch):
+    run_with(StandIn(2), config, tmp_path, monkeypatch, boards=2, probe=SIMULATED)
+    assert sorted(opened) == ["sim:nucleo-f412zg:1", "sim:nucleo-f412zg:2"]
+
+
+def test_the_probe_of_an_actor_that_died_goes_to_the_next(config, opened, tmp_path, monkeypatch):
+    stand_in = StandIn(3, deaths=(2, 3, 9))
+    _, progress = run_with(stand_in, config, tmp_path, monkeypatch, boards=3, probe=SIMULATED)
+    assert progress.state == "done"
+    assert len(opened) == 3 + 3
+    assert len(set(opened)) == 3
+
+
+def real_probes(*uids):
+    return lambda: tuple(ProbeInfo(uid, "ST-LINK", "stm32f412xg", simulated=False) for uid in uids)
+
+
+def test_real_boards_are_told_apart_by_their_probes(config, opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(fleet, "find_probes", real_probes("066A", "066B", "066C"))
+    run_with(StandIn(2), config, tmp_path, monkeypatch, boards=2, simulated=False)
+    run_with(StandIn(1), config, tmp_path, monkeypatch, boards=1, simulated=False, probe="66C",
+             ray_address="here")  # fmt: skip
+    assert opened == ["066A", "066B", "066C"]
+
+
+@pytest.mark.parametrize("changes", [{"probe": "066A,066B"}, {}])
+def test_fewer_probes_than_boards_are_refused(changes, config, opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(fleet, "find_probes", real_probes("066A", "066B"))
+    stand_in = StandIn(3)
+    with pytest.raises(ConfigError, match=r"3 boards .* no probes but 066A, 066B"):
+        run_with(stand_in, config, tmp_path, monkeypatch, boards=3, simulated=False, **changes)
+    assert stand_in.killed == 3
+    with pytest.raises(BoardError, match="No probe matches '066X'"):
+        run_with(StandIn(2), config, tmp_path, monkeypatch, boards=2, simulated=False, probe="066X")
+
+
+def test_without_a_real_board_simulated_ones_are_taken(config, opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(fleet, "find_probes", lambda: ())
+    run_with(StandIn(2), config, tmp_path, monkeypatch, boards=2, simulated=False)
+    assert opened == ["", ""]
 
 
 def test_an_evaluator_that_cannot_be_made_fails_with_its_own_error(config, tmp_path, monkeypatch):
