@@ -14,6 +14,7 @@ from mcuq_lab.bench import BoardSession, BuildFlags, find_toolchain, open_board
 from mcuq_lab.benchmark import LAYERS, POLICIES, bench_layers
 from mcuq_lab.board import load_board
 from mcuq_lab.cli import options
+from mcuq_lab.cli.bench_lower_level import lower_level
 from mcuq_lab.cli.bench_search import search
 from mcuq_lab.cli.output import command, command_line, emit, new_app, stdout_is_stderr
 from mcuq_lab.comparison import BASELINES, with_ratios
@@ -30,6 +31,7 @@ RATIOS = tuple(f"ratio_{name}" for name in BASELINES)
 app = new_app(no_args_is_help=True, help="Benchmarks: single layers, whole models, searches.")
 
 app.command()(search)
+app.command()(lower_level)
 
 Engines = Annotated[list[str] | None, typer.Option("--engine", help="May be given several times.")]
 Policies = Annotated[list[str] | None, typer.Option("--policy", help="May be given several times.")]

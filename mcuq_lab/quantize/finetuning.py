@@ -8,7 +8,7 @@ batches.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -30,6 +30,9 @@ Progress = Callable[[int, int, float], None]
 
 STATISTICS_IMAGES = 256
 """How many images channel statistics are measured on."""
+
+LOSS_WINDOW = 4
+"""Batches whose mean loss says how far a training has come."""
 
 
 class Trained(StrEnum):
@@ -68,6 +71,10 @@ class FinetuneConfig:
     seed: int = 0
     """Decides which images come in which order."""
 
+    hopeless_nats: float = math.inf
+    """Training ends after a third of the batches if the mean loss of the last `LOSS_WINDOW` of them
+    is larger: what is that far from the float network is not worth the rest."""
+
     def __post_init__(self) -> None:
         if self.batches < 0 or self.batch_size < 1:
             raise ConfigError("Fine-tuning needs batches >= 0 and batch_size >= 1.")
@@ -75,6 +82,14 @@ class FinetuneConfig:
             raise ConfigError(
                 "Fine-tuning needs weight_lr >= 0, step_lr >= 0 and gradient_norm > 0."
             )
+        if not self.hopeless_nats > 0:
+            raise ConfigError("Fine-tuning needs hopeless_nats > 0.")
+
+    def is_hopeless(self, losses: Sequence[float]) -> bool:
+        """Whether training that had these losses, batch by batch, ends now."""
+        if len(losses) != math.ceil(self.batches / 3):
+            return False
+        return math.fsum(losses[-LOSS_WINDOW:]) / len(losses[-LOSS_WINDOW:]) > self.hopeless_nats
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +139,7 @@ def finetune(
         state: where to begin, for example `initial_state(graph, policy, tables)`.
         lessons: what to learn from, made once by `teach`.
         config: how long and how fast; None is the default configuration.
-        progress: called after each batch.
+        progress: called after each batch, for the last time early if the training is hopeless.
 
     Raises:
         ConfigError: no lessons.
@@ -136,10 +151,13 @@ def finetune(
     network = NormalizedFakeQuantized(graph, state, lessons.images[:STATISTICS_IMAGES])
     descent = Descent(network, _optimizers(network, config), config.batches, config.gradient_norm)
     images, logits = torch.from_numpy(lessons.images), torch.from_numpy(lessons.logits)
-    for done, chosen in enumerate(_batches(len(images), config), start=1):
-        loss = descent.step(images[chosen], logits[chosen])
+    losses: list[float] = []
+    for chosen in _batches(len(images), config):
+        losses.append(descent.step(images[chosen], logits[chosen]))
         if progress is not None:
-            progress(done, config.batches, loss)
+            progress(len(losses), config.batches, losses[-1])
+        if config.is_hopeless(losses):
+            break
     return network.state()
 
 

@@ -30,7 +30,8 @@ class Row:
         engine: `liteengine`, `cmsis_nn`, ...
         policy: ((w_bits, a_bits), ...) in graph order.
         origin: what proposed the policy (`anchor`, `agent`, `mutation`, ...).
-        status: one of `mcuq_lab.measurement.STATUSES`; `message` says more about a failure.
+        status: one of `mcuq_lab.measurement.STATUSES`; `message` says more about a failure, or that
+            training below the policy was cut short.
         simulated: whether the simulated board answered.
         cycles_min, cycles_median, cycles_max: of one inference, over the inputs that were run.
         sysclk_hz, flash_wait_states: at which clock.

@@ -34,6 +34,10 @@ class LowerLevelConfig:
     training_images: int = 4096
     """Training images that SGD sees; the float network answers each once, at the start."""
     threads: int = 2
+    hopeless_nats: float = 0.0
+    """SGD ends after a third of its batches where the divergence from the float network is still
+    larger (the row's message says so): such a policy is no member of a front, and need not be known
+    better. 0: never."""
     """Threads of torch; one number for a whole run, since sums depend on it."""
 
 
@@ -182,6 +186,8 @@ def quick_config(**changes: Any) -> SearchConfig:
     """A search of 20 evaluations for a first look: few anchors, small rounds, a small agent.
 
     `changes` override fields of `SearchConfig`.
+        if self.lower_level.hopeless_nats < 0:
+            raise ConfigError("lower_level.hopeless_nats must be at least 0; 0 never gives up.")
     """
     values: dict[str, Any] = {
         "evaluations": 20,

@@ -6,6 +6,7 @@ policy -> steps -> SGD -> integers -> accuracy -> C -> image -> board -> row
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -99,12 +100,13 @@ class BoardEvaluator(Evaluator):
         }
         try:
             with _timed(seconds, "finetune"):
-                network = self._quantize(policy)
+                network, note = self._quantize(policy)
             with _timed(seconds, "accuracy"):
                 node = self.graph.input
                 accuracy = evaluate(network, self._images, self._labels, node.low, node.high)
             known |= {"accuracy_quick": accuracy, "n_images": len(self._labels)}
             columns = self._measure(network)
+            columns["message"] = " ".join(filter(None, (note, columns.get("message"))))
         except FitError as error:
             return Row(
                 **known, status=f"no_fit_{error.memory}", message=str(error), seconds=seconds
@@ -164,8 +166,9 @@ class BoardEvaluator(Evaluator):
     def close(self) -> None:
         self._disconnect()
 
-    def _quantize(self, policy: Policy) -> QuantGraph:
-        lower = self._config.lower_level
+    def _quantize(self, policy: Policy) -> tuple[QuantGraph, str]:
+        """The trained network, and what is to be said of its training."""
+        lower, note = self._config.lower_level, ""
         correct = lower.correct_statistics
         state = initial_state(self.graph, policy, self._tables, correct=correct)
         if lower.mode != "none" and lower.batches:
@@ -174,9 +177,18 @@ class BoardEvaluator(Evaluator):
                 batches=lower.batches,
                 batch_size=lower.batch_size,
                 seed=self._config.seed,
+                hopeless_nats=lower.hopeless_nats or math.inf,
             )
-            state = finetune(self.graph, state, self._lessons, descent)
-        return to_integers(self.graph, state)
+            losses: list[float] = []
+            state = finetune(
+                self.graph, state, self._lessons, descent, lambda _, __, loss: losses.append(loss)
+            )
+            if len(losses) < lower.batches:
+                note = (
+                    f"SGD ended after {len(losses)} of {lower.batches} batches: with a loss of "
+                    f"{losses[-1]:.2f} nats this policy is hopeless."
+                )
+        return to_integers(self.graph, state), note
 
     @lru_cache(maxsize=8)  # noqa: B019 (as above)
     def _post_training(self, policy: Policy) -> QuantGraph:

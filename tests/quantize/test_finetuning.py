@@ -138,3 +138,17 @@ def test_channels_that_rounding_made_constant_aim_at_the_float_network():
     for ours, floats in zip(aimed.log_gamma, exact.log_gamma, strict=True):
         assert ours.exp().min() > 1e-2
         torch.testing.assert_close(ours, floats, rtol=0, atol=0)
+
+
+def test_hopeless_training_ends_after_a_third_and_is_the_beginning_of_the_whole(plain, lessons):
+    def losses(**changes):
+        seen = []
+        config = replace(CONFIG, batches=10, **changes)
+        finetune(GRAPH, plain, lessons, config, lambda done, total, loss: seen.append(loss))
+        return seen
+
+    whole = losses()
+    assert losses(hopeless_nats=1e-6) == whole[:4]
+    assert losses(hopeless_nats=1e6) == whole
+    with pytest.raises(ConfigError, match="hopeless_nats > 0"):
+        FinetuneConfig(hopeless_nats=0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +39,15 @@ def test_a_policy_becomes_a_measured_row(board):
     assert layers <= set(row.layer_names)
     assert sum(row.layer_cycles) == pytest.approx(row.cycles_median, rel=0.02)
     assert {"finetune", "accuracy", "generate", "build", "flash", "run"} <= set(row.seconds)
+
+
+def test_a_hopeless_policy_is_a_row_that_says_so(board, monkeypatch):
+    lower = replace(LOWER_LEVEL, batches=5, hopeless_nats=0.01)
+    monkeypatch.setattr(board, "_config", replace(CONFIG, lower_level=lower))
+    rows = [board.evaluate(Policy.uniform(10, width, width)) for width in (8, 2)]
+    assert [row.status for row in rows] == ["ok", "ok"]
+    assert rows[0].message == ""
+    assert "after 2 of 5 batches" in rows[1].message
 
 
 def test_planned_memory_differs_from_the_measured_by_a_constant(board):
