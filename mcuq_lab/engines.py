@@ -89,7 +89,7 @@ ENGINES = {
         Engine(
             cmsis_nn.ENGINE_NAME,
             "CMSIS-NN (re-implementation)",
-            ("w8a8",),
+            tuple(f"w{w}a8" for w in cmsis_nn.WEIGHT_BITS),
             _for_any(cmsis_nn.generate),
             cmsis_nn.run_reference,
             cmsis_nn.run_integers,

@@ -28,6 +28,12 @@ def nearest_forms(graph: QuantGraph, forms: Mapping[type[QOp], str]) -> str:
     return "; ".join(parts)
 
 
+def at_width(graph: QuantGraph, kind: type[QWeighted], w_bits: int, form: str) -> str:
+    """Layers of one kind whose weights have `w_bits`, and their form."""
+    names = [op.name for op in graph.ops if isinstance(op, kind) and op.w_bits == w_bits]
+    return f"{_named(names, kind.__name__.removeprefix('Q'))} {form}" if names else ""
+
+
 def odd_channels(graph: QuantGraph, multiple: int, form: str) -> str:
     """Layers with weights whose input channels do not divide by `multiple`, and their form."""
     odd = [op.name for op in _weighted(graph) if _source(graph, op).shape.c % multiple]

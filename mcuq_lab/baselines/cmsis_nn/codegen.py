@@ -1,11 +1,12 @@
-"""C for a network on the int8 kernels: constants, one call a layer, an interpreter-like arena."""
+"""C for a network on the kernels: constants, one call a layer, an interpreter-like arena."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.resources import files
 
 from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
+from mcuq_lab.baselines.cmsis_nn.layout import stored_weights
 from mcuq_lab.baselines.cmsis_nn.tflite import (
     ADD_LEFT_SHIFT,
     QMAX,
@@ -13,6 +14,7 @@ from mcuq_lab.baselines.cmsis_nn.tflite import (
     Int8Network,
     to_tflite,
 )
+from mcuq_lab.baselines.nearest_forms import at_width
 from mcuq_lab.baselines.tensor_arena import TensorArena, plan_network, scratch_name
 from mcuq_lab.graph import Window
 from mcuq_lab.quantgraph import (
@@ -32,14 +34,23 @@ from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 ENGINE_NAME = "cmsis_nn"
 NOTE = "re-implementation of CMSIS-NN's published algorithms, within 10 % of the library"
 
-_HEADERS = ("cn_support.h", "cn_layers.h", "cn_output.h")
+_ONE_SCALE_EACH = "with a scale for each output, where the library's 4-bit kernel has one for all"
+
+_HEADERS = (
+    "cn_support.h",
+    "cn_layers.h",
+    "cn_output.h",
+    "cn_nibbles.h",
+    "cn_column.h",
+    "cn_depthwise_column.h",
+)
 
 
 def generate(graph: QuantGraph) -> Sources:
-    """Sources of a w8a8 network on this engine's kernels.
+    """Sources of a network of 8-bit activations, and of weights of 8 or 4 bits in each layer.
 
     Raises:
-        ModelError: a width other than 8, or an operator without a kernel.
+        ModelError: another width, or an operator without a kernel.
         NumericsError: a scale that the format cannot hold.
     """
     network = to_tflite(graph)
@@ -47,25 +58,34 @@ def generate(graph: QuantGraph) -> Sources:
         graph, {op.name: scratch_bytes(op, graph.tensors[op.inputs[0]].shape.c) for op in graph.ops}
     )
     emitted = [_emit(network, arena, op) for op in graph.ops]
-    kernels = {kernel_file for layer in emitted for kernel_file in (layer.file,) if kernel_file}
     title = f"{graph.name} on CMSIS-NN's algorithms: int8, one call a layer, no tensor in place."
     layers = [(layer.declarations, layer.call) for layer in emitted]
-    texts = files("mcuq_lab.baselines.cmsis_nn").joinpath("kernels")
-    sources = [SourceFile("model.c", model_source(title, '#include "cn_layers.h"', layers))]
-    sources.append(SourceFile("model.h", model_header(graph, arena, title)))
-    for name in (*_HEADERS, *sorted(kernels)):
-        sources.append(SourceFile(name, texts.joinpath(name).read_text()))
     return Sources(
         engine=ENGINE_NAME,
         model=graph.name,
         policy=str(graph.policy),
-        files=tuple(sources),
+        files=(
+            SourceFile("model.c", model_source(title, '#include "cn_layers.h"', layers)),
+            SourceFile("model.h", model_header(graph, arena, title)),
+            *_kernel_sources({layer.file for layer in emitted}),
+        ),
         layers=tuple(layer.info for layer in emitted),
         arena_bytes=arena.total_bytes,
         scratch_bytes=max((layer.info.scratch_bytes for layer in emitted), default=0),
         signed_io=True,
-        note=NOTE,
+        note="; ".join(filter(None, (NOTE, at_width(graph, QFullyConnected, 4, _ONE_SCALE_EACH)))),
     )
+
+
+def _kernel_sources(names: Iterable[str]) -> list[SourceFile]:
+    """Kernels by file, behind the headers that they include, or that those include."""
+    directory = files("mcuq_lab.baselines.cmsis_nn").joinpath("kernels")
+    texts = {name: directory.joinpath(name).read_text() for name in (*_HEADERS, *sorted(names))}
+    wanted = set(names)
+    for name in reversed(texts):
+        if any(f'#include "{name}"' in texts[user] for user in wanted):
+            wanted.add(name)
+    return [SourceFile(name, text) for name, text in texts.items() if name in wanted]
 
 
 class _Emitted:
@@ -78,12 +98,13 @@ class _Emitted:
 def scratch_bytes(op: QOp, in_channels: int) -> int:
     """Scratch of an operator: im2col columns of int16, sums of int32.
 
-    A convolution has two columns, each of a multiple of four values; a depthwise layer that is not
-    3x3 one; an average pool a sum for each channel.
+    A convolution has two columns, at 8 bits each of a multiple of four values; a depthwise layer
+    one, but none for 3x3 weights of 8 bits; an average pool a sum for each channel.
     """
     if isinstance(op, QConv2d) and not _is_pointwise(op.window):
-        return 2 * 2 * (-(-op.window.kernel_h * op.window.kernel_w * in_channels // 4) * 4)
-    if isinstance(op, QDepthwiseConv2d) and not _is_three_by_three(op.window):
+        depth = op.window.kernel_h * op.window.kernel_w * in_channels
+        return 2 * 2 * (depth if op.w_bits == 4 else -(-depth // 4) * 4)
+    if isinstance(op, QDepthwiseConv2d) and not (op.w_bits == 8 and _is_three_by_three(op.window)):
         return 2 * op.window.kernel_h * op.window.kernel_w * in_channels
     return 4 * in_channels if isinstance(op, QAveragePool) else 0
 
@@ -113,19 +134,11 @@ def _emit_weighted(network: Int8Network, arena: TensorArena, op: QWeighted) -> _
     layer, name = network.layers[op.name], identifier(op)
     window = Window(1, 1) if isinstance(op, QFullyConnected) else op.window
     scratch = scratch_bytes(op, source.shape.c)
-    if isinstance(op, QFullyConnected):
-        kernel, file = "cn_fully_connected_s8", "cn_small_layers_s8.c"
-    elif isinstance(op, QDepthwiseConv2d):
-        three = _is_three_by_three(window)
-        kernel = "cn_depthwise_3x3_s8" if three else "cn_depthwise_s8"
-        file = "cn_depthwise_s8.c"
-    elif _is_pointwise(window):
-        kernel, file = "cn_convolve_1x1_s8", "cn_convolve_1x1_s8.c"
-    else:
-        kernel, file = "cn_convolve_s8", "cn_convolve_s8.c"
+    kernel, file = _kernel(op, window, layer.weight_bits)
+    weight = stored_weights(layer)
     arrays = "\n".join(
         (
-            array("int8_t", f"{name}_weight", layer.weight),
+            array("int8_t", f"{name}_weight", weight),
             array("int32_t", f"{name}_bias", layer.bias),
             array("int32_t", f"{name}_multiplier", layer.multiplier),
             array("int32_t", f"{name}_shift", layer.shift),
@@ -145,9 +158,23 @@ def _emit_weighted(network: Int8Network, arena: TensorArena, op: QWeighted) -> _
 }};"""
     columns = f" {_at(arena, scratch_name(op), 'int16_t')}," if scratch else ""
     call = f"{kernel}(&{name}, {_at(arena, op.inputs[0])},{columns} {_at(arena, op.output)});"
-    weights_bytes = layer.weight.size + 12 * len(layer.bias)
-    info = _info(network, op, kernel, "w8a8", weights_bytes, scratch)
+    weights_bytes = weight.size + 12 * len(layer.bias)
+    policy = f"w{layer.weight_bits}a8"
+    info = _info(network, op, kernel, policy, weights_bytes, scratch)
     return _Emitted(f"{arrays}\n{parameters}", call, file, info)
+
+
+def _kernel(op: QWeighted, window: Window, weight_bits: int) -> tuple[str, str]:
+    """Entry point and file."""
+    if isinstance(op, QFullyConnected):
+        name = f"cn_fully_connected_s{weight_bits}"
+        return name, "cn_small_layers_s8.c" if weight_bits == 8 else f"{name}.c"
+    if isinstance(op, QDepthwiseConv2d):
+        three = weight_bits == 8 and _is_three_by_three(window)
+        name = "cn_depthwise_3x3" if three else "cn_depthwise"
+        return f"{name}_s{weight_bits}", f"cn_depthwise_s{weight_bits}.c"
+    name = f"cn_convolve_{'1x1_' if _is_pointwise(window) else ''}s{weight_bits}"
+    return name, f"{name}.c"
 
 
 def _emit_add(network: Int8Network, arena: TensorArena, op: QAdd) -> _Emitted:

@@ -1,7 +1,7 @@
 """The network in TensorFlow Lite's 8-bit terms: what CMSIS-NN computes with.
 
 Source: "TensorFlow Lite 8-bit quantization specification". Activations are int8 with a zero point,
-weights int8 with one scale for each output channel, biases int32 at scale s_x * s_w; a
+weights int8 or int4 with one scale for each output channel, biases int32 at scale s_x * s_w; a
 requantization is a Q31 multiplier and a power of two. Pools keep their input's scale, as that
 specification asks, so a pool's consumers read another scale here than in the `QuantGraph`.
 """
@@ -29,6 +29,9 @@ from mcuq_lab.quantgraph import (
 )
 
 QMIN, QMAX = -128, 127
+WEIGHT_BITS = (8, 4)
+"""Widths of weights that kernels exist for."""
+
 ADD_LEFT_SHIFT = 20
 """Fractional bits of the operands of an addition (the specification's reference kernels)."""
 
@@ -53,9 +56,13 @@ class Multiplier:
 
 @dataclass(frozen=True, eq=False)
 class Int8Layer:
-    """Constants of a layer with weights: int8 weights in the kernel's order, int32 the rest."""
+    """Constants of a layer with weights: int8 weights in the kernel's order, int32 the rest.
+
+    The weights' values fit into `weight_bits`, 8 or 4.
+    """
 
     weight: np.ndarray
+    weight_bits: int
     bias: np.ndarray
     multiplier: np.ndarray
     shift: np.ndarray
@@ -81,17 +88,17 @@ class Int8Network:
 
 
 def to_tflite(graph: QuantGraph) -> Int8Network:
-    """The int8 network of a graph at w8a8.
+    """The int8 network of a graph whose activations have 8 bits, and each layer's weights 8 or 4.
 
     Raises:
-        ModelError: a tensor or weight of another width than 8, or an operator without a kernel.
+        ModelError: a tensor or weight of another width, or an operator without a kernel.
         NumericsError: a bias or scale that TensorFlow Lite's format cannot hold.
     """
     for tensor in graph.tensors.values():
         if tensor.bits != 8:
             raise ModelError(
                 f"CMSIS-NN computes on 8-bit activations; '{tensor.name}' has {tensor.bits}. "
-                "Measure this engine at policy w8a8."
+                "Measure this engine at policy w8a8 or w4a8."
             )
     tensors: dict[str, Int8Tensor] = {graph.input_name: _tensor(graph.input)}
     layers: dict[str, Int8Layer] = {}
@@ -135,10 +142,10 @@ def _output(op: QOp, tensor: QTensor, sources: list[Int8Tensor]) -> Int8Tensor:
 
 
 def _layer(op: QWeighted, source: Int8Tensor, out: Int8Tensor) -> Int8Layer:
-    if op.w_bits != 8:
+    if op.w_bits not in WEIGHT_BITS:
         raise ModelError(
-            f"CMSIS-NN computes with 8-bit weights; '{op.name}' has {op.w_bits}. "
-            "Measure this engine at policy w8a8."
+            f"CMSIS-NN computes with weights of 8 or 4 bits; '{op.name}' has {op.w_bits}. "
+            "Measure this engine at policy w8a8 or w4a8."
         )
     scale = source.scale * op.weight_scale
     bias = np.rint(op.bias / scale)
@@ -150,6 +157,7 @@ def _layer(op: QWeighted, source: Int8Tensor, out: Int8Tensor) -> Int8Layer:
         weight = weight[..., 0].transpose(1, 2, 0)  # c, kh, kw -> kh, kw, c
     return Int8Layer(
         weight=np.ascontiguousarray(weight),
+        weight_bits=op.w_bits,
         bias=bias.astype(np.int32),
         multiplier=np.array([factor.multiplier for factor in factors], np.int32),
         shift=np.array([factor.shift for factor in factors], np.int32),

@@ -3,19 +3,10 @@
  * time, one word of inputs against one word of weights. Any other window is widened to one column of
  * int16, then four channels and two taps at a time are paired for SMLAD.
  */
+#include "cn_depthwise_column.h"
 #include "cn_layers.h"
 #include "cn_output.h"
 #include "cn_support.h"
-
-static inline int32_t smaller(int32_t a, int32_t b)
-{
-    return a < b ? a : b;
-}
-
-static inline int32_t larger(int32_t a, int32_t b)
-{
-    return a > b ? a : b;
-}
 
 /* One tap of four channels, odd ones first. */
 static inline void accumulate_4(int32_t sum[4], const int8_t *in, const int8_t *weight,
@@ -44,7 +35,7 @@ CN_ALONE void cn_depthwise_3x3_s8(const cn_layer *layer, const int8_t *in, int8_
     const int32_t row_step = in_w * channels;
 
     for (int32_t out_y = 0, base_y = -layer->pad_top; out_y < out_h; out_y++, base_y += stride_h) {
-        const int32_t first_y = larger(0, -base_y);
+        const int32_t first_y = cn_larger(0, -base_y);
         int32_t base_x = -layer->pad_left;
         for (int32_t out_x = 0; out_x < out_w; out_x++, base_x += stride_w) {
             int32_t channel = 0;
@@ -53,7 +44,7 @@ CN_ALONE void cn_depthwise_3x3_s8(const cn_layer *layer, const int8_t *in, int8_
                                   bias[channel + 3]};
                 const int8_t *row = in + (base_y + first_y) * row_step + base_x * channels + channel;
                 const int8_t *weight = weights + first_y * 3 * channels + channel;
-                for (int32_t ky = first_y; ky < smaller(3, in_h - base_y); ky++) {
+                for (int32_t ky = first_y; ky < cn_smaller(3, in_h - base_y); ky++) {
                     if (base_x >= 0)
                         accumulate_4(sum, row, weight, offsets);
                     accumulate_4(sum, row + channels, weight + channels, offsets);
@@ -74,7 +65,7 @@ CN_ALONE void cn_depthwise_3x3_s8(const cn_layer *layer, const int8_t *in, int8_
                 int32_t sum = bias[channel];
                 const int8_t *row = in + (base_y + first_y) * row_step + base_x * channels + channel;
                 const int8_t *weight = weights + first_y * 3 * channels + channel;
-                for (int32_t ky = first_y; ky < smaller(3, in_h - base_y); ky++) {
+                for (int32_t ky = first_y; ky < cn_smaller(3, in_h - base_y); ky++) {
                     if (base_x >= 0)
                         sum += (row[0] + offset) * weight[0];
                     sum += (row[channels] + offset) * weight[channels];
@@ -89,32 +80,6 @@ CN_ALONE void cn_depthwise_3x3_s8(const cn_layer *layer, const int8_t *in, int8_
     }
 }
 
-/* The window of one output pixel, tap after tap. */
-static void fill_column(const cn_layer *layer, const int8_t *in, int16_t *column, int32_t base_y,
-                        int32_t base_x)
-{
-    const int32_t in_h = layer->in_h, in_w = layer->in_w, channels = layer->in_c;
-    const int32_t kernel_h = layer->kernel_h, kernel_w = layer->kernel_w;
-    const int32_t row = kernel_w * channels, offset = layer->in_offset;
-    const int32_t first = smaller(kernel_h, larger(0, -base_y));
-    const int32_t last = larger(first, smaller(kernel_h, in_h - base_y));
-    if (first != 0)
-        __builtin_memset(column, 0, (size_t)(row * first) * sizeof *column);
-    column += row * first;
-    for (int32_t ky = first; ky < last; ky++) {
-        for (int32_t kx = 0; kx < kernel_w; kx++) {
-            const int32_t y = base_y + ky, x = base_x + kx;
-            if (x < 0 || x >= in_w)
-                __builtin_memset(column, 0, (size_t)channels * sizeof *column);
-            else
-                cn_widen_in_order(in + (y * in_w + x) * channels, column, channels, offset);
-            column += channels;
-        }
-    }
-    if (kernel_h != last)
-        __builtin_memset(column, 0, (size_t)(row * (kernel_h - last)) * sizeof *column);
-}
-
 /* All channels of one pixel; returns where the next output goes. */
 static int8_t *multiply_column(const cn_layer *layer, const int16_t *column, int8_t *out)
 {
@@ -124,35 +89,29 @@ static int8_t *multiply_column(const cn_layer *layer, const int16_t *column, int
     const int8_t *weight = layer->weight;
 
     for (int32_t fours = channels >> 2; fours > 0; fours--) {
-        int32_t sum_0 = *bias++, sum_1 = *bias++, sum_2 = *bias++, sum_3 = *bias++;
+        int32_t sum[4] = {bias[0], bias[1], bias[2], bias[3]};
+        bias += 4;
         const int16_t *values = column;
         const int8_t *row = weight;
         column += 4;
         weight += 4;
         for (int32_t pairs = taps >> 1; pairs > 0; pairs--) {
             const uint32_t w0 = cn_load_4(row), w1 = cn_load_4(row + channels);
-            uint32_t a0 = cn_load_2x16(values), a1 = cn_load_2x16(values + channels);
-            const uint32_t w0_even = cn_sxtb16(w0), w0_odd = cn_sxtb16(cn_rotate_8(w0));
-            const uint32_t w1_even = cn_sxtb16(w1), w1_odd = cn_sxtb16(cn_rotate_8(w1));
-            sum_0 = cn_smlad(cn_low_halves(a1, a0), cn_low_halves(w1_even, w0_even), sum_0);
-            sum_1 = cn_smlad(cn_high_halves(a1, a0), cn_low_halves(w1_odd, w0_odd), sum_1);
-            a0 = cn_load_2x16(values + 2);
-            a1 = cn_load_2x16(values + channels + 2);
-            sum_2 = cn_smlad(cn_low_halves(a1, a0), cn_high_halves(w1_even, w0_even), sum_2);
-            sum_3 = cn_smlad(cn_high_halves(a1, a0), cn_high_halves(w1_odd, w0_odd), sum_3);
+            cn_multiply_two_taps(sum, values, channels, cn_sxtb16(w0), cn_sxtb16(cn_rotate_8(w0)),
+                                 cn_sxtb16(w1), cn_sxtb16(cn_rotate_8(w1)));
             row += 2 * channels;
             values += 2 * channels;
         }
         if (taps & 1) {
-            sum_0 += row[0] * values[0];
-            sum_1 += row[1] * values[1];
-            sum_2 += row[2] * values[2];
-            sum_3 += row[3] * values[3];
+            sum[0] += row[0] * values[0];
+            sum[1] += row[1] * values[1];
+            sum[2] += row[2] * values[2];
+            sum[3] += row[3] * values[3];
         }
-        *out++ = cn_scale(to, sum_0, *multiplier++, *shift++);
-        *out++ = cn_scale(to, sum_1, *multiplier++, *shift++);
-        *out++ = cn_scale(to, sum_2, *multiplier++, *shift++);
-        *out++ = cn_scale(to, sum_3, *multiplier++, *shift++);
+        *out++ = cn_scale(to, sum[0], *multiplier++, *shift++);
+        *out++ = cn_scale(to, sum[1], *multiplier++, *shift++);
+        *out++ = cn_scale(to, sum[2], *multiplier++, *shift++);
+        *out++ = cn_scale(to, sum[3], *multiplier++, *shift++);
     }
     for (int32_t rest = channels & 3; rest > 0; rest--) {
         int32_t sum = *bias++;
@@ -170,7 +129,7 @@ void cn_depthwise_s8(const cn_layer *layer, const int8_t *in, int16_t *column, i
     for (int32_t out_y = 0; out_y < layer->out_h; out_y++) {
         const int32_t base_y = layer->stride_h * out_y - layer->pad_top;
         for (int32_t out_x = 0; out_x < layer->out_w; out_x++) {
-            fill_column(layer, in, column, base_y, layer->stride_w * out_x - layer->pad_left);
+            cn_fill_column(layer, in, column, base_y, layer->stride_w * out_x - layer->pad_left);
             out = multiply_column(layer, column, out);
         }
     }

@@ -14,7 +14,8 @@ typedef struct {
     int32_t in_offset;  /* minus the input's zero point: added to every input  */
     int32_t out_offset; /* the output's zero point                             */
     int32_t act_min, act_max;
-    const int8_t *weight;      /* OHWI; 1HWC for a depthwise layer             */
+    const int8_t *weight;      /* OHWI; 1HWC for a depthwise layer; at 4 bits two in a byte, the
+                                  earlier one in the low nibble, rows without a gap between them */
     const int32_t *bias;       /* one for each output channel                  */
     const int32_t *multiplier; /* Q31, one for each output channel             */
     const int32_t *shift;      /* power of two, one for each output channel    */
@@ -42,6 +43,12 @@ void cn_convolve_1x1_s8(const cn_layer *layer, const int8_t *in, int8_t *out);
 void cn_depthwise_3x3_s8(const cn_layer *layer, const int8_t *in, int8_t *out);
 /* column: kernel_h * kernel_w * in_c int16 */
 void cn_depthwise_s8(const cn_layer *layer, const int8_t *in, int16_t *column, int8_t *out);
+/* columns: 2 * kernel_h * kernel_w * in_c int16 */
+void cn_convolve_s4(const cn_layer *layer, const int8_t *in, int16_t *columns, int8_t *out);
+void cn_convolve_1x1_s4(const cn_layer *layer, const int8_t *in, int8_t *out);
+/* column: kernel_h * kernel_w * in_c int16 */
+void cn_depthwise_s4(const cn_layer *layer, const int8_t *in, int16_t *column, int8_t *out);
+void cn_fully_connected_s4(const cn_layer *layer, const int8_t *in, int8_t *out);
 void cn_fully_connected_s8(const cn_layer *layer, const int8_t *in, int8_t *out);
 void cn_add_s8(const cn_addition *layer, const int8_t *a, const int8_t *b, int8_t *out,
                int32_t size);

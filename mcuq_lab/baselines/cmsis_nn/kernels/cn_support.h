@@ -185,23 +185,6 @@ static inline uint32_t cn_both(int32_t value)
     return ((uint32_t)value & 0xffffu) * 0x00010001u;
 }
 
-/* Widens `count` values and adds `offset`. */
-static inline void cn_widen_in_order(const int8_t *in, int16_t *column, int32_t count,
-                                     int32_t offset)
-{
-    const uint32_t offsets = cn_both(offset);
-    for (int32_t groups = count >> 2; groups > 0; groups--) {
-        const uint32_t four = cn_next_4(&in);
-        const uint32_t odd = cn_sxtab16(offsets, cn_rotate_8(four));
-        const uint32_t even = cn_sxtab16(offsets, four);
-        cn_store_2x16(column, cn_low_halves(even, odd));
-        cn_store_2x16(column + 2, cn_high_halves(even, odd));
-        column += 4;
-    }
-    for (int32_t rest = count & 3; rest > 0; rest--)
-        *column++ = (int16_t)(*in++ + offset);
-}
-
 /* High word of 2 * value * multiplier, rounded to nearest. */
 static inline int32_t cn_doubling_high_multiply(int32_t value, int32_t multiplier)
 {
