@@ -6,6 +6,7 @@ on either side, all widths, saturated outputs, weights all at one end of their r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -43,14 +44,16 @@ def random_graph(
     max_side: int = 9,
     max_channels: int = 9,
     bits: int | None = None,
+    w_bits: Sequence[int] = (),
 ) -> QuantGraph:
     """A random network of 1 to about `max_ops` operators; equal seeds give equal networks.
 
     `max_side` bounds height and width of the input, `max_channels` the channels everywhere;
-    `bits` is the width of all weights and tensors, None draws each from 2..8.
+    `bits` is the width of all weights and tensors, None draws each from 2..8; each layer's weights
+    have one of the widths `w_bits` instead, if any are given.
     """
-    build = _Builder(np.random.default_rng(seed), f"random_{seed}", max_channels, bits)
-    rng = build.rng
+    rng = np.random.default_rng(seed)
+    build = _Builder(rng, f"random_{seed}", max_channels, bits, tuple(w_bits))
     h, w = rng.integers(1, max_side + 1, 2)
     build.start(Shape(int(h), int(w), int(rng.integers(1, max_channels + 1))))
     target = int(rng.integers(1, max_ops + 1))
@@ -110,6 +113,7 @@ class _Builder:
     name: str
     max_channels: int = 9
     bits: int | None = None
+    w_choices: tuple[int, ...] = ()
     tensors: dict[str, QTensor] = field(default_factory=dict)
     ops: list[QOp] = field(default_factory=list)
     x: QTensor = None  # type: ignore[assignment]
@@ -150,6 +154,9 @@ class _Builder:
 
     def draw_bits(self) -> int:
         return int(self.rng.integers(2, 9)) if self.bits is None else self.bits
+
+    def draw_w_bits(self) -> int:
+        return int(self.rng.choice(self.w_choices)) if self.w_choices else self.draw_bits()
 
     def fresh(self, stem: str) -> str:
         return f"{stem}_{len(self.ops)}"
@@ -253,7 +260,7 @@ class _Builder:
     ) -> QTensor:
         """Adds a layer with weights whose outputs mostly lie inside their range."""
         x, rng = self.x, self.rng
-        w_bits = self.draw_bits() if w_bits is None else w_bits
+        w_bits = self.draw_w_bits() if w_bits is None else w_bits
         if weights is None:
             weights = "random" if rng.random() < 0.75 else str(rng.choice(WEIGHT_KINDS))
         depth = 1 if kind is QDepthwiseConv2d else x.shape.c

@@ -2,10 +2,10 @@
 
 import pytest
 
-from mcuq_lab.baselines import cmix_nn, tinyengine
+from mcuq_lab.baselines import cmix_nn, cmsis_nn, tinyengine
 from mcuq_lab.baselines.nearest_forms import signed_inputs
 from mcuq_lab.graph import Shape, Window
-from mcuq_lab.quantgraph import QConv2d
+from mcuq_lab.quantgraph import QConv2d, QFullyConnected
 from mcuq_lab.quantize import single_layer
 from tests.support.networks import mobilenet, resnet8
 
@@ -25,6 +25,15 @@ def test_a_residual_network(generate, addition, pool):
     assert f"{ADDITIONS} {addition}" in note
     assert f"; pool {pool}" in note
     assert "Concat" not in note
+
+
+def test_fully_connected_layers_with_weights_of_4_bits():
+    notes = [
+        cmsis_nn.generate(single_layer(QFullyConnected, Shape(1, 1, 8), 4, w_bits=w_bits)).note
+        for w_bits in (8, 4)
+    ]
+    said = ["with a scale for each output" in note for note in notes]
+    assert said == [False, True]
 
 
 def test_layers_that_are_absent_are_not_named():

@@ -29,6 +29,12 @@ def test_random_networks(engine, seed):
     quick_equals_plain(engine, random_graph(5000 + seed, bits=8, max_ops=8), 37, seed)
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_random_networks_with_weights_of_4_bits(seed):
+    graph = random_graph(5100 + seed, bits=8, max_ops=8, w_bits=cmsis_nn.WEIGHT_BITS)
+    quick_equals_plain(cmsis_nn, graph, 37, seed)
+
+
 @ENGINES
 @pytest.mark.parametrize(
     ("kind", "shape", "oc", "window"),
@@ -50,11 +56,15 @@ def test_single_layers(engine, kind, shape, oc, window, weights, zero_point):
     quick_equals_plain(engine, graph, 5)
 
 
-@ENGINES
+@pytest.mark.parametrize(
+    ("engine", "w_bits"),
+    [(cmsis_nn, 8), (cmsis_nn, 4), (tinyengine, 8)],
+    ids=lambda value: getattr(value, "ENGINE_NAME", value),
+)
 @pytest.mark.parametrize("name", GRAPHS)
-def test_quantized_networks(engine, name):
+def test_quantized_networks(engine, w_bits, name):
     graph = GRAPHS[name]()
-    policy = Policy.uniform(len(graph.layers), 8, 8)
+    policy = Policy.uniform(len(graph.layers), w_bits, 8)
     quick_equals_plain(engine, quantize(graph, policy, calibrate(graph, images(64))), 33)
 
 

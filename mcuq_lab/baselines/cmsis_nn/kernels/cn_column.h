@@ -4,9 +4,9 @@
 
 #include "cn_support.h"
 
-/* Widens `count` values and adds `offset`. */
-static inline void cn_widen_in_order(const int8_t *in, int16_t *column, int32_t count,
-                                     int32_t offset)
+/* Widens `count` values and adds `offset`; a call for each tap. */
+CN_ALONE static void cn_widen_in_order(const int8_t *in, int16_t *column, int32_t count,
+                                       int32_t offset)
 {
     const uint32_t offsets = cn_both(offset);
     for (int32_t groups = count >> 2; groups > 0; groups--) {

@@ -80,21 +80,17 @@ CN_ALONE void cn_depthwise_3x3_s8(const cn_layer *layer, const int8_t *in, int8_
     }
 }
 
-/* All channels of one pixel; returns where the next output goes. */
-static int8_t *multiply_column(const cn_layer *layer, const int16_t *column, int8_t *out)
+/* All channels of one pixel. */
+static inline void multiply_column(const cn_layer *layer, const int16_t *column, int8_t *out)
 {
     const cn_output to = cn_output_of(layer);
-    const int32_t *bias = layer->bias, *multiplier = to.multiplier, *shift = to.shift;
     const int32_t channels = layer->in_c, taps = layer->kernel_h * layer->kernel_w;
-    const int8_t *weight = layer->weight;
-
-    for (int32_t fours = channels >> 2; fours > 0; fours--) {
+    int32_t channel = 0;
+    for (; channel <= channels - 4; channel += 4) {
+        const int32_t *const bias = layer->bias + channel;
         int32_t sum[4] = {bias[0], bias[1], bias[2], bias[3]};
-        bias += 4;
-        const int16_t *values = column;
-        const int8_t *row = weight;
-        column += 4;
-        weight += 4;
+        const int16_t *values = column + channel;
+        const int8_t *row = layer->weight + channel;
         for (int32_t pairs = taps >> 1; pairs > 0; pairs--) {
             const uint32_t w0 = cn_load_4(row), w1 = cn_load_4(row + channels);
             cn_multiply_two_taps(sum, values, channels, cn_sxtb16(w0), cn_sxtb16(cn_rotate_8(w0)),
@@ -102,26 +98,18 @@ static int8_t *multiply_column(const cn_layer *layer, const int16_t *column, int
             row += 2 * channels;
             values += 2 * channels;
         }
-        if (taps & 1) {
-            sum[0] += row[0] * values[0];
-            sum[1] += row[1] * values[1];
-            sum[2] += row[2] * values[2];
-            sum[3] += row[3] * values[3];
-        }
-        *out++ = cn_scale(to, sum[0], *multiplier++, *shift++);
-        *out++ = cn_scale(to, sum[1], *multiplier++, *shift++);
-        *out++ = cn_scale(to, sum[2], *multiplier++, *shift++);
-        *out++ = cn_scale(to, sum[3], *multiplier++, *shift++);
+        if (taps & 1)
+            for (int32_t i = 0; i < 4; i++)
+                sum[i] += row[i] * values[i];
+        for (int32_t i = 0; i < 4; i++)
+            out[channel + i] = cn_finish(to, sum[i], channel + i);
     }
-    for (int32_t rest = channels & 3; rest > 0; rest--) {
-        int32_t sum = *bias++;
+    for (; channel < channels; channel++) {
+        int32_t sum = layer->bias[channel];
         for (int32_t tap = 0; tap < taps; tap++)
-            sum += weight[tap * channels] * column[tap * channels];
-        *out++ = cn_scale(to, sum, *multiplier++, *shift++);
-        column++;
-        weight++;
+            sum += layer->weight[tap * channels + channel] * column[tap * channels + channel];
+        out[channel] = cn_finish(to, sum, channel);
     }
-    return out;
 }
 
 void cn_depthwise_s8(const cn_layer *layer, const int8_t *in, int16_t *column, int8_t *out)
@@ -130,7 +118,8 @@ void cn_depthwise_s8(const cn_layer *layer, const int8_t *in, int16_t *column, i
         const int32_t base_y = layer->stride_h * out_y - layer->pad_top;
         for (int32_t out_x = 0; out_x < layer->out_w; out_x++) {
             cn_fill_column(layer, in, column, base_y, layer->stride_w * out_x - layer->pad_left);
-            out = multiply_column(layer, column, out);
+            multiply_column(layer, column, out);
+            out += layer->in_c;
         }
     }
 }

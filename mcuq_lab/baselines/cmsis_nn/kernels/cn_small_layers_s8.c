@@ -108,7 +108,7 @@ void cn_average_pool_s8(const cn_pool *layer, const int8_t *in, int32_t *sums, i
                             sums[channel] = tap[channel];
                     } else {
                         for (int32_t channel = 0; channel < channels; channel++)
-                            sums[channel] += tap[channel];
+                            sums[channel] = cn_qadd(tap[channel], sums[channel]);
                     }
                 }
             }

@@ -66,6 +66,14 @@ static inline uint32_t cn_sadd16(uint32_t a, uint32_t b)
     return result;
 }
 
+/* a + b, saturated. */
+static inline int32_t cn_qadd(int32_t a, int32_t b)
+{
+    int32_t result;
+    __asm__("qadd %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+    return result;
+}
+
 /* The low (high) halves of a and b, a's in the low half. */
 static inline uint32_t cn_low_halves(uint32_t a, uint32_t b)
 {
@@ -114,6 +122,12 @@ static inline uint32_t cn_sxtab16_ror8(uint32_t sum, uint32_t x)
 static inline uint32_t cn_sadd16(uint32_t a, uint32_t b)
 {
     return (uint16_t)(a + b) | ((a >> 16) + (b >> 16)) << 16;
+}
+
+static inline int32_t cn_qadd(int32_t a, int32_t b)
+{
+    const int64_t sum = (int64_t)a + b;
+    return (int32_t)(sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum);
 }
 
 static inline uint32_t cn_low_halves(uint32_t a, uint32_t b)
