@@ -44,6 +44,7 @@ _HEADERS = (
     "cn_column.h",
     "cn_depthwise_column.h",
 )
+"""Each behind those that it includes."""
 
 
 def generate(graph: QuantGraph) -> Sources:
