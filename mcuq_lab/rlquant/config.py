@@ -155,6 +155,8 @@ class SearchConfig:
                 f"Lower level '{self.lower_level.mode}' is unknown; choose one of "
                 f"{', '.join(LOWER_LEVELS)}."
             )
+        if self.lower_level.hopeless_nats < 0:
+            raise ConfigError("lower_level.hopeless_nats must be at least 0; 0 never gives up.")
         if self.proposals.batch_size < 1:
             raise ConfigError("proposals.batch_size must be at least 1.")
         limits = (self.budget_sram_bytes, self.budget_flash_bytes, self.budget_latency_ms)
@@ -162,6 +164,11 @@ class SearchConfig:
             raise ConfigError("A search in a table takes no budgets; search on a board for them.")
         for text in self.proposals.uniform_anchors:
             Policy.parse(text, 1)
+
+    @property
+    def probe_uids(self) -> tuple[str, ...]:
+        """The ids in `probe`."""
+        return tuple(uid.strip() for uid in self.probe.split(",") if uid.strip())
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; `from_json` reads it back."""
@@ -186,8 +193,6 @@ def quick_config(**changes: Any) -> SearchConfig:
     """A search of 20 evaluations for a first look: few anchors, small rounds, a small agent.
 
     `changes` override fields of `SearchConfig`.
-        if self.lower_level.hopeless_nats < 0:
-            raise ConfigError("lower_level.hopeless_nats must be at least 0; 0 never gives up.")
     """
     values: dict[str, Any] = {
         "evaluations": 20,
@@ -202,11 +207,6 @@ def quick_config(**changes: Any) -> SearchConfig:
             episodes_per_iteration=60,
             first_iterations=6,
             iterations=3,
-    @property
-    def probe_uids(self) -> tuple[str, ...]:
-        """The ids in `probe`."""
-        return tuple(uid.strip() for uid in self.probe.split(",") if uid.strip())
-
             rollouts=256,
             epochs=4,
             minibatch_size=150,
