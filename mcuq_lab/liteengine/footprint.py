@@ -82,30 +82,73 @@ class Lifetimes:
         return lower_bound_bytes([*blocks, Block(way.scratch_bytes, 0, 0)], shareable, overlaps)
 
 
-def within_arena(
-    graph: QuantGraph, ways: Sequence[Sequence[tuple[Lowered, int]]], target: Target
-) -> list[list[tuple[Lowered, int]]]:
-    """Those of the ways, each with its cycles, that fit into an arena of the right size.
+Ways = Sequence[Sequence[tuple[Lowered, int]]]
+"""For each operator of a network its ways, each with its cycles."""
 
-    With a budget that is the budget. Without one it is the size at which a percent less begins to
-    cost more than ARENA_PRICE percent of the cycles.
+Needs = Sequence[Sequence[int]]
+"""Bytes of arena that each of them needs at least."""
+
+
+@dataclass(frozen=True, order=True)
+class Sized:
+    """An arena that is worth its bytes.
+
+    Attributes:
+        cost: of its bytes and of the cycles that it allows, see `cost_of`.
+        size_bytes: its size.
+    """
+
+    cost: float
+    size_bytes: int
+
+
+def cost_of(cycles: float, arena_bytes: float) -> float:
+    """What cycles and an arena cost together, see ARENA_PRICE."""
+    return (cycles + 1) * arena_bytes**ARENA_PRICE
+
+
+def needs_of(graph: QuantGraph, ways: Ways) -> Needs:
+    """Bytes of arena that the operators of `graph` need in each way."""
+    lives = Lifetimes.of(graph, [some[0][0] for some in ways])
+    return [
+        [lives.step_bytes(graph, index, way) for way, _ in some] for index, some in enumerate(ways)
+    ]
+
+
+def cheapest_arena(
+    graph: QuantGraph, ways: Ways, needs: Needs, most_cycles: float = float("inf")
+) -> Sized | None:
+    """The size at which a percent less begins to cost more than ARENA_PRICE percent of the cycles.
+
+    None where no size allows as few as `most_cycles`.
+    """
+    smallest = max(map(min, needs))
+    free = LAYER_ARENA_BYTES if len(graph.ops) == 1 else 1
+    timed = (
+        (cycles_within(ways, needs, size), size)
+        for size in {need for some in needs for need in some if need >= smallest}
+    )
+    return min(
+        (
+            Sized(cost_of(cycles, max(size, free)), size)
+            for cycles, size in timed
+            if cycles <= most_cycles
+        ),
+        default=None,
+    )
+
+
+def within_arena(graph: QuantGraph, ways: Ways, target: Target) -> list[list[tuple[Lowered, int]]]:
+    """Those of the ways that fit into the target's arena, or without a budget into the cheapest.
 
     Raises:
         FitError: some operator does not fit the target's arena in any way.
     """
-    lives = Lifetimes.of(graph, [some[0][0] for some in ways])
-    needs = [
-        [lives.step_bytes(graph, index, way) for way, _ in some] for index, some in enumerate(ways)
-    ]
+    needs = needs_of(graph, ways)
     smallest = max(map(min, needs))
     limit = target.arena_bytes
     if limit is None:
-        sizes = sorted({need for some in needs for need in some if need >= smallest})
-        free = LAYER_ARENA_BYTES if len(graph.ops) == 1 else 1
-        limit = min(
-            sizes,
-            key=lambda size: (_cycles(ways, needs, size) + 1) * max(size, free) ** ARENA_PRICE,
-        )
+        limit = cheapest_arena(graph, ways, needs).size_bytes
     elif smallest > limit:
         index = max(range(len(needs)), key=lambda i: min(needs[i]))
         raise FitError(
@@ -121,9 +164,12 @@ def within_arena(
     ]
 
 
-def _cycles(
-    ways: Sequence[Sequence[tuple[Lowered, int]]], needs: Sequence[Sequence[int]], size: int
-) -> int:
+def fewest_cycles(ways: Ways) -> int:
+    """Of the fastest ways."""
+    return sum(min(cycles for _, cycles in some) for some in ways)
+
+
+def cycles_within(ways: Ways, needs: Needs, size: int) -> int:
     """Of the fastest ways that fit into an arena of `size` bytes."""
     return sum(
         min(cycles for (_, cycles), need in zip(some, counts, strict=True) if need <= size)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice, product
+from itertools import islice
 
 from mcuq_lab.errors import FitError
-from mcuq_lab.liteengine.footprint import Lifetimes
+from mcuq_lab.liteengine.footprint import Ways, fewest_cycles, needs_of
+from mcuq_lab.liteengine.free_strips import free_strips
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.schedule import Family, fitting_ways, schedule
 from mcuq_lab.liteengine.strip_lowering import StripFamily
-from mcuq_lab.liteengine.strips import Strips, in_strips, with_strips
+from mcuq_lab.liteengine.strips import Strips, all_heights, with_strips
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.target import Target
 
 TOLERABLE = 1.01
 """A budget that costs less than this times the cycles of the fastest kernels asks for no strips."""
 
-_ROWS, _UNITS = (1, 2, 4, 8, 16), (1, 2, 4)
 _MOST_CUTS = 2
 """Numbers of layers to choose from, of those that meet the budget: fewer cost fewer cycles."""
 _MOST_HEIGHTS = 3
@@ -49,8 +50,11 @@ class _Bench:
 
     def cycles(self, network: QuantGraph) -> int:
         """Of the fastest kernels that fit the arena; FitError where an operator has none."""
-        timed = fitting_ways(network, *self.arguments)
-        return sum(min(count for _, count in some) for some in timed)
+        return fewest_cycles(self.ways(network))
+
+    def ways(self, network: QuantGraph) -> Ways:
+        """Of all operators that fit the arena, with their cycles."""
+        return fitting_ways(network, *self.arguments)
 
     def within(self, arena_bytes: int) -> _Bench:
         return replace(self, target=replace(self.target, arena_bytes=arena_bytes))
@@ -65,8 +69,9 @@ def scheduled(
 ) -> Network:
     """The network to run, with kernels: `graph`, or that with its first operators in strips.
 
-    Strips are for a budget of arena that is not met otherwise, or only by slow kernels. Then the
-    fewest predicted cycles decide; with `strips` given, nothing is chosen.
+    With a budget of arena, strips are for what is not met otherwise, or only by slow kernels. Then
+    the fewest predicted cycles decide. Without one they are for bytes that cost next to nothing,
+    see `free_strips`. With `strips` given, nothing is chosen.
 
     Raises:
         ModelError, FitError: as `schedule`.
@@ -76,7 +81,7 @@ def scheduled(
     if strips is not None:
         return bench.schedule(with_strips(graph, strips))
     if target.arena_bytes is None:
-        return bench.schedule(graph)
+        return _unasked(graph, bench)
     try:
         best, cycles, unfit = graph, bench.cycles(graph), None
     except FitError as error:
@@ -108,6 +113,17 @@ def scheduled(
     raise unfit
 
 
+def _unasked(graph: QuantGraph, bench: _Bench) -> Network:
+    """The network scheduled without a budget of arena; predicted cycles decide about strips."""
+    predicted = replace(bench, measured_cycles=None).within(ANY_BYTES)
+    found = free_strips(graph, predicted.ways)
+    if found is not None:
+        strips, arena_bytes = found
+        with suppress(FitError):  # strips take flash
+            return bench.within(arena_bytes).schedule(with_strips(graph, strips))
+    return bench.schedule(graph)
+
+
 def _missing_bytes(error: FitError) -> int:
     return error.overflow_bytes
 
@@ -123,16 +139,11 @@ class _Strippable:
 
     @staticmethod
     def of(graph: QuantGraph, bench: _Bench) -> _Strippable:
-        timed = fitting_ways(graph, *bench.within(ANY_BYTES).arguments)
-        lives = Lifetimes.of(graph, [some[0][0] for some in timed])
-        needs = [
-            min(lives.step_bytes(graph, index, way) for way, _ in some)
-            for index, some in enumerate(timed)
-        ]
+        needs = list(map(min, needs_of(graph, bench.within(ANY_BYTES).ways(graph))))
         found = []
         for count in range(2, len(graph.ops) + 1):
             behind = max(needs[count:], default=0)
-            found.append(tuple((s, max(behind, _stage_bytes(s))) for s in _heights(graph, count)))
+            found.append(tuple((s, max(behind, s.stage_bytes)) for s in all_heights(graph, count)))
         return _Strippable(tuple(found))
 
     def within(self, limit: int) -> Iterator[Iterator[Strips]]:
@@ -147,24 +158,6 @@ class _Strippable:
             (pair for some in self.by_count for pair in some), key=lambda pair: pair[1]
         )
         return [strips for strips, _ in ordered[:_MOST_FAILURES]]
-
-
-def _heights(graph: QuantGraph, count: int) -> Iterator[Strips]:
-    """The first `count` operators in strips of different heights."""
-    height = graph.tensors[graph.ops[count - 1].output].shape.h
-    for rows, unit in product(_ROWS, _UNITS):
-        if rows < height and rows % unit == 0:
-            strips = in_strips(graph, count, rows, unit)
-            if strips is None:
-                return
-            yield strips
-
-
-def _stage_bytes(strips: Strips) -> int:
-    """At least what the operators in strips need, whatever their kernels."""
-    source, output = (strips.tensors[name] for name in (strips.inputs[0], strips.output))
-    lead = max(strips.ahead[0].lead_bytes, 0)
-    return strips.maps_bytes + max(output.size_bytes, lead + source.size_bytes)
 
 
 class _Remembered:

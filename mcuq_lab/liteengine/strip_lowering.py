@@ -44,16 +44,24 @@ class StripFamily:
         """Of one operator, on strips of its tensors; cycles are those of the whole map."""
         tensors = strips.strip_tensors(op)
         found = (way for family in self._families for way in family(op, tensors, target))
-        # An operand that the sum replaces lies at the sum's very address.
-        replaced = {i for i, name in enumerate(op.inputs) if strips.homes.get(name, name) != name}
-        # Kernels compute odd rows like pairs.
-        rows = sum(_even(out_h) for _, out_h in strips.calls(op))
-        share = rows / _even(tensors[op.output].shape.h)
+        share = share_of_rows(strips, op, tensors[op.output].shape.h)
         return [
             replace(way, predicted_cycles=round(share * way.predicted_cycles))
             for way in found
-            if way.by_rows is not None and replaced <= set(way.in_place)
+            if runs_in(strips, op, way)
         ]
+
+
+def runs_in(strips: Strips, op: QOp, way: Lowered) -> bool:
+    """Whether an operator in strips can be computed in this way."""
+    # An operand that the sum replaces lies at the sum's very address.
+    replaced = {i for i, name in enumerate(op.inputs) if strips.homes.get(name, name) != name}
+    return way.by_rows is not None and replaced <= set(way.in_place)
+
+
+def share_of_rows(strips: Strips, op: QOp, height: int) -> float:
+    """Rows that an operator computes in strips, as a share of `height`; odd ones count as pairs."""
+    return sum(_even(out_h) for _, out_h in strips.calls(op)) / _even(height)
 
 
 def _even(rows: int) -> int:
@@ -95,11 +103,11 @@ def _lowered(strips: Strips, ways: Sequence[Lowered]) -> Lowered:
         weights_bytes=sum(way.weights_bytes for way in ways),
         scratch_bytes=strips.maps_bytes + -(-work // ALIGNMENT_BYTES) * ALIGNMENT_BYTES,
         ahead=strips.ahead,
-        predicted_cycles=sum(way.predicted_cycles for way in ways) + _overhead_cycles(strips),
+        predicted_cycles=sum(way.predicted_cycles for way in ways) + overhead_cycles(strips),
     )
 
 
-def _overhead_cycles(strips: Strips) -> int:
+def overhead_cycles(strips: Strips) -> int:
     """Estimate: calls of the kernels, and rows that move."""
     calls = sum(len(strips.calls(op)) for op in strips.ops)
     moved = sum(

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import product
 
 from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
@@ -27,6 +29,8 @@ from mcuq_lab.quantgraph import (
     QuantGraph,
 )
 from mcuq_lab.sources import joined_name
+
+_ROWS, _UNITS = (1, 2, 4, 8, 16), (1, 2, 4)
 
 _BY_ROWS = (QConv2d, QDepthwiseConv2d, QAveragePool, QMaxPool, QAdd)
 
@@ -124,13 +128,9 @@ class Strips(QOp):
 
     def map_rows(self, tensor: str) -> int:
         """Rows of a tensor that must fit its place."""
-        writer, kept = self.writer(tensor), self.first_kept(tensor)
-        first = end = most = 0
-        for strip in range(self.first_strip, self.strips):
-            end = self.turns[writer.name].end(strip, self.height(writer))
-            most = max(most, end - first)
-            first = min(max(first, kept.step * strip + kept.lead), end)
-        return most
+        turns = self.turns[self.writer(tensor).name]
+        height = self.tensors[tensor].shape.h
+        return _most_rows(turns, self.first_kept(tensor), height, self.first_strip, self.strips)
 
     def row_bytes(self, tensor: str) -> int:
         return self.tensors[tensor].shape.w * self.tensors[tensor].pixel_bytes
@@ -148,6 +148,13 @@ class Strips(QOp):
     def maps_bytes(self) -> int:
         """Of all maps that exist in strips."""
         return sum(map(self._place_bytes, self.maps))
+
+    @property
+    def stage_bytes(self) -> int:
+        """What the operators in strips need beside scratch: maps, input and output."""
+        source, output = (self.tensors[name] for name in (self.inputs[0], self.output))
+        lead = max(self.ahead[0].lead_bytes, 0)
+        return self.maps_bytes + max(output.size_bytes, lead + source.size_bytes)
 
     def _place_bytes(self, tensor: str) -> int:
         size = self.map_rows(tensor) * self.row_bytes(tensor)
@@ -196,6 +203,17 @@ class Strips(QOp):
                 done[op.name] = end
 
 
+@lru_cache(maxsize=1 << 14)
+def _most_rows(written: Turns, kept: Turns, height: int, first_strip: int, strips: int) -> int:
+    """Rows of a map that are written and still to be read at any time."""
+    first = end = most = 0
+    for strip in range(first_strip, strips):
+        end = written.end(strip, height)
+        most = max(most, end - first)
+        first = min(max(first, kept.step * strip + kept.lead), end)
+    return most
+
+
 def in_strips(graph: QuantGraph, count: int, rows: int, unit: int = 1) -> Strips | None:
     """The first `count` operators of `graph` as one, `rows` output rows a strip.
 
@@ -228,6 +246,17 @@ def in_strips(graph: QuantGraph, count: int, rows: int, unit: int = 1) -> Strips
         strips=-(-tensors[output].shape.h // rows),
     )
     return _led_up(_ahead_of_need(strips, unit))
+
+
+def all_heights(graph: QuantGraph, count: int) -> Iterator[Strips]:
+    """The first `count` operators in strips of different heights."""
+    height = graph.tensors[graph.ops[count - 1].output].shape.h
+    for rows, unit in product(_ROWS, _UNITS):
+        if rows < height and rows % unit == 0:
+            strips = in_strips(graph, count, rows, unit)
+            if strips is None:
+                return
+            yield strips
 
 
 def with_strips(graph: QuantGraph, strips: Strips) -> QuantGraph:
@@ -285,8 +314,8 @@ def _homes(ops: Sequence[QOp], tensors: Mapping[str, QTensor]) -> dict[str, str]
 
 def _ahead_of_need(strips: Strips, unit: int) -> Strips:
     """The same, with operators as early as their inputs allow where that takes fewer bytes."""
+    written, least = {op.output: op for op in strips.ops}, strips.maps_bytes
     for op in strips.ops:
-        written = {other.output: other for other in strips.ops}
         sources = [written.get(name) for name in op.inputs]
         if op.output == strips.output or strips.homes[op.output] != op.output or None in sources:
             continue
@@ -295,8 +324,10 @@ def _ahead_of_need(strips: Strips, unit: int) -> Strips:
         earlier = replace(
             strips, turns={**strips.turns, op.name: replace(strips.turns[op.name], lead=lead)}
         )
-        if _operands_together(earlier) and earlier.maps_bytes < strips.maps_bytes:
-            strips = earlier
+        if lead == strips.turns[op.name].lead or not _operands_together(earlier):
+            continue
+        if (size := earlier.maps_bytes) < least:
+            strips, least = earlier, size
     return strips
 
 
