@@ -103,7 +103,8 @@ def plan(
 ) -> Plan:
     """Chooses kernels and places all tensors.
 
-    The first layers run strip by strip if the target's arena demands it, or if asked for.
+    The first layers run strip by strip if the target's arena demands it, if that saves bytes and
+    costs next to nothing, or if asked for.
 
     Args:
         graph: the quantized network.

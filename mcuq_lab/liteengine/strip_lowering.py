@@ -43,13 +43,34 @@ class StripFamily:
     def _ways(self, strips: Strips, op: QOp, target: Target) -> list[Lowered]:
         """Of one operator, on strips of its tensors; cycles are those of the whole map."""
         tensors = strips.strip_tensors(op)
-        found = (way for family in self._families for way in family(op, tensors, target))
-        share = share_of_rows(strips, op, tensors[op.output].shape.h)
+        whole = {
+            (way.kernel, way.packing): way.predicted_cycles
+            for way in self._of_parts(op, strips.tensors, target)
+        }
         return [
-            replace(way, predicted_cycles=round(share * way.predicted_cycles))
-            for way in found
+            replace(way, predicted_cycles=_cycles(strips, op, way, whole))
+            for way in self._of_parts(op, tensors, target)
             if runs_in(strips, op, way)
         ]
+
+    def _of_parts(
+        self, op: QOp, tensors: Mapping[str, QTensor], target: Target
+    ) -> Iterator[Lowered]:
+        return (way for family in self._families for way in family(op, tensors, target))
+
+
+def _cycles(strips: Strips, op: QOp, way: Lowered, whole: Mapping[tuple[str, str], int]) -> int:
+    """Of all calls together: what each takes whatever its rows, and what a row takes.
+
+    Both follow from the cycles of the largest call and of the `whole` map, where these are known.
+    """
+    rows = [_even(out_h) for _, out_h in strips.calls(op)]
+    most, height = max(rows), _even(strips.height(op))
+    known = whole.get((way.kernel, way.packing))
+    if known is None or most == height:
+        return round(way.predicted_cycles * sum(rows) / most)
+    row = min((known - way.predicted_cycles) / (height - most), way.predicted_cycles / most)
+    return round(sum(rows) * row + len(rows) * (way.predicted_cycles - most * row))
 
 
 def runs_in(strips: Strips, op: QOp, way: Lowered) -> bool:

@@ -14,6 +14,7 @@ from mcuq_lab.liteengine.codegen import generate_sources
 from mcuq_lab.liteengine.ctext import c_array, c_comment, c_identifier
 from mcuq_lab.quantize import random_graph
 from mcuq_lab.sources import SourceFile
+from mcuq_lab.target import Target
 from tests.support.networks import mobilenet, resnet8
 from tests.support.simulated_core import build_image, has_toolchain
 
@@ -29,8 +30,10 @@ def test_equal_networks_give_equal_text():
 
 
 def changed_files(graph, other) -> set[str]:
+    """Of two networks layer by layer: in a large arena nothing runs in strips."""
+    target = Target(arena_bytes=1 << 20)
     before, after = (
-        {file.name: file.text for file in generate(g, GENERIC_FAMILIES).files}
+        {file.name: file.text for file in generate(g, GENERIC_FAMILIES, target=target).files}
         for g in (graph, other)
     )
     return {name for name in before | after if before.get(name) != after.get(name)}

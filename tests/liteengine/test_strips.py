@@ -10,7 +10,8 @@ import pytest
 
 from mcuq_lab.bench.host import run_on_host
 from mcuq_lab.errors import FitError
-from mcuq_lab.liteengine import FAMILIES, generate, generate_sources, in_strips, plan
+from mcuq_lab.liteengine import FAMILIES, generate, generate_sources, in_strips, plan, strip_choice
+from mcuq_lab.liteengine.free_strips import NEARLY_FREE, WORTH_BYTES
 from mcuq_lab.liteengine.memory import plan_arena
 from mcuq_lab.liteengine.schedule import candidates
 from mcuq_lab.liteengine.strips import Sight, Strips
@@ -147,11 +148,36 @@ def test_output_survives_over_the_input_at_the_stated_distance(seed, monkeypatch
     check(graph, strips)
 
 
+def layer_by_layer(graph, monkeypatch):
+    """The plan without a budget, if there were no strips."""
+    with monkeypatch.context() as patch:
+        patch.setattr(strip_choice, "free_strips", lambda *_: None)
+        return plan(graph)
+
+
 @pytest.mark.parametrize("network", [resnet8, mobilenet])
-def test_a_budget_brings_strips_and_their_absence_none(network):
+def test_without_a_budget_strips_are_for_bytes_that_cost_nearly_nothing(network, monkeypatch):
     graph = network(8)
+    free, whole = plan(graph), layer_by_layer(graph, monkeypatch)
+    assert isinstance(free.steps[0].op, Strips)
+    assert not any(isinstance(step.op, Strips) for step in whole.steps)
+    assert free.arena_bytes <= whole.arena_bytes - WORTH_BYTES
+    assert free.predicted_cycles <= NEARLY_FREE * whole.predicted_cycles
+
+
+def test_strips_that_cost_cycles_are_for_budgets_alone():
+    graph = resnet8(2)
     free = plan(graph)
     assert not any(isinstance(step.op, Strips) for step in free.steps)
+    tight = plan(graph, target=Target(arena_bytes=free.arena_bytes * 19 // 20))
+    assert isinstance(tight.steps[0].op, Strips)
+    assert tight.predicted_cycles > NEARLY_FREE * free.predicted_cycles
+
+
+@pytest.mark.parametrize("network", [resnet8, mobilenet])
+def test_a_budget_brings_strips(network, monkeypatch):
+    graph = network(8)
+    free = layer_by_layer(graph, monkeypatch)
     budget = free.arena_bytes * 17 // 20
     tight = plan(graph, target=Target(arena_bytes=budget))
     assert isinstance(tight.steps[0].op, Strips)
