@@ -13,6 +13,7 @@ from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ArenaPlan, Block, Overlap, plan_arena
 from mcuq_lab.liteengine.schedule import Family, kernel_key
 from mcuq_lab.liteengine.strip_choice import scheduled
+from mcuq_lab.liteengine.strip_lowering import FRAME_BYTES
 from mcuq_lab.liteengine.strips import Strips, parts
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.target import DEFAULT_TARGET, Target
@@ -87,6 +88,12 @@ class Plan:
     def scratch_bytes(self) -> int:
         """Largest scratch of any step."""
         return max(step.lowered.scratch_bytes for step in self.steps)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak SRAM up to what (nearly) all networks take: arena, and the stack of strips."""
+        in_strips = any(isinstance(step.op, Strips) for step in self.steps)
+        return self.arena_bytes + (FRAME_BYTES if in_strips else 0)
 
     @property
     def predicted_cycles(self) -> int:

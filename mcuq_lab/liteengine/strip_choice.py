@@ -161,7 +161,8 @@ class _Strippable:
 
 
 class _Remembered:
-    """A family that works out the ways to compute an operator on the same shapes once."""
+    """A family that works out the ways to compute an operator on the same shapes once, and is never
+    asked for strips."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
@@ -170,6 +171,8 @@ class _Remembered:
     def __call__(
         self, op: QOp, tensors: Mapping[str, QTensor], target: Target, /
     ) -> tuple[Lowered, ...]:
+        if isinstance(op, Strips):
+            return ()
         key = (op, *(tensors[name].shape for name in (*op.inputs, op.output)))
         if key not in self._known:
             self._known[key] = self._family(op, tensors, target)

@@ -20,6 +20,10 @@ from mcuq_lab.target import Target
 WORTH_ITS_SCRATCH = 0.995
 """Ways with more scratch are offered if they take at most this part of the cycles."""
 
+FRAME_BYTES = 208
+"""Stack that layers in strips take beyond what they take by themselves, for where rows lie and a
+copy of a layer's constants; measured were 184 to 232."""
+
 _CALL_CYCLES = 250  # beside the kernel: rows, and a copy of the layer's constants
 _MOVED_BYTE_CYCLES = 1.0
 

@@ -121,13 +121,14 @@ class BoardEvaluator(Evaluator):
         return Row(**(columns | known), seconds=seconds)
 
     def plan(self, policy: Policy) -> int:
-        """Bytes of the engine's arena; what peak SRAM has beyond it hardly varies."""
+        """Bytes of the engine's arena, and of the stack that only some networks need; what peak
+        SRAM has beyond them hardly varies."""
         # Statistics change no integer of the weights, and take longer than all the rest.
         state = initial_state(self.graph, policy, self._tables, correct=False)
         network, target = to_integers(self.graph, state), Target.of(self._board)
         if self._engine.name == liteengine.ENGINE_NAME:
             planned = liteengine.plan(network, measured_cycles=self._tuned(), target=target)
-            return planned.arena_bytes  # without writing the C
+            return planned.memory_bytes  # without writing the C
         return self._engine.generate(network, target).arena_bytes
 
     def image_bytes(self, policy: Policy) -> int | None:

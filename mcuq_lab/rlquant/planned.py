@@ -8,6 +8,9 @@ import numpy as np
 
 from mcuq_lab.results import Row
 
+_ENOUGH_ROWS = 8
+"""Rows that tell what measured peaks have beyond their plans."""
+
 
 class PlannedMemory:
     """Exact peaks of policies: the plan, plus what measured peaks had beyond their plans.
@@ -21,8 +24,13 @@ class PlannedMemory:
 
     def peaks(self, bits: np.ndarray, estimates: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
         """Peak SRAM bytes of policies (n, L, 2); the estimates (n,) where there is no plan."""
-        measured = [(row, self._arena_bytes(row)) for row in rows if row.ok]
-        beyond = [row.sram_peak_bytes - arena for row, arena in measured if arena is not None]
+        known = [row for row in rows if row.ok][-_ENOUGH_ROWS:]
+        planned = [self.plan(np.array(row.policy, np.int8)) for row in known]
+        beyond = [
+            row.sram_peak_bytes - plan
+            for row, plan in zip(known, planned, strict=True)
+            if plan is not None
+        ]
         if not beyond:
             return estimates
         rest = float(np.mean(beyond))
@@ -37,8 +45,3 @@ class PlannedMemory:
         if key not in self._plans:
             self._plans[key] = self._plan_anew(bits)
         return self._plans[key]
-
-    def _arena_bytes(self, row: Row) -> int | None:
-        if row.sram_arena_bytes is not None:
-            return row.sram_arena_bytes
-        return self.plan(np.array(row.policy, np.int8))
