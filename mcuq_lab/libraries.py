@@ -77,7 +77,7 @@ OFFICIAL = {
             "cmsis_nn",
             official_cmsis_nn.NAME,
             official_cmsis_nn.FOLDERS,
-            ("w8a8",),
+            tuple(f"w{w}a8" for w in cmsis_nn.WEIGHT_BITS),
             official_cmsis_nn.version_of,
             official_cmsis_nn.generate,
             cmsis_nn.run_reference,

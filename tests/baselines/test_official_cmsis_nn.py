@@ -44,6 +44,16 @@ def test_random_networks_on_the_host(seed):
     np.testing.assert_array_equal(outputs, expected.reshape(3, -1))
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_random_networks_with_weights_of_4_bits(seed):
+    graph = random_graph(2100 + seed, bits=8, w_bits=(4,) if seed % 2 else (4, 8))
+    inputs = random_inputs(graph, 3)
+    expected = cmsis_nn.run_reference(graph, inputs)
+    sources = generate(graph, library(TINY), run_program)
+    outputs = run_on_host(sources, (inputs ^ 0x80).reshape(3, -1)) ^ 0x80
+    np.testing.assert_array_equal(outputs, expected.reshape(3, -1))
+
+
 @pytest.fixture
 def named(folder, tmp_path, monkeypatch):
     """The engine, where the settings name the tiny library's folder."""
@@ -70,6 +80,36 @@ def test_networks_on_the_simulated_board(named, folder):
             assert found.note == f"CMSIS-NN 7.0.0, files {library(folder).digest}"
             called |= {layer.kernel for layer in found.layers}
     assert called == {name for name in CALLED if "buffer_size" not in name}
+
+
+def test_weights_of_4_bits_on_the_simulated_board(named):
+    assert named.supports("w4a8")
+    graphs = [
+        single_layer(QConv2d, Shape(5, 5, 3), 5, Window.square(3, 1, 1), w_bits=4, zero_point=3),
+        single_layer(QDepthwiseConv2d, Shape(6, 7, 9), 9, Window.square(3, 2, 1), w_bits=4),
+        single_layer(QFullyConnected, Shape(1, 1, 23), 5, w_bits=4, zero_point=9),
+    ]
+    with open_board(load_board(), simulated=True) as session:
+        found = [
+            measure_network(graph, named, session, random_inputs(graph, 2)) for graph in graphs
+        ]
+    assert all(measurement.bit_exact for measurement in found)
+    kernels = [measurement.layers[0].kernel for measurement in found]
+    assert kernels == [
+        "arm_convolve_wrapper_s4",
+        "arm_depthwise_conv_wrapper_s4",
+        "arm_convolve_wrapper_s4",
+    ]
+    assert found[2].note.endswith("as a 1x1 convolution")
+
+
+def test_a_library_without_4_bits_runs_8(folder):
+    text = (folder / FUNCTIONS).read_text()
+    (folder / FUNCTIONS).write_text(text.replace("arm_convolve_wrapper_s4", "arm_absent"))
+    generate(CONV, library(folder), run_program)
+    narrow = single_layer(QConv2d, Shape(5, 5, 3), 5, Window.square(3, 1, 1), w_bits=4)
+    with pytest.raises(ConfigError, match="does not declare arm_convolve_wrapper_s4"):
+        generate(narrow, library(folder), run_program)
 
 
 def test_the_label_carries_the_version(named):
@@ -127,7 +167,7 @@ def test_a_copy_between_releases_is_named_by_its_header(folder):
         (FUNCTIONS, "const uint32_t total", "const uint64_t total", "arm_reshape_s8 with"),
         (TYPES, "ch_mult", "multiplier", r"has no cmsis_nn_dw_conv_params\.ch_mult"),
         (TYPES, "cmsis_nn_tile;", "tile;", "has no structure cmsis_nn_tile"),
-        ("Source/Convolution/tiny_convolve.c", "wrapper_s8(", "s8(", "none of its 6 C files def"),
+        ("Source/Convolution/tiny_convolve.c", "wrapper_s8(", "s8(", "none of its 7 C files def"),
     ],
 )
 def test_other_versions_are_refused_with_what_differs(folder, path, old, new, message):

@@ -16,7 +16,9 @@ from mcuq_lab.baselines.c_text import (
     model_header,
     model_source,
 )
+from mcuq_lab.baselines.cmsis_nn.layout import stored_weights
 from mcuq_lab.baselines.cmsis_nn.tflite import ADD_LEFT_SHIFT, QMAX, QMIN, Int8Network, to_tflite
+from mcuq_lab.baselines.nearest_forms import at_width
 from mcuq_lab.baselines.official.library import (
     Library,
     freestanding_headers,
@@ -92,6 +94,13 @@ CALLED = {
 }
 """The part of the API that this adapter calls, with the types of its parameters."""
 
+CALLED_AT_4_BITS = {
+    name.replace("_s8", "_s4"): types
+    for name, types in CALLED.items()
+    if name.startswith(("arm_convolve_wrapper", "arm_depthwise_conv_wrapper"))
+}
+"""What a network with 4-bit weights needs besides."""
+
 _STRUCTURES = {
     "cmsis_nn_tile": "w h",
     "cmsis_nn_context": "buf size",
@@ -138,7 +147,10 @@ def version_of(library: Library) -> str:
 def generate(
     graph: QuantGraph, library: Library, run: Callable[[tuple[SourceFile, ...]], str]
 ) -> Sources:
-    """Sources of a w8a8 network on the library.
+    """Sources of a network of 8-bit activations on the library, its weights of 8 or 4 bits.
+
+    Fully connected layers of 4-bit weights are 1x1 convolutions of one pixel: the library's own
+    function for them has one scale for all outputs.
 
     Args:
         graph: the network.
@@ -147,18 +159,23 @@ def generate(
             own functions say there how large its buffers are on a core with DSP instructions.
 
     Raises:
-        ModelError: a width other than 8, or an operator without a kernel.
+        ModelError: another width, or an operator without a kernel.
         NumericsError: a scale that the format cannot hold.
         ConfigError: the library is not as this adapter needs it.
     """
     version = version_of(library)
     network = to_tflite(graph)
+    if any(layer.weight_bits == 4 for layer in network.layers.values()):
+        library.check_functions(_FUNCTIONS, CALLED_AT_4_BITS)
     calls = [_call(network, op) for op in graph.ops]
     scratch_bytes = _buffer_bytes(library, calls, run)
     arena = plan_network(graph, scratch_bytes)
     title = f"{graph.name} on {NAME} {version}: int8, one call of its public API a layer."
     layers = [(call.declarations, call.body(arena, scratch_bytes)) for call in calls]
     functions = {call.function for call in calls}
+    note = library.note(version, [call.info for call in calls], functions)
+    if form := at_width(graph, QFullyConnected, 4, "as a 1x1 convolution"):
+        note += f"; {form}"
     system = ("-isystem", f"{library.key}/Include", "-idirafter", f"{library.key}/freestanding")
     return Sources(
         engine=ENGINE_NAME,
@@ -176,7 +193,7 @@ def generate(
         arena_bytes=arena.total_bytes,
         scratch_bytes=max(scratch_bytes.values(), default=0),
         signed_io=True,
-        note=library.note(version, [call.info for call in calls], functions),
+        note=note,
     )
 
 
@@ -259,8 +276,10 @@ def _weighted(network: Int8Network, op: QWeighted) -> _Call:
     source, out = network.tensors[op.inputs[0]], network.tensors[op.output]
     layer, name, s, o = network.layers[op.name], identifier(op), source.shape, out.shape
     kind, function, window, extra = "conv", "arm_convolve_wrapper_s8", Window(1, 1), ""
+    fully_connected = isinstance(op, QFullyConnected) and layer.weight_bits == 8
     if not isinstance(op, QFullyConnected):
         window = op.window
+    if not fully_connected:
         extra = f"""
     .stride = {{ .w = {window.stride_w}, .h = {window.stride_h} }},
     .padding = {{ .w = {window.pad_left}, .h = {window.pad_top} }},
@@ -276,14 +295,17 @@ def _weighted(network: Int8Network, op: QWeighted) -> _Call:
         extra += "\n    .ch_mult = 1,"
         filter_dims = _dims(1, window.kernel_h, window.kernel_w, o.c)
         buffer = buffer.replace("arm_convolve_wrapper", "arm_depthwise_conv_wrapper")
-    elif isinstance(op, QFullyConnected):
+    elif fully_connected:
         kind, function, scaling = "fc", "arm_fully_connected_wrapper_s8", "cmsis_nn_quant_params"
         extra, in_dims = "\n    .filter_offset = 0,", _dims(1, 1, 1, s.size)
         filter_dims = _dims(s.size, 1, 1, o.c)
         buffer = f"arm_fully_connected_s8_get_buffer_size_dsp(&{name}_filter)"
+    if layer.weight_bits == 4:
+        function, buffer = function.replace("_s8", "_s4"), buffer.replace("_s8", "_s4")
+    weight = stored_weights(layer)
     arrays = "\n".join(
         (
-            array("int8_t", f"{name}_weight", layer.weight),
+            array("int8_t", f"{name}_weight", weight),
             array("int32_t", f"{name}_bias", layer.bias),
             array("int32_t", f"{name}_multiplier", layer.multiplier),
             array("int32_t", f"{name}_shift", layer.shift),
@@ -309,9 +331,9 @@ static const cmsis_nn_dims {name}_out = {_dims(1, o.h, o.w, o.c)};"""
     )
     info = replace(
         info_without_weights(op, function),
-        policy="w8a8",
+        policy=f"w{layer.weight_bits}a8",
         macs=network.graph.macs(op),
-        weights_bytes=layer.weight.size + 12 * len(layer.bias),
+        weights_bytes=weight.size + 12 * len(layer.bias),
     )
     return _Call(op, function, arrays, parameters, (statement,), buffer, info)
 
