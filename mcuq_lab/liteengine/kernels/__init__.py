@@ -20,6 +20,7 @@ from mcuq_lab.liteengine.kernels.remembered import remembered
 from mcuq_lab.liteengine.kernels.row_polynomial import (
     lower_depthwise_row,
     lower_row_polynomial,
+    lower_vertical,
 )
 
 GENERIC_FAMILIES = (
@@ -36,6 +37,7 @@ GENERIC_FAMILIES = (
 
 PACKED_FAMILIES = (
     lower_row_polynomial,
+    lower_vertical,
     lower_depthwise_row,
     lower_depthwise_fold,
     lower_halves,

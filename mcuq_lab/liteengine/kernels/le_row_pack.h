@@ -291,7 +291,7 @@ LE_INLINE void le_row_start(uint32_t next[2], uint32_t first[2], const int32_t *
     if (carried == 2) {
         before += k;
     }
-    if (layer->start_values > 2) {
+    if (layer->start_values == 5) {
         const uint64_t w2 = (uint64_t)(int64_t)channel[2], w1 = (uint64_t)(int64_t)channel[3];
         const uint64_t w0 = (uint64_t)(int64_t)channel[4];
         if (toggle) {

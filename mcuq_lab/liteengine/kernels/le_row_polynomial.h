@@ -124,7 +124,7 @@ typedef struct {
     const void *starts; /* [channel][segment]: K and K of the uppermost field, in units, and if
                            start values need them, sums of the weights by power of z less a base */
     int32_t start_unit, sum_base;
-    uint8_t start_values; /* 2, or 5 with the sums                                               */
+    uint8_t start_values; /* 2, or 5 with the sums, or 3 with the last one only                  */
     uint8_t start_bytes;  /* of each value, 1 or 4                                               */
     const le_row_segment *segments;
     const le_row_plan *plans[3]; /* up to 5 runs each, by LE_ROW_DIRECT ...                      */

@@ -42,7 +42,7 @@ LE_ROW_PART void le_row_sums(const le_row_layer *layer, int32_t values[6], uint3
     values[0] = le_row_start_number(layer, index) * layer->start_unit;
     values[1] = le_row_start_number(layer, index + 1) * layer->start_unit;
     if (layer->start_values > 2) {
-        for (uint32_t i = 2; i < 5; ++i) {
+        for (uint32_t i = 2; i < layer->start_values; ++i) {
             values[i] = le_row_start_number(layer, index + i) + layer->sum_base;
         }
         values[5] = layer->segments[segment].zero_point;

@@ -46,9 +46,9 @@ class KernelKey:
 def row_kernel(key: KernelKey) -> tuple[str, Files]:
     """Name and files of a kernel."""
     tile, packing = key.tile, key.packing
-    packer, pack_files = _packer(key)
+    packer, pack_files = pack_function(key)
     unpacker, unpack_files = _unpacker(key)
-    starter, start_files = _starter(packing)
+    starter, start_files = start_function(packing)
     tiler, tile_files = _tiler(tile)
     cuts = _cuts("a", packing.a_slices) + _cuts("w", packing.w_slices)
     op = "depthwise" if tile.depthwise else "conv2d"
@@ -87,7 +87,7 @@ def _geometry(packing: RowPacking) -> str:
     return f"m{packing.pixels}s{packing.field_bits}{toggle}{words}{phases}"
 
 
-def _packer(key: KernelKey) -> tuple[str, Files]:
+def pack_function(key: KernelKey) -> tuple[str, Files]:
     """The function that packs a row, by name, and its files."""
     packing, tile = key.packing, key.tile
     toggle = "x" if packing.toggle else "h" if packing.lanes == 2 else ""
@@ -139,7 +139,7 @@ def _unpacker(key: KernelKey) -> tuple[str, Files]:
     return name, specialised(name, parameters, body, headers)
 
 
-def _starter(packing: RowPacking) -> tuple[str, Files]:
+def start_function(packing: RowPacking) -> tuple[str, Files]:
     """The function that computes start values, by name, and its files."""
     name = f"le_row_start_{_geometry(packing)}"
     taps, toggle = len(packing.taps_low), int(packing.toggle)

@@ -61,6 +61,11 @@ class RowLayout:
         return 2 * self.stride * self.pairs + self.shared_rows
 
     @property
+    def band_rows(self) -> int:
+        """Output rows of a band."""
+        return 2 * self.pairs
+
+    @property
     def shared_rows(self) -> int:
         """Input rows that a band shares with the next one."""
         return 3 - self.stride
@@ -372,7 +377,7 @@ class RowLayout:
     def _written_and_unread(self) -> Iterator[tuple[int, int]]:
         """After each band but the last: bytes written, and where the next one begins to read."""
         source, output = self.source, self.output
-        band = 2 * self.pairs
+        band = self.band_rows
         for y in range(band, output.shape.h, band):
             unpacked = max(self.stride * y + self.shared_rows - self.op.window.pad_top, 0)
             if unpacked >= source.shape.h:

@@ -14,6 +14,8 @@ from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
+from mcuq_lab.liteengine.kernels.vertical_kernels import vertical_kernel
+from mcuq_lab.liteengine.kernels.vertical_layout import GROUP_ROWS, VerticalLayout
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, near_fastest
 from mcuq_lab.liteengine.packing.lanes import LANES, fold_lanes, in_lane_order, lane_packings
 from mcuq_lab.liteengine.packing.phases import fold_phases
@@ -24,11 +26,15 @@ from mcuq_lab.liteengine.packing.row import (
     start_values,
 )
 from mcuq_lab.liteengine.packing.row_cycles import loop_cycles
+from mcuq_lab.liteengine.packing.vertical_rows import vertical_packings
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QTensor
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
 MOST_PLANES_WITHOUT_LOOP = 16
 """On the Cortex-M7, where the end of a short loop costs as much as a plane."""
+
+MOST_PLANES_OF_A_PASS = 16
+"""28 bytes of code each, in each of four passes."""
 
 _LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 112 + 2 * COLUMN_BYTES, 16, 16
 
@@ -44,6 +50,16 @@ def lower_row_polynomial(
         *_offered(_dense_layouts(op, source, output, target)),
         *_offered(_lane_layouts(op, source, output)),
     )
+
+
+def lower_vertical(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
+    """A 3x3 `QConv2d` with stride 1, by Winograd's F(2, 3) on packed rows."""
+    if not isinstance(op, QConv2d) or not _applies(op, (1,)):
+        return ()
+    source, output = tensors[op.inputs[0]], tensors[op.output]
+    return _offered(_vertical_layouts(op, source, output))
 
 
 def lower_depthwise_row(
@@ -130,6 +146,26 @@ def _with_heights(
                 yield layout
 
 
+def _vertical_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[VerticalLayout]:
+    groups = range(1, min(4, -(-output.shape.h // GROUP_ROWS)) + 1)
+    for packing in vertical_packings(op.weight, op.w_bits, source.bits):
+        unroll = _pass_planes(packing.segments[0].count)
+        for pairs in groups:
+            layout = VerticalLayout(
+                op, source, output, op.weight, packing, unroll, pairs, source.shape.c
+            )
+            if layout.w_bytes <= 0xFFFF:
+                yield layout
+
+
+def _pass_planes(count: int) -> int:
+    """Planes of a round: one round, or few with few planes of padding in the last one."""
+    return min(
+        range(1, min(count, MOST_PLANES_OF_A_PASS) + 1),
+        key=lambda unroll: 9 * padded(count, unroll) + 7 * -(-count // unroll),
+    )
+
+
 def _depthwise_layouts(
     op: QDepthwiseConv2d, source: QTensor, output: QTensor
 ) -> Iterator[RowLayout]:
@@ -168,7 +204,12 @@ def _lowered(layout: RowLayout) -> Lowered:
     key = KernelKey(
         op.w_bits, source.bits, source.storage_bits, packing, layout.tile, padded_phases
     )
-    kernel, files = row_kernel(key)
+    if isinstance(layout, VerticalLayout):
+        kernel, files = vertical_kernel(key, layout.vertical_tile)
+        loop = layout.loop_cycles / 2
+    else:
+        kernel, files = row_kernel(key)
+        loop = loop_cycles(packing)
     weights = _flash_weights(op, source, packing.lanes)
     missing = op.out_channels % 2
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
@@ -214,7 +255,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         "start_values": starts.numbers.shape[2],
         "start_bytes": starts.number_bytes,
         "segments": f"{name}_segments",
-        "plans": f"{{{', '.join(f'{name}_plan{way}' for way in range(3))}}}",
+        "plans": f"{{{', '.join(_plan_names(name, layout))}}}",
         "plan_runs": f"{{{', '.join(str(len(plan)) for plan in layout.plans)}}}",
     }
     flash = np.concatenate([weights.reshape(-1), np.zeros(3, np.uint8)])  # read in whole words
@@ -232,6 +273,7 @@ def _lowered(layout: RowLayout) -> Lowered:
             + "".join(
                 _rows("le_row_plan", f"{name}_plan{way}", plan)
                 for way, plan in enumerate(layout.plans)
+                if plan
             )
             + c_struct("le_row_layer", f"{name}_layer", fields)
         ),
@@ -249,8 +291,12 @@ def _lowered(layout: RowLayout) -> Lowered:
         ahead=layout.ahead,
         by_rows=ByRows("le_row_layer"),
         predicted_cycles=layout.cycles,
-        limit_macs_per_cycle=4 * packing.pixels * op.weight[0].size / loop_cycles(packing),
+        limit_macs_per_cycle=4 * packing.pixels * op.weight[0].size / loop,
     )
+
+
+def _plan_names(name: str, layout: RowLayout) -> list[str]:
+    return [f"{name}_plan{way}" if plan else "0" for way, plan in enumerate(layout.plans)]
 
 
 def _flash_weights(op: QConv2d | QDepthwiseConv2d, source: QTensor, lanes: int) -> np.ndarray:
@@ -272,7 +318,7 @@ def _has_weight_sums(layout: RowLayout) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class _Starts:
-    """`le_row_layer.starts` (channels rounded up to pairs, segments, 2 or 5 numbers)."""
+    """`le_row_layer.starts` (channels rounded up to pairs, segments, 2, 3 or 5 numbers)."""
 
     numbers: np.ndarray
     unit: int
@@ -301,6 +347,10 @@ def _starts(layout: RowLayout) -> _Starts:
         # by ascending power of z; two taps have no third one
         taps = np.stack([part.sum(axis=(1, 3))[:, ::-1] for part in parts])
         taps = np.pad(taps, ((0, 0), (0, 0), (0, 3 - taps.shape[2])))
+        sum_base = int(taps.min())
+        numbers = np.concatenate([numbers, taps - sum_base], axis=2)
+    elif isinstance(layout, VerticalLayout):
+        taps = np.stack([part[:, :, last].sum(axis=(1, 2)) for part in parts])[..., None]
         sum_base = int(taps.min())
         numbers = np.concatenate([numbers, taps - sum_base], axis=2)
     odd = ((0, layout.op.out_channels % 2), (0, 0), (0, 0))

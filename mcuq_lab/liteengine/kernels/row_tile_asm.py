@@ -176,19 +176,19 @@ def _output_row(
                 row, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=False
             ):
                 lines += extract(tile, total, accumulator, pixel, mask)
-                lines += _requantize(tile, total, multiplier, offset, scaled=bool(mask))
+                lines += requantize(tile, total, multiplier, offset, scaled=bool(mask))
             lines += _store(tile, "r0", "r1", *place, merged)
         return lines
 
     pointer, stride = place
     lines = [f"vmov s23, {mask}", f"vmov {mask}, s26"] if mask else []
     lines += [f"vmov {pointer}, {out}", f"vmov {stride}, {step}"]
-    lines += _either_way(tile, pixels, "r0")
+    lines += either_way(tile, pixels, "r0")
     lines.append(f"vmov {out}, {pointer}")
     return [*lines, f"vmov {mask}, s23"] if mask else lines
 
 
-def _either_way(tile: Tile, stores: Callable[[bool], list[str]], other: Register) -> list[str]:
+def either_way(tile: Tile, stores: Callable[[bool], list[str]], other: Register) -> list[str]:
     """What stores pixels, with and without merging where bytes are shared; changes `other`."""
     if tile.storage != 2:
         return stores(False)
@@ -202,9 +202,10 @@ def _either_way(tile: Tile, stores: Callable[[bool], list[str]], other: Register
     ]
 
 
-def _requantize(
+def requantize(
     tile: Tile, total: Register, multiplier: Register, offset: Register, scaled: bool
 ) -> list[str]:
+    """A sum, times 2**pre_shift already if `scaled`, to an output."""
     lines = [f"lsl.w {total}, {total}, #{tile.pre_shift}"] if tile.pre_shift and not scaled else []
     shifted = f", asr #{tile.shift}" if tile.shift else ""
     return [
@@ -299,7 +300,7 @@ def _last_row(
             lines += [f"sub.w {total}, {total}, {low}{scale}" for total in sums]
         lines += [f"vmov {low}, s{2 * channel}", f"vmov {high}, s{2 * channel + 1}"]
         for total in sums:
-            lines += _requantize(tile, total, low, high, scaled)
+            lines += requantize(tile, total, low, high, scaled)
 
     def stores(merged: bool) -> list[str]:
         return [
@@ -309,6 +310,6 @@ def _last_row(
         ]
 
     lines += [f"vmov {pointer}, {out}", f"vmov {field}, {step}"]
-    lines += _either_way(tile, stores, low)
+    lines += either_way(tile, stores, low)
     lines.append(f"vmov {out}, {pointer}")
     return lines

@@ -60,6 +60,7 @@ def driven_kernel(
     fields: Mapping[str, int | str],
     parts: Sequence[str],
     headers: Sequence[str] = (),
+    table: str = "",
 ) -> tuple[SourceFile, ...]:
     """The files of a kernel that calls a driver with its table; those of its functions are extra.
 
@@ -70,13 +71,14 @@ def driven_kernel(
         fields: of the table.
         parts: names of the functions in the table, each declared in a header of its name.
         headers: of the package, that the driver includes besides its own.
+        table: the table's type, if it is not `<prefix>_kernel`.
     """
     parameters = f"const {prefix}_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
     prototype = f"LE_INTERNAL void {kernel}({parameters})"
     source = (
         f'#include "{kernel}.h"\n\n'
         + "".join(f'#include "{part}.h"\n' for part in parts)
-        + f"\n{c_struct(f'{prefix}_kernel', f'{kernel}_table', fields)}\n"
+        + f"\n{c_struct(table or f'{prefix}_kernel', f'{kernel}_table', fields)}\n"
         f"{prototype} {{\n    {driver}(layer, &{kernel}_table, in, out, scratch);\n}}\n"
     )
     return (

@@ -1,0 +1,97 @@
+"""The C files of Winograd's rows: one function each for packing, unpacking, start values, tiles."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from mcuq_lab.liteengine.kernels.row_kernels import (
+    Files,
+    KernelKey,
+    pack_function,
+    start_function,
+)
+from mcuq_lab.liteengine.kernels.specialise import (
+    driven_kernel,
+    kernel_header,
+    prototype_header,
+    specialised,
+    tile_function,
+)
+from mcuq_lab.liteengine.kernels.vertical_asm import VerticalTile, vertical_assembly
+from mcuq_lab.sources import SourceFile
+
+_HEADERS = ("le_row_polynomial.h", "le_row_pack.h", "le_vertical.h", "le_vertical_pack.h")
+
+
+@cache
+def vertical_kernel(key: KernelKey, tile: VerticalTile) -> tuple[str, Files]:
+    """Name and files of a kernel."""
+    packing = key.packing
+    packer, pack_files = pack_function(key)
+    unpacker, unpack_files = _unpacker(key)
+    starter, start_files = start_function(packing)
+    tiler, tile_files = _tiler(tile)
+    kernel = f"le_conv2d_w{key.w_bits}a{key.a_bits}_vertical_{tile.name}"
+    fields = {
+        "pack": packer,
+        "unpack": unpacker,
+        "start": starter,
+        "tile": tiler,
+        "requantize": f"{tiler}_outputs",
+        "pixels": packing.pixels,
+        "field_bits": packing.field_bits,
+        "amax": (1 << key.a_bits) - 1,
+        "top": (packing.pixels + 1) * packing.field_bits,
+        "a_storage": key.storage,
+        "out_bits": tile.row.out_bits,
+    }
+    headers = ("le_row_polynomial.h", "le_row_pack.h", "le_row_state.h", "le_vertical_pack.h")
+    files = driven_kernel(
+        kernel,
+        "le_vertical",
+        "le_row",
+        fields,
+        (packer, unpacker, starter, tiler),
+        headers,
+        table="le_vertical_kernel",
+    )
+    functions = (*pack_files, *unpack_files, *start_files, *tile_files)
+    return kernel, tuple(dict.fromkeys((*files, *functions)))
+
+
+def _unpacker(key: KernelKey) -> tuple[str, Files]:
+    """The function that unpacks weights, by name, and its files."""
+    s = key.packing.field_bits
+    name = f"le_vertical_unpack_w{key.w_bits}_s{s}"
+    body = f"le_vertical_unpack(to, from, layer, {key.w_bits}, {s});"
+    parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"
+    return name, specialised(name, parameters, body, _HEADERS)
+
+
+def _tiler(tile: VerticalTile) -> tuple[str, Files]:
+    """The tile function, in assembly and in C, by name, and its files."""
+    name, row = f"le_vertical_tile_{tile.name}", tile.row
+    shape = (
+        f"{{.pixels = {row.pixels}, .field_bits = {row.field_bits}, .planes = {tile.planes},\n"
+        f"    .segments = {tile.before}, .out_bits = {row.out_bits},\n"
+        f"    .pre_shift = {row.pre_shift}, .shift = {row.shift}}}"
+    )
+    outputs = f"{name}_outputs(const le_vertical_call *call, const uint32_t sums[2])"
+    source = (
+        f'#include "{name}.h"\n\n'
+        f"static const le_vertical_tile_shape {name}_shape = {shape};\n\n"
+        + tile_function(
+            name,
+            "le_vertical",
+            "vertical_asm.py",
+            vertical_assembly(tile),
+            f"le_vertical_tile(call, &{name}_shape);",
+        )
+        + f"\nLE_INTERNAL uint32_t {outputs} {{\n"
+        f"    return le_vertical_outputs(call, sums, &{name}_shape);\n}}\n"
+    )
+    prototypes = f"LE_INTERNAL void {name}(le_vertical_call *call);\nLE_INTERNAL uint32_t {outputs}"
+    header = prototype_header(name, "le_vertical_tile.h", prototypes)
+    parts = ("le_row_polynomial.h", "le_vertical.h", "le_vertical_tile.h")
+    headers = tuple(kernel_header(part) for part in parts)
+    return name, (*headers, header, SourceFile(f"{name}.c", source))

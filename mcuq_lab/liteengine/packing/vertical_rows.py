@@ -1,0 +1,148 @@
+"""Row polynomials under Winograd's F(2, 3), with accumulators that lose no bit.
+
+`vertical.py` states the identity on packed words, where accumulators hold twice the result and the
+uppermost field loses a bit. Here the factor of two is divided out at once. With d0 .. d3 four
+packed input rows and g0, g1, g2 the packed filter rows of a channel, all sums over channels:
+
+    T = B + sum (d1 + d2) (g0 + g1 + g2)           V = 2**63 + sum (d2 - d1) (g0 - g1 + g2)
+    S = (T + V) / 2                                D = T - S
+    row 0 = S + sum (d0 - d2) g0 + rest + 2**63    row 1 = D + sum (d3 - d1) g2 + rest
+
+modulo 2**64. Where T and V as integers lie in [0, 2**64), they are what accumulators hold, T + V is
+an integer of 65 bits, and S is exact: B is even, and the two sums differ by the even number
+2 sum(d1 g1 + d2 (g0 + g2)) - 2 sum (d2 - d1) (g0 - g1 + g2). D is exact modulo 2**64. Inserting,
+
+    S = (d1 + d2) g0 + ... = B / 2 + 2**62 + sum (d1 g1 + d2 (g0 + g2)) ,   row 0 the direct sum,
+
+with B = 2 X + 2**63 - 2 t 2**top: X are the start values of all fields but the uppermost one,
+which begins at bit `top`, and whose start value K' follows in rest = (K' + t) 2**top. So row 0 and
+row 1 are the packed sums of `row.py`, modulo 2**64, and its conditions make them exact.
+
+What is left to show is that T and V stay within 64 bits:
+
+1. (d1 + d2) has fields of up to 2 amax, d2 - d1 of up to amax in magnitude, each field any number
+   of these. So T lies between B + 2 amax sum(z**i) sum(min(W, 0)) and the same with max, over the
+   words W of g0 + g1 + g2; both are reached. `centre` t moves this range to the middle.
+2. |V - 2**63| <= amax sum(z**i) sum|W| over the words of g0 - g1 + g2.
+
+And the combined words must be signed operands: 2 amax sum(z**i) < 2**31, weights as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mcuq_lab.liteengine.packing.row import (
+    ACCUMULATOR_BITS,
+    WORD_BITS,
+    RowPacking,
+    Segment,
+    Slice,
+    column_sums,
+    sums_fit,
+    weight_words,
+    words_fit,
+)
+
+ROWS_OF_A_PAIR = 2
+
+
+def combined_filters(weight: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Filter rows of the four products, each int64 (oc, 1, 3, ic), from weights (oc, 3, 3, ic)."""
+    g0, g1, g2 = (weight[:, row : row + 1].astype(np.int64) for row in range(3))
+    return g0 + g1 + g2, g0 - g1 + g2, g0, g2
+
+
+def activations_fit(pixels: int, field_bits: int, a_bits: int) -> bool:
+    """Whether sums and differences of two rows are signed operands."""
+    amax = (1 << a_bits) - 1
+    return field_bits > a_bits and 2 * amax * _ones(pixels, field_bits) < 1 << (WORD_BITS - 1)
+
+
+def centre(weight: np.ndarray, a_bits: int) -> np.ndarray:
+    """t of each output channel, int64 (oc,): half of amax times the sum of the last taps."""
+    return (((1 << a_bits) - 1) * weight[:, :, 0].astype(np.int64).sum(axis=(1, 2))) >> 1
+
+
+def accumulators_fit(weight: np.ndarray, a_bits: int, pixels: int, field_bits: int) -> bool:
+    """Whether T and V of one segment stay within 64 bits, for all activations."""
+    amax, ones, top = (1 << a_bits) - 1, _ones(pixels, field_bits), (pixels + 1) * field_bits
+    if not WORD_BITS <= top < ACCUMULATOR_BITS:
+        return False
+    total, difference = (
+        weight_words(part, field_bits, 1)[:, 0, :, 0] for part in combined_filters(weight)[:2]
+    )
+    below = np.minimum(total, 0).sum(axis=-1)
+    above = np.maximum(total, 0).sum(axis=-1)
+    reach = np.abs(difference).sum(axis=-1)
+    largest = 1 << ACCUMULATOR_BITS
+    for low, high, apart, start in zip(
+        below.tolist(),
+        above.tolist(),
+        reach.tolist(),
+        begin_values(weight, a_bits, pixels, field_bits),
+        strict=True,
+    ):
+        if start + 2 * amax * ones * low < 0 or start + 2 * amax * ones * high >= largest:
+            return False
+        if amax * ones * apart >= largest // 2:
+            return False
+    return True
+
+
+def begin_values(weight: np.ndarray, a_bits: int, pixels: int, field_bits: int) -> list[int]:
+    """B of each output channel; see the head of this file."""
+    top = (pixels + 1) * field_bits
+    amax, negative = (1 << a_bits) - 1, np.maximum(-weight.astype(np.int64), 0)
+    starts = (amax * negative.sum(axis=(1, 2, 3))).tolist()
+    uppermost = (amax * negative[:, :, 0].sum(axis=(1, 2))).tolist()
+    values = []
+    for k, upper, shift in zip(starts, uppermost, centre(weight, a_bits).tolist(), strict=True):
+        fields = (k - upper) << field_bits
+        fields += sum(k << (field * field_bits) for field in range(2, pixels + 1))
+        values.append(2 * fields + (1 << (ACCUMULATOR_BITS - 1)) - 2 * (shift << top))
+    return values
+
+
+def vertical_packings(
+    weight: np.ndarray, w_bits: int, a_bits: int, max_segments: int = 8
+) -> Iterator[RowPacking]:
+    """Packings with segments of equal size, for each geometry with the fewest that fit.
+
+    Args:
+        weight: integers (oc, 3, 3, ic), OHWI.
+        w_bits, a_bits: their width, and the width of the unsigned activations.
+        max_segments: packings with more are not worth listing.
+    """
+    whole_a, whole_w = Slice(0, a_bits, a_bits), Slice(0, w_bits, w_bits)
+    channels = weight.shape[3]
+    filters = combined_filters(weight)
+    for pixels in (4, 3, 2):
+        for field_bits in range(2, 31):
+            if not activations_fit(pixels, field_bits, a_bits):
+                continue
+            if not all(words_fit(part, field_bits, 1) for part in filters):
+                continue
+            for count in range(1, min(max_segments, channels) + 1):
+                size = -(-channels // count)
+                parts = [weight[..., first : first + size] for first in range(0, channels, size)]
+                if all(_fits(part, a_bits, pixels, field_bits) for part in parts):
+                    segments = tuple(
+                        Segment(i * size, part.shape[3], whole_a, whole_w)
+                        for i, part in enumerate(parts)
+                    )
+                    yield RowPacking(pixels, field_bits, 1, False, segments)
+                    break
+
+
+def _fits(weight: np.ndarray, a_bits: int, pixels: int, field_bits: int) -> bool:
+    amax = (1 << a_bits) - 1
+    if not sums_fit(column_sums(weight), amax, pixels, field_bits, 1):
+        return False
+    return accumulators_fit(weight, a_bits, pixels, field_bits)
+
+
+def _ones(pixels: int, field_bits: int) -> int:
+    return sum(1 << (i * field_bits) for i in range(pixels))
