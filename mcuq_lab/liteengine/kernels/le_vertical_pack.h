@@ -32,8 +32,8 @@ LE_INLINE void le_vertical_combine(uint32_t *entry, const uint32_t *before, uint
 
 /* Writes the four products' weights of one input and one output channel, `next` words apart, from
  * nine fields (filter row, columns 2, 1, 0), six of which lie between one row and the next. */
-LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, const uint32_t *run, unsigned lsb,
-                                          unsigned w_bits, unsigned field_bits, uint32_t next) {
+LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, unsigned lsb,
+                                          unsigned w_bits, unsigned field_bits, unsigned next) {
     uint32_t g[3];
 #pragma GCC unroll 3
     for (unsigned ky = 0; ky < 3; ++ky) {
@@ -42,6 +42,7 @@ LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, const uint32_t 
         g[ky] = le_row_add(g[ky], (uint32_t)le_row_field(run, at + w_bits, w_bits, 1), field_bits);
         g[ky] = le_row_add(g[ky], (uint32_t)le_row_field(run, at + 2 * w_bits, w_bits, 1),
                            2 * field_bits);
+        LE_NOT_BEFORE_2(run[at / 32], run[(at + 6 * w_bits) / 32]);
     }
     const uint32_t outer = g[0] + g[2];
     to[0] = outer + g[1];
@@ -50,40 +51,45 @@ LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, const uint32_t 
     to[3 * next] = g[2];
 }
 
-/* Unpacks the weights of two output channels; planes behind the last channel are zeros. */
+/* Unpacks the weights of two output channels, segments of `planes` planes; those behind the last
+ * channel are zeros. */
 LE_INLINE void le_vertical_unpack(uint32_t *to, const uint8_t *from, const le_row_layer *layer,
-                                  unsigned w_bits, unsigned field_bits) {
+                                  unsigned planes, unsigned w_bits, unsigned field_bits) {
     const unsigned group = w_bits == 2 ? 2 : 1;
     const unsigned group_bytes = (group * 18 * w_bits + 7) / 8;
-    const uint32_t planes = layer->range / layer->segment_count;
-    const uint32_t next = 2 * planes;
-    uint32_t left = planes, run[6];
-    for (uint32_t channel = 0; channel < layer->range; channel += group) {
-        if (channel < layer->in_c) {
+    const unsigned next = 2 * planes;
+    const uint32_t channels = layer->in_c, range = layer->range;
+    uint32_t *end = to + next;
+    uint32_t run[7] = {0, 0, 0, 0, 0, 0, 0};
+    uint32_t channel = 0;
+    while (channel < channels) {
 #pragma GCC unroll 8
-            for (unsigned i = 0; i < (group_bytes + 3) / 4; ++i) {
-                run[i] = le_load32(from + 4 * i);
-            }
-            from += group_bytes;
-        } else {
-#pragma GCC unroll 8
-            for (unsigned i = 0; i < 6; ++i) {
-                run[i] = 0;
-            }
+        for (unsigned i = 0; i < (group_bytes + 3) / 4; ++i) {
+            run[i] = le_load32(from + 4 * i);
         }
+        from += group_bytes;
 #pragma GCC unroll 2
         for (unsigned k = 0; k < group; ++k) {
-            if (k > 0 && channel + k >= layer->range) {
-                break;
-            }
-            le_vertical_unpack_channel(to, run, k * 18 * w_bits, w_bits, field_bits, next);
-            le_vertical_unpack_channel(to + 1, run, (k * 18 + 3) * w_bits, w_bits, field_bits, next);
+            const unsigned at = k * 18 * w_bits;
+            le_vertical_unpack_channel(to, run, at, w_bits, field_bits, next);
+            le_vertical_unpack_channel(to + 1, run, at + 3 * w_bits, w_bits, field_bits, next);
             to += 2;
-            if (--left == 0) {
+            if (to == end) {
                 to += 3 * next;
-                left = planes;
+                end += 4 * next;
+            }
+            if (++channel == channels) {
+                break; /* an odd number of channels */
             }
         }
+    }
+    for (; channel < range; ++channel) {
+        for (unsigned product = 0; product < 4; ++product) {
+            to[product * next] = 0;
+            to[product * next + 1] = 0;
+            LE_KEEP_LOOP(product);
+        }
+        to += 2;
     }
 }
 

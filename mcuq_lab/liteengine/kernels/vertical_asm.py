@@ -6,6 +6,8 @@ identity is a pass over all planes of a segment, with four 64-bit accumulators:
     r0 entries   r1 weight words   r2 - r5 temporaries
     r6:r7, r8:r9 first pair, channels 0 and 1     r10:r11, r12:lr second pair, channels 0 and 1
 
+All encodings are of 32 bits, or in twos: where many of them straddle two words, fetching them stalls.
+
 Four loads and four products take nine cycles; two rows of a pair take four passes, where twelve
 products and ten loads of the direct sums take 25 for each two rows.
 
@@ -82,20 +84,20 @@ def vertical_assembly(tile: VerticalTile) -> list[str]:
     Local labels are numbers: 2 tile, 3 round, 4 segment, 5 and 6 a segment that is not the last,
     6 and 7 pixels that are merged with others, 8 behind a row of each pair.
     """
-    lines = [*_prologue(tile), "2:", "ldr r1, [sp]"]
+    lines = [*_prologue(tile), ".p2align 2", "2:", "ldr.w r1, [sp]"]
     if tile.before:
         lines += ["ldr r2, [sp, #4]", "vmov s29, r2", "4:", "vmov r2, s29", "vldmia r2, {s4-s10}"]
     for number, accumulator in enumerate(_ACCUMULATORS):
         low, high = (("s4", "s5"), ("s6", "s7"))[number % 2]
         lines += [f"vmov {accumulator.low}, {low}", f"vmov {accumulator.high}, {high}"]
-    lines += [*_pass(tile, 0), "push {r6-r12, lr}", "movs r6, #0", "mov.w r7, #0x80000000"]
+    lines += [*_pass(tile, 0), "push {r6-r12, lr}", "mov.w r6, #0", "mov.w r7, #0x80000000"]
     for accumulator in _ACCUMULATORS[1:]:
         lines += [f"mov {accumulator.low}, r6", f"mov {accumulator.high}, r7"]
     lines += [*_pass(tile, 1), *_halve(), *_pass(tile, 2), *_finish(tile, 0)]
     lines += ["pop {r6-r12, lr}", *_pass(tile, 3), *_finish(tile, 1)]
     lines += _add("r0", tile.planes * ENTRY_BYTES)
     if tile.before:
-        lines += ["vmov r2, s10", "cmp r2, #0"]
+        lines += ["vmov r2, s10", "cmp.w r2, #0"]
         lines += ["vmov r2, s29", f"add r2, #{CHAIN_BYTES}", "vmov s29, r2", "beq.w 4b"]
         lines += ["vmov r2, s30", f"sub r2, #{tile.before * _KEPT_BYTES}", "vmov s30, r2"]
     return [
@@ -126,10 +128,7 @@ def _add(register: Register, value: int) -> list[str]:
     lines, name, left = [], "add" if value > 0 else "sub", abs(value)
     while left:
         part = min(left, 4095)
-        lines.append(
-            f"{name}s {register}, #{part}" if part < 256 else f"{name}w {register}, {register}, "
-            f"#{part}"
-        )
+        lines.append(f"{name}w {register}, {register}, #{part}")
         left -= part
     return lines
 
@@ -170,7 +169,7 @@ def _halve() -> list[str]:
             low, high = accumulator.low, accumulator.high
             lines += [f"adds.w {low}, {low}, {t_low}", f"adcs.w {high}, {high}, {t_high}"]
             lines += [f"rrxs {high}, {high}", f"rrx {low}, {low}"]
-            lines += [f"subs {t_low}, {t_low}, {low}", f"sbc {t_high}, {t_high}, {high}"]
+            lines += [f"subs.w {t_low}, {t_low}, {low}", f"sbc {t_high}, {t_high}, {high}"]
         lines += [f"str {r}, [sp, #{a}]" for r, a in zip(temporaries, at, strict=True)]
     return lines
 
@@ -181,7 +180,7 @@ def _finish(tile: VerticalTile, row: int) -> list[str]:
     if not tile.before:
         lines += _outputs(tile, row)
     else:
-        lines += ["vmov r2, s10", "cmp r2, #0", "bne.w 5f"]
+        lines += ["vmov r2, s10", "cmp.w r2, #0", "bne.w 5f"]
         lines += ["vmov r2, s30", "stmia r2!, {r6-r12, lr}", "vmov s30, r2", "b.w 8f"]
         lines += ["5:", *_last_outputs(tile, row), "8:"]
     return [*lines, "vmov r0, s14", "vmov r1, s15"]
@@ -197,7 +196,7 @@ def _carry(tile: VerticalTile, row: int) -> list[str]:
         for number in (channel, 2 + channel):
             accumulator = _ACCUMULATORS[number]
             lines += [
-                f"adds {accumulator.low}, {accumulator.low}, {carried[number]}",
+                f"adds.w {accumulator.low}, {accumulator.low}, {carried[number]}",
                 f"adc {accumulator.high}, {accumulator.high}, r4",
             ]
     for accumulator, to in zip(_ACCUMULATORS, carried, strict=True):
@@ -271,19 +270,19 @@ def _store(
     elif pixel == 1:
         lines = [f"vmov {pointer}, s{20 + row}", f"vmov {step}, s{24 + row}"]
     else:
-        lines = [f"add {pointer}, {step}"]
+        lines = [f"add.w {pointer}, {pointer}, {step}"]
     lines.append(f"orr {low}, {low}, {high}, lsl #{tile.row.storage}")
     if merged:
         lines += [f"ldrb {high}, [{pointer}]", f"orr {low}, {high}, {low}, lsl #4"]
-    return [*lines, f"{'strh' if tile.row.storage == 8 else 'strb'} {low}, [{pointer}]"]
+    return [*lines, f"{'strh.w' if tile.row.storage == 8 else 'strb.w'} {low}, [{pointer}]"]
 
 
 def _end_row(row: int, place: tuple[Register, Register]) -> list[str]:
     pointer, step = place
     return [
-        f"add {pointer}, {step}",
+        f"add.w {pointer}, {pointer}, {step}",
         f"vmov s{16 + row}, {pointer}",
-        f"add {pointer}, {step}",
+        f"add.w {pointer}, {pointer}, {step}",
         f"vmov s{20 + row}, {pointer}",
     ]
 

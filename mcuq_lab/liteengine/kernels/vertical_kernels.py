@@ -28,7 +28,7 @@ def vertical_kernel(key: KernelKey, tile: VerticalTile) -> tuple[str, Files]:
     """Name and files of a kernel."""
     packing = key.packing
     packer, pack_files = pack_function(key)
-    unpacker, unpack_files = _unpacker(key)
+    unpacker, unpack_files = _unpacker(key, tile.planes)
     starter, start_files = start_function(packing)
     tiler, tile_files = _tiler(tile)
     kernel = f"le_conv2d_w{key.w_bits}a{key.a_bits}_vertical_{tile.name}"
@@ -59,11 +59,11 @@ def vertical_kernel(key: KernelKey, tile: VerticalTile) -> tuple[str, Files]:
     return kernel, tuple(dict.fromkeys((*files, *functions)))
 
 
-def _unpacker(key: KernelKey) -> tuple[str, Files]:
+def _unpacker(key: KernelKey, planes: int) -> tuple[str, Files]:
     """The function that unpacks weights, by name, and its files."""
     s = key.packing.field_bits
-    name = f"le_vertical_unpack_w{key.w_bits}_s{s}"
-    body = f"le_vertical_unpack(to, from, layer, {key.w_bits}, {s});"
+    name = f"le_vertical_unpack_w{key.w_bits}_s{s}n{planes}"
+    body = f"le_vertical_unpack(to, from, layer, {planes}, {key.w_bits}, {s});"
     parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"
     return name, specialised(name, parameters, body, _HEADERS)
 
