@@ -193,7 +193,7 @@ def either_way(tile: Tile, stores: Callable[[bool], list[str]], other: Register)
     if tile.storage != 2:
         return stores(False)
     return [
-        *(f"vmov {other}, s13", f"cmp {other}, #0", "bne.w 6f"),
+        *(f"vmov {other}, s13", f"cmp.w {other}, #0", "bne.w 6f"),
         *stores(False),
         "b.w 7f",
         "6:",

@@ -86,7 +86,7 @@ def vertical_assembly(tile: VerticalTile) -> list[str]:
     """
     lines = [*_prologue(tile), ".p2align 2", "2:", "ldr.w r1, [sp]"]
     if tile.before:
-        lines += ["ldr r2, [sp, #4]", "vmov s29, r2", "4:", "vmov r2, s29", "vldmia r2, {s4-s10}"]
+        lines += ["ldr.w r2, [sp, #4]", "vmov s29, r2", "4:", "vmov r2, s29", "vldmia r2, {s4-s10}"]
     for number, accumulator in enumerate(_ACCUMULATORS):
         low, high = (("s4", "s5"), ("s6", "s7"))[number % 2]
         lines += [f"vmov {accumulator.low}, {low}", f"vmov {accumulator.high}, {high}"]
