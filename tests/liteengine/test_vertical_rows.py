@@ -68,7 +68,8 @@ def winograd_sums(
                     for row, each in zip(rows, words, strict=True)
                 ]
                 t, v = begin + products[0], (1 << 63) + products[1]
-                assert 0 <= t < MODULUS and 0 <= v < MODULUS and (t + v) % 2 == 0
+                assert all(0 <= value < MODULUS for value in (t, v))
+                assert (t + v) % 2 == 0
                 half = (t + v) // 2
                 sums = (half + products[2] + rest + (1 << 63), t - half + products[3] + rest)
                 for row, total in enumerate(sums):

@@ -6,7 +6,7 @@ identity is a pass over all planes of a segment, with four 64-bit accumulators:
     r0 entries   r1 weight words   r2 - r5 temporaries
     r6:r7, r8:r9 first pair, channels 0 and 1     r10:r11, r12:lr second pair, channels 0 and 1
 
-All encodings are of 32 bits, or in twos: where many of them straddle two words, fetching them stalls.
+Encodings are of 32 bits, those of 16 bits stand in twos: code that straddles words stalls in fetch.
 
 Four loads and four products take nine cycles; two rows of a pair take four passes, where twelve
 products and ten loads of the direct sums take 25 for each two rows.

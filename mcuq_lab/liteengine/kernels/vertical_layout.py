@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
-
 from mcuq_lab.liteengine.kernels.vertical_asm import (
     CHAIN_BYTES,
     ENTRY_BYTES,
@@ -124,5 +123,3 @@ class VerticalLayout(RowLayout):
         outputs = 2 * (extraction + (14 + 3 * (self.output.storage_bits == 2)) * m + 16)
         between = 2 * 16 + 2 * (extraction + 4 * m + 12) + 20
         return (before + 1) * segment + outputs + before * between + 8
-
-
