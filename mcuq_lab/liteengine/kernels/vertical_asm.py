@@ -201,7 +201,7 @@ def _carry(tile: VerticalTile, row: int) -> list[str]:
             ]
     for accumulator, to in zip(_ACCUMULATORS, carried, strict=True):
         lines += _carried_word(tile.row, accumulator, to)
-    return [*lines, "stm r5, {r0-r3}"]
+    return [*lines, "stmia r5, {r0-r3}"]
 
 
 def _carried_word(tile: Tile, accumulator: Accumulator, to: Register) -> list[str]:
