@@ -102,7 +102,7 @@ def test_every_packing_is_exact(w_bits, a_bits):
         (np.full(shape, high), extremes),
         (rng.integers(-1, 2, shape), rng.integers(0, amax + 1, size)),
     ):
-        for packing in vertical_packings(weight, w_bits, a_bits):
+        for packing in vertical_packings(weight, w_bits, a_bits, int):
             found += 1
             width = size[1] // packing.pixels * packing.pixels
             sums = winograd_sums(packing, weight, a_bits, pixels[:, :width])

@@ -31,9 +31,10 @@ LE_INLINE void le_vertical_combine(uint32_t *entry, const uint32_t *before, uint
 }
 
 /* Writes the four products' weights of one input and one output channel, `next` words apart, from
- * nine fields (filter row, columns 2, 1, 0), six of which lie between one row and the next. */
-LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, unsigned lsb,
-                                          unsigned w_bits, unsigned field_bits, unsigned next) {
+ * nine fields in a run of `words` (filter row, columns 2, 1, 0), with three between two rows. */
+LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, unsigned words,
+                                          unsigned lsb, unsigned w_bits, unsigned field_bits,
+                                          unsigned next) {
     uint32_t g[3];
 #pragma GCC unroll 3
     for (unsigned ky = 0; ky < 3; ++ky) {
@@ -42,7 +43,10 @@ LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, 
         g[ky] = le_row_add(g[ky], (uint32_t)le_row_field(run, at + w_bits, w_bits, 1), field_bits);
         g[ky] = le_row_add(g[ky], (uint32_t)le_row_field(run, at + 2 * w_bits, w_bits, 1),
                            2 * field_bits);
-        LE_NOT_BEFORE_2(run[at / 32], run[(at + 6 * w_bits) / 32]);
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < words; ++i) {
+            LE_NOT_BEFORE(run[i]);
+        }
     }
     const uint32_t outer = g[0] + g[2];
     to[0] = outer + g[1];
@@ -52,38 +56,39 @@ LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, 
 }
 
 /* Unpacks the weights of two output channels, segments of `planes` planes; those behind the last
- * channel are zeros. */
+ * channel are zeros. With 2-bit weights `planes` is even. */
 LE_INLINE void le_vertical_unpack(uint32_t *to, const uint8_t *from, const le_row_layer *layer,
                                   unsigned planes, unsigned w_bits, unsigned field_bits) {
     const unsigned group = w_bits == 2 ? 2 : 1;
-    const unsigned group_bytes = (group * 18 * w_bits + 7) / 8;
+    const unsigned group_bytes = (group * 18 * w_bits + 7) / 8, words = (group_bytes + 3) / 4;
     const unsigned next = 2 * planes;
-    const uint32_t channels = layer->in_c, range = layer->range;
-    uint32_t *end = to + next;
-    uint32_t run[7] = {0, 0, 0, 0, 0, 0, 0};
-    uint32_t channel = 0;
-    while (channel < channels) {
+    uint32_t run[6];
+    for (uint32_t left = layer->in_c;;) {
+        const uint32_t *end = to + 2 * (left < planes ? left : planes);
+        do {
 #pragma GCC unroll 8
-        for (unsigned i = 0; i < (group_bytes + 3) / 4; ++i) {
-            run[i] = le_load32(from + 4 * i);
-        }
-        from += group_bytes;
+            for (unsigned i = 0; i < words; ++i) {
+                run[i] = le_load32(from + 4 * i);
+            }
+            from += group_bytes;
 #pragma GCC unroll 2
-        for (unsigned k = 0; k < group; ++k) {
-            const unsigned at = k * 18 * w_bits;
-            le_vertical_unpack_channel(to, run, at, w_bits, field_bits, next);
-            le_vertical_unpack_channel(to + 1, run, at + 3 * w_bits, w_bits, field_bits, next);
-            to += 2;
-            if (to == end) {
-                to += 3 * next;
-                end += 4 * next;
+            for (unsigned k = 0; k < group; ++k) { /* an odd channel more: zeros */
+                const unsigned at = k * 18 * w_bits;
+                le_vertical_unpack_channel(to, run, words, at, w_bits, field_bits, next);
+                le_vertical_unpack_channel(to + 1, run, words, at + 3 * w_bits, w_bits, field_bits,
+                                           next);
+                to += 2;
             }
-            if (++channel == channels) {
-                break; /* an odd number of channels */
-            }
+        } while (to < end);
+        if (left <= planes) {
+            break;
         }
+        left -= planes;
+        to += 3 * next;
     }
-    for (; channel < range; ++channel) {
+    /* fills up the last segment */
+    for (uint32_t filled = (layer->in_c + group - 1) / group * group; filled < layer->range;
+         ++filled) {
         for (unsigned product = 0; product < 4; ++product) {
             to[product * next] = 0;
             to[product * next + 1] = 0;

@@ -148,8 +148,13 @@ def _with_heights(
 
 def _vertical_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[VerticalLayout]:
     groups = range(1, min(4, -(-output.shape.h // GROUP_ROWS)) + 1)
-    for packing in vertical_packings(op.weight, op.w_bits, source.bits):
-        unroll = _pass_planes(packing.segments[0].count)
+    step = 2 if op.w_bits == 2 else 1  # 2-bit weights are unpacked by two channels
+
+    def whole(count: int) -> int:
+        return padded(padded(count, step), _pass_planes(padded(count, step)))
+
+    for packing in vertical_packings(op.weight, op.w_bits, source.bits, whole):
+        unroll = _pass_planes(whole(packing.segments[0].count))
         for pairs in groups:
             layout = VerticalLayout(
                 op, source, output, op.weight, packing, unroll, pairs, source.shape.c

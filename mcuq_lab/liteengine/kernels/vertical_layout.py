@@ -35,7 +35,8 @@ class VerticalLayout(RowLayout):
     @cached_property
     def planes(self) -> int:
         """Of a segment: channels, and planes of zeros up to whole rounds."""
-        return padded(self.packing.segments[0].count, self.unroll)
+        first = self.packing.segments[0].count
+        return padded(padded(first, 2) if self.op.w_bits == 2 else first, self.unroll)
 
     @property
     def range(self) -> int:

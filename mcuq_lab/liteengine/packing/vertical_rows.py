@@ -30,7 +30,7 @@ And the combined words must be signed operands: 2 amax sum(z**i) < 2**31, weight
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -45,8 +45,6 @@ from mcuq_lab.liteengine.packing.row import (
     weight_words,
     words_fit,
 )
-
-ROWS_OF_A_PAIR = 2
 
 
 def combined_filters(weight: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -107,13 +105,19 @@ def begin_values(weight: np.ndarray, a_bits: int, pixels: int, field_bits: int) 
 
 
 def vertical_packings(
-    weight: np.ndarray, w_bits: int, a_bits: int, max_segments: int = 8
+    weight: np.ndarray,
+    w_bits: int,
+    a_bits: int,
+    whole: Callable[[int], int],
+    max_segments: int = 8,
 ) -> Iterator[RowPacking]:
     """Packings with segments of equal size, for each geometry with the fewest that fit.
 
     Args:
         weight: integers (oc, 3, 3, ic), OHWI.
         w_bits, a_bits: their width, and the width of the unsigned activations.
+        whole: the channels of a segment that is to have so many at least: all but the last one,
+            which is filled up with zeros, have as many.
         max_segments: packings with more are not worth listing.
     """
     whole_a, whole_w = Slice(0, a_bits, a_bits), Slice(0, w_bits, w_bits)
@@ -126,7 +130,7 @@ def vertical_packings(
             if not all(words_fit(part, field_bits, 1) for part in filters):
                 continue
             for count in range(1, min(max_segments, channels) + 1):
-                size = -(-channels // count)
+                size = whole(-(-channels // count))
                 parts = [weight[..., first : first + size] for first in range(0, channels, size)]
                 if all(_fits(part, a_bits, pixels, field_bits) for part in parts):
                     segments = tuple(
