@@ -211,10 +211,10 @@ def _lowered(layout: RowLayout) -> Lowered:
     )
     if isinstance(layout, VerticalLayout):
         kernel, files = vertical_kernel(key, layout.vertical_tile)
-        loop = layout.loop_cycles / 2
+        loop, words = layout.loop_cycles / 2, f"{packing}, F(2, 3)"
     else:
         kernel, files = row_kernel(key)
-        loop = loop_cycles(packing)
+        loop, words = loop_cycles(packing), str(packing)
     weights = _flash_weights(op, source, packing.lanes)
     missing = op.out_channels % 2
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
@@ -266,7 +266,7 @@ def _lowered(layout: RowLayout) -> Lowered:
     flash = np.concatenate([weights.reshape(-1), np.zeros(3, np.uint8)])  # read in whole words
     return Lowered(
         kernel=kernel,
-        packing=str(packing),
+        packing=words,
         files=files,
         declarations=lambda: (
             c_array("uint8_t", f"{name}_weights", flash)

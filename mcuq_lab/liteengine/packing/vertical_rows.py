@@ -8,15 +8,19 @@ packed input rows and g0, g1, g2 the packed filter rows of a channel, all sums o
     S = (T + V) / 2                                D = T - S
     row 0 = S + sum (d0 - d2) g0 + rest + 2**63    row 1 = D + sum (d3 - d1) g2 + rest
 
-modulo 2**64. Where T and V as integers lie in [0, 2**64), they are what accumulators hold, T + V is
-an integer of 65 bits, and S is exact: B is even, and the two sums differ by the even number
-2 sum(d1 g1 + d2 (g0 + g2)) - 2 sum (d2 - d1) (g0 - g1 + g2). D is exact modulo 2**64. Inserting,
+modulo 2**64. Multiplied out, the two sums are s + d and s - d with
 
-    S = (d1 + d2) g0 + ... = B / 2 + 2**62 + sum (d1 g1 + d2 (g0 + g2)) ,   row 0 the direct sum,
+    s = sum (d1 g1 + d2 (g0 + g2))                 d = sum (d1 (g0 + g2) + d2 g1)
 
-with B = 2 X + 2**63 - 2 t 2**top: X are the start values of all fields but the uppermost one,
-which begins at bit `top`, and whose start value K' follows in rest = (K' + t) 2**top. So row 0 and
-row 1 are the packed sums of `row.py`, modulo 2**64, and its conditions make them exact.
+so that row 0 is the direct sum s + (d0 - d2) g0 = d0 g0 + d1 g1 + d2 g2 with its start value, and
+row 1 likewise. Where T and V as integers lie in [0, 2**64), they are what the accumulators hold,
+T + V = B + 2**63 + 2 s is an integer of 65 bits, and even, as B is: S = B / 2 + 2**62 + s is exact,
+and D = B / 2 - 2**62 + d is exact modulo 2**64.
+
+B = 2 X + 2**63 - 2 t 2**top: X are the start values of all fields but the uppermost one, which
+begins at bit `top`, and whose start value K' follows in rest = (K' + t) 2**top. So both rows start
+with X + K' 2**top: they are the packed sums of `row.py` modulo 2**64, whose conditions make them
+exact, whatever the fields of T and V do.
 
 What is left to show is that T and V stay within 64 bits:
 
