@@ -1,6 +1,6 @@
 """RLQuant: the bilevel search for bit-widths, its rivals, and the process that runs them.
 
-Upper level: a method proposes policies (RLQuant: a PPO agent on a surrogate of what was measured so
+Upper level: a method proposes policies (RLQuant: an RL agent on a surrogate of what was measured so
 far). Lower level: SGD on the step sizes of each policy. Every policy ends as a row: generated,
 built, flashed and measured.
 """

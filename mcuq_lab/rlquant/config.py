@@ -10,6 +10,7 @@ from mcuq_lab.errors import ConfigError
 from mcuq_lab.policy import Policy
 
 LOWER_LEVELS = ("none", "steps", "weights_and_steps")
+ALGORITHMS = ("ppo", "dqn", "sac")
 
 
 @dataclass(frozen=True)
@@ -33,38 +34,70 @@ class LowerLevelConfig:
     as one pass over the calibration images, and worth more than many steps of SGD at few bits."""
     training_images: int = 4096
     """Training images that SGD sees; the float network answers each once, at the start."""
-    threads: int = 2
     hopeless_nats: float = 0.0
     """SGD ends after a third of its batches where the divergence from the float network is still
     larger (the row's message says so): such a policy is no member of a front, and need not be known
     better. 0: never."""
+    threads: int = 2
     """Threads of torch; one number for a whole run, since sums depend on it."""
 
 
 @dataclass(frozen=True)
 class AgentConfig:
-    """The RL agent: PPO of Ray RLlib on imagined episodes."""
+    """The RL agent: an algorithm of Ray RLlib on imagined episodes."""
 
+    algorithm: str = "ppo"
+    """`ppo`, or off-policy with a replay: `dqn`, `sac`. PPO is the default since the front it finds
+    has the largest median hypervolume with 10 layers and with 28 (results/reference/agents), if by
+    less than seeds differ, and since the fewest knobs below are about it."""
     episodes_per_iteration: int = 100
-    """Imagined episodes before each PPO update."""
+    """Imagined episodes of an iteration."""
     first_iterations: int = 12
-    """PPO updates in the first round, when the agent knows nothing."""
+    """Iterations in the first round, when the agent knows nothing."""
     iterations: int = 4
-    """PPO updates in each later round."""
+    """Iterations in each later round."""
     rollouts: int = 1024
     """Policies that the agent proposes a round, each under a preference drawn anew."""
     parallel_envs: int = 20
-    """Environments that one sampling pass steps together."""
+    """Environments that one sampling pass of PPO steps together."""
     minibatch_size: int = 250
     """Steps a gradient; at most episodes_per_iteration times layers."""
     epochs: int = 8
-    """Passes over each batch of episodes."""
+    """Passes of PPO over each batch of episodes."""
+    updates_per_iteration: int = 64
+    """Gradient steps of DQN and SAC an iteration."""
+    hindsight: bool = True
+    """Whether DQN and SAC learn from each episode under preferences drawn anew each time, not under
+    its own: one policy then teaches all of them."""
+    bootstrap_steps: int = 30
+    """Layers that DQN and SAC look ahead before they trust their own values. What a policy is worth
+    comes to light at its end; one layer at a time its news travels slowly."""
+    replay_episodes: int = 4000
+    """Episodes that DQN and SAC learn from, the latest ones."""
     learning_rate: float = 1e-3
     """Of Adam; the imagined world is cheap and forgiving."""
     entropy_coefficient: float = 0.003
-    """Keeps the choices apart; higher explores more."""
+    """Keeps PPO's choices apart; higher explores more."""
+    exploration: float = 0.1
+    """Share of DQN's and SAC's choices that are any open pair, while they learn."""
+    temperature: float = 0.01
+    """DQN draws from the softmax of its values over this, in units of the return; where SAC's
+    weight of the entropy begins."""
+    target_entropy_nats: float = 1.0
+    """Entropy of a choice that SAC holds its policy to; all 49 pairs alike have 3.9."""
+    target_rate: float = 0.02
+    """Part of the way that target networks of DQN and SAC go after each gradient step."""
     hidden_units: int = 128
-    """Width of the two hidden layers of policy and value network."""
+    """Width of the two hidden layers of each network."""
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in ALGORITHMS:
+            raise ConfigError(
+                f"There is no algorithm '{self.algorithm}' for the agent; choose one of "
+                f"{', '.join(ALGORITHMS)}."
+            )
+        if self.temperature <= 0 or self.bootstrap_steps < 1:
+            raise ConfigError("The agent needs temperature > 0 and bootstrap_steps >= 1.")
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ FAILURE_REWARD = -2.0
 MASK_WIDTH = 2 * N_WIDTHS
 N_OBJECTIVES = 3
 OBSERVATION_WIDTH = len(FEATURES) + 2 + 3 + 3 + N_OBJECTIVES + MASK_WIDTH
+PREFERENCE = slice(-MASK_WIDTH - N_OBJECTIVES, -MASK_WIDTH)
+"""Where an observation holds the episode's preference."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,9 @@ class Episodes:
     Attributes:
         bits: policies so far (n, L, 2), layers ahead at the smallest widths.
         layer: the layer to decide next.
+        parts: what the last step (after `judge`: the judgement) adds to each objective over the
+            reference, (n, 3); its reward is `penalty - preference . parts` under any preference.
+        penalty: what it pays besides, (n,): `FAILURE_REWARD` in place of a failure's parts.
     """
 
     def __init__(self, world: World, preferences: np.ndarray) -> None:
@@ -90,6 +95,8 @@ class Episodes:
         self.preferences = preferences
         self.bits = np.full((len(preferences), n_layers, 2), MIN_BITS, dtype=np.int8)
         self.layer = 0
+        self.parts = np.zeros((len(preferences), N_OBJECTIVES))
+        self.penalty = np.zeros(len(preferences))
         self._costs = world.scaled_costs(self.bits)
         self._feasible = self._find_feasible()
 
@@ -120,25 +127,30 @@ class Episodes:
         added = self._costs - (before if self.layer > 1 else 0.0)
         if not self.done:
             self._feasible = self._find_feasible()
-        return -(self.preferences[:, 1:] * added).sum(axis=1)
+        self.parts = np.column_stack([np.zeros(len(added)), added])
+        return self._rewards()
 
     def judge(self) -> np.ndarray:
         """The last part of the rewards, (n,); only when done."""
-        rewards = np.empty(len(self.bits))
+        self.parts = np.zeros_like(self.parts)
         for i, bits in enumerate(self.bits):
-            rewards[i] = self._judge_one(bits, self.preferences[i], self._costs[i])
-        return rewards
+            outcome = self.world.judge(bits)
+            if outcome.ok:
+                self.parts[i] = self._judged_parts(outcome, self._costs[i])
+            else:
+                self.penalty[i] = FAILURE_REWARD
+        return self._rewards()
 
-    def _judge_one(self, bits: np.ndarray, preference: np.ndarray, known: np.ndarray) -> float:
-        outcome, reference = self.world.judge(bits), self.world.reference
-        if not outcome.ok:
-            return FAILURE_REWARD
-        reward = -preference[0] * (1.0 - outcome.accuracy) / reference.error
+    def _judged_parts(self, outcome: Outcome, known: np.ndarray) -> tuple[float, float, float]:
+        reference, cycles, sram = self.world.reference, 0.0, 0.0
         if outcome.cycles is not None:
-            reward -= preference[1] * (outcome.cycles / reference.cycles - known[0])
+            cycles = outcome.cycles / reference.cycles - known[0]
         if outcome.sram_bytes is not None:
-            reward -= preference[2] * (outcome.sram_bytes / reference.sram_peak_bytes - known[1])
-        return float(reward)
+            sram = outcome.sram_bytes / reference.sram_peak_bytes - known[1]
+        return (1.0 - outcome.accuracy) / reference.error, cycles, sram
+
+    def _rewards(self) -> np.ndarray:
+        return self.penalty - (self.preferences * self.parts).sum(axis=1)
 
     def _find_feasible(self) -> np.ndarray:
         costs, budgets = self.world.costs, self.world.budgets
@@ -178,7 +190,7 @@ class BitWidthEnv(gym.Env):
         return self._episodes.observe()[0], {}
 
     def step(self, action: np.ndarray):
-        """One layer; the last step's info holds `bits`, the policy of shape (L, 2)."""
+        """One layer; the info of the last one holds `bits`, the policy of shape (L, 2)."""
         episodes = self._episodes
         if episodes is None:
             return np.zeros(OBSERVATION_WIDTH, np.float32), 0.0, True, False, {}

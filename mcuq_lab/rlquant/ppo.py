@@ -7,9 +7,6 @@ This module imports ray.rllib, which takes seconds: import it late.
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -22,13 +19,15 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED_LIFETIME
 
+from mcuq_lab.rlquant.algorithm import one_thread, seed_everything
 from mcuq_lab.rlquant.config import AgentConfig
 from mcuq_lab.rlquant.env import BitWidthEnv, World
 from mcuq_lab.rlquant.masked_module import MaskedPpoModule
+from mcuq_lab.rlquant.space import N_WIDTHS
 
 
 class Ppo:
-    """A PPO agent for `BitWidthEnv`; its weights follow from `seed` and what it is trained on."""
+    """A PPO agent for `BitWidthEnv`; see `Algorithm`."""
 
     def __init__(self, config: AgentConfig, n_layers: int, seed: int) -> None:
         self._batch_steps = config.episodes_per_iteration * n_layers
@@ -41,14 +40,14 @@ class Ppo:
         self._hand_weights_to_runner()
 
     def enter(self, world: World, seed: int) -> None:
-        """Episodes from now on happen in `world`; everything drawn follows from `seed`."""
+        """See `Algorithm`."""
         seed_everything(seed)
         for i, env in enumerate(self._runner.env.unwrapped.envs):
             env.unwrapped.enter(world, seed=seed + i)
 
     def train(self) -> float:
-        """One PPO iteration on whole episodes; returns their mean return."""
-        with _one_thread():
+        """See `Algorithm`."""
+        with one_thread():
             return self._train()
 
     def _train(self) -> float:
@@ -70,6 +69,13 @@ class Ppo:
         self._hand_weights_to_runner()
         return float(np.mean([episode.get_return() for episode in episodes]))
 
+    def draw(self, observations: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """See `Algorithm`."""
+        logits = self.logits(observations)
+        # The largest of logits plus Gumbel noise is a draw from their softmax.
+        drawn = logits + rng.gumbel(size=logits.shape)
+        return drawn.reshape(-1, 2, N_WIDTHS).argmax(axis=-1)
+
     def logits(self, observations: np.ndarray) -> np.ndarray:
         """Masked logits of both halves of the action, float64 (n, 14)."""
         batch = {Columns.OBS: torch.from_numpy(observations)}
@@ -78,33 +84,22 @@ class Ppo:
         return output[Columns.ACTION_DIST_INPUTS].double().numpy()
 
     def state(self) -> dict[str, Any]:
-        """Weights and optimizer, as RLlib gives them, and the steps so far."""
+        """See `Algorithm`: weights and optimizer, as RLlib gives them, and the steps so far."""
         return {"learners": self._learners.get_state(), "steps": self._steps}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Takes back what `state` gave."""
+        """See `Algorithm`."""
         self._learners.set_state(state["learners"])
         self._steps = state["steps"]
         self._hand_weights_to_runner()
 
     def stop(self) -> None:
-        """Releases environments and learner."""
+        """See `Algorithm`."""
         self._runner.stop()
         self._learners.shutdown()
 
     def _hand_weights_to_runner(self) -> None:
         self._runner.module.set_state(self._learners.get_weights()[DEFAULT_MODULE_ID])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread for torch: networks this small only lose by more."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def ppo_config(config: AgentConfig, n_layers: int) -> PPOConfig:
@@ -139,10 +134,3 @@ def ppo_config(config: AgentConfig, n_layers: int) -> PPOConfig:
         )
         .rl_module(rl_module_spec=RLModuleSpec(module_class=MaskedPpoModule, model_config=model))
     )
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds every global generator that RLlib draws from."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)

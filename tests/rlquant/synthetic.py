@@ -176,3 +176,8 @@ def make_evaluator(config) -> SyntheticEvaluator:
         fault_rate=float(os.environ.get("SYNTHETIC_FAULT_RATE", "0")),
         log=os.environ.get("SYNTHETIC_LOG", ""),
     )
+
+
+def make_deep_evaluator(config) -> SyntheticEvaluator:
+    """The same of 28 layers."""
+    return SyntheticEvaluator(residual_net(blocks=4))
