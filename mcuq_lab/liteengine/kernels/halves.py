@@ -9,9 +9,9 @@ from functools import cache
 import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
-from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
 from mcuq_lab.liteengine.kernels.halves_asm import HalvesTile, halves_assembly
+from mcuq_lab.liteengine.kernels.halves_constants import first_words, flash_weights
 from mcuq_lab.liteengine.kernels.specialise import (
     driven_kernel,
     kernel_header,
@@ -22,16 +22,10 @@ from mcuq_lab.liteengine.kernels.specialise import (
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
-    ACCUMULATOR_BITS,
-    TOGGLE_BIT,
     HalvesPacking,
-    byte_pairs,
     halves_packings,
     halves_tile_cycles,
     pair_cycles,
-    start_factor,
-    start_sums,
-    start_words,
 )
 from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
 from mcuq_lab.sources import SourceFile
@@ -222,11 +216,11 @@ def _lowered(choice: _Choice) -> Lowered:
     terms = _terms(op, source)
     padded = np.zeros((choice.padded_channels, terms.shape[1]), np.int64)
     padded[: op.out_channels] = terms
-    weights = _flash_weights(choice, padded)
+    weights = flash_weights(packing, op.w_bits, padded, choice.flash_pairs)
     missing = choice.padded_channels - op.out_channels
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
     offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
-    first = _first_words(packing, padded, source.bits)
+    first = first_words(packing, padded, source.bits)
     window = op.window
     fields = {
         "in_h": source.shape.h,
@@ -284,49 +278,6 @@ def _lowered(choice: _Choice) -> Lowered:
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _FirstWords:
-    """Start values as they lie in flash, (tile, part, word).
-
-    Without `factors` they are what they are; with them, those of a word's two bytes, a word stands
-    for the sum of its bytes times these, and `base`.
-    """
-
-    words: np.ndarray
-    base: int = 0
-    factors: tuple[int, int] | None = None
-
-    @property
-    def word_bytes(self) -> int:
-        return 2 if self.factors else 4
-
-
-def _first_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> _FirstWords:
-    """Start values, narrow where they are made of two sums below 256."""
-    sums = start_sums(packing, weight)
-    factor, base = start_factor(packing, a_bits), 0
-    if packing.channels == 2:
-        low, high, high_factor = sums[:, ::2, 0], sums[:, 1::2, 0], factor << packing.w_shift
-    else:
-        low, high, high_factor = sums[..., 0], sums[..., -1], 1 << TOGGLE_BIT
-        if packing.toggle:
-            base = int(high.min())
-            high = high - base
-        else:
-            high = 0 * high
-    three = packing.channels == 2 and packing.toggle
-    if packing.bytes or three or max(low.max(), high.max()) > 0xFF:
-        return _FirstWords(_by_tile(start_words(packing, weight, a_bits)))
-    modulus = 1 << ACCUMULATOR_BITS
-    factors = factor, high_factor % modulus
-    return _FirstWords(_by_tile(low + (high << 8)), (base << TOGGLE_BIT) % modulus, factors)
-
-
-def _by_tile(words: np.ndarray) -> np.ndarray:
-    """(part, words) -> (tile, part, 4 words)."""
-    return words.reshape(len(words), -1, 4).transpose(1, 0, 2)
-
-
 def _written_and_unread(choice: _Choice) -> Iterator[tuple[int, int]]:
     """After each band but the last: bytes written, and where the next one begins to read."""
     window, source, output = choice.op.window, choice.source, choice.output
@@ -338,26 +289,6 @@ def _written_and_unread(choice: _Choice) -> Iterator[tuple[int, int]]:
             row = done // output.shape.w * window.stride_h - window.pad_top
             unread = max(row, 0) * source.shape.w
         yield done * output.pixel_bytes, unread * source.pixel_bytes
-
-
-def _flash_weights(choice: _Choice, terms: np.ndarray) -> np.ndarray:
-    """Weights as `le_halves_unpack` reads them: uint8 (tiles, bytes)."""
-    bits = choice.op.w_bits
-    tiles = choice.padded_channels // choice.channels
-    if choice.packing.bytes:
-        # Behind the terms no activations are packed: what lies there times 0.
-        halves = np.zeros((len(terms) // 2, 2 * choice.flash_pairs), np.int64)
-        halves[:, : terms.shape[1]] = byte_pairs(terms)
-        # (tile, two byte pairs, pair, half) -> (tile, pair, byte pair, half)
-        words = halves.reshape(tiles, 2, -1, 2).transpose(0, 2, 1, 3)
-        return words.astype("<i2").reshape(tiles, -1).view(np.uint8)
-    padded = np.zeros((len(terms), 2 * choice.flash_pairs), np.int64)
-    padded[:, : terms.shape[1]] = terms
-    # (tile, channel, pair, half) -> (tile, half, pair, channel), 16 fields of each half a group
-    ordered = padded.reshape(tiles, choice.channels, -1, 2).transpose(0, 3, 2, 1)
-    fields = ordered.reshape(tiles, 2, -1, 16) + (1 << (bits - 1))
-    halves = pack_stream(fields, bits).reshape(tiles, 2, -1, bits, 2)
-    return halves.transpose(0, 2, 3, 1, 4).reshape(tiles, -1)
 
 
 @cache

@@ -143,16 +143,34 @@ LE_INLINE uint32_t le_halves_stream(const uint32_t *run, unsigned k, unsigned bi
     return ((run[word] >> lsb) & low_mask) | ((run[word + 1] << low) & (mask & ~low_mask));
 }
 
+/* Whether a half has two channels of 2 bits at a distance that lets one mask take out both. */
+LE_INLINE int le_halves_joint(unsigned w_bits, unsigned channels, unsigned w_shift) {
+    return w_bits == 2 && channels == 2 && 6 <= w_shift && w_shift <= 8;
+}
+
+/* Fields w + w' 2^w_shift number `k` of a word of joint halves. Of the four in a half of 16 bits,
+ * three lie side by side as they are; the bits of the last one are where there is room: those of
+ * `far` 14 places above, the others 6. */
+LE_INLINE uint32_t le_halves_joint_field(uint32_t word, unsigned k, uint32_t mask,
+                                        unsigned w_shift) {
+    if (k < 3) {
+        return (word >> 2 * k) & mask;
+    }
+    const uint32_t far = (3u & ~((1u << (w_shift - 6)) - 1u)) * 0x00010001u;
+    return far == 0 ? (word >> 6) & mask : ((word >> 6) & (mask & ~far)) | ((word >> 14) & far);
+}
+
 /* Unpacks the weights of a tile's channels.
  *
  * In flash, a group is 16 fields for each half, [pair][channel], which hold w + 2^(w_bits-1): for
  * every pair of terms the lower halves hold the first term, the upper ones the second. A group
- * takes w_bits words. */
+ * takes w_bits words; joint halves lie otherwise, see above. */
 LE_INLINE void le_halves_unpack(uint32_t *to, const uint8_t *from, const le_halves_layer *layer,
                                 unsigned w_bits, unsigned channels, unsigned w_shift) {
     const uint32_t half = 1u << (w_bits - 1);
     const uint32_t surplus = (channels == 2 ? half + (half << w_shift) : half) * 0x00010001u;
-    uint32_t mask = ((1u << w_bits) - 1u) * 0x00010001u;
+    const int joint = le_halves_joint(w_bits, channels, w_shift);
+    uint32_t mask = (joint ? 3u + (3u << w_shift) : (1u << w_bits) - 1u) * 0x00010001u;
     LE_IN_REGISTER(mask);
     uint32_t *end = to + 4 * layer->pairs;
     uint32_t run[8];
@@ -164,11 +182,12 @@ LE_INLINE void le_halves_unpack(uint32_t *to, const uint8_t *from, const le_halv
         from += 4 * w_bits;
 #pragma GCC unroll 16
         for (unsigned k = 0; k < 16; k += channels) {
-            uint32_t halves = le_halves_stream(run, k, w_bits, mask);
-            if (channels == 2) {
+            uint32_t halves = joint ? le_halves_joint_field(run[k / 8], k / 2 % 4, mask, w_shift)
+                                    : le_halves_stream(run, k, w_bits, mask);
+            if (channels == 2 && !joint) {
                 halves += le_halves_stream(run, k + 1, w_bits, mask) << w_shift;
             }
-            *to++ = le_ssub16(halves, surplus);
+            le_store_alone(to++, le_ssub16(halves, surplus));
         }
     }
     while (to < end) {

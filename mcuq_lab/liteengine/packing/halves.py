@@ -96,6 +96,11 @@ def half_words(weight: np.ndarray, channels: int, w_shift: int) -> np.ndarray:
     return parts[:, 0] if channels == 1 else parts[:, 0] + (parts[:, 1] << w_shift)
 
 
+def joint_halves(w_bits: int, packing: HalvesPacking) -> bool:
+    """Whether flash has both channels of a half at their distance: it costs no bits at 2 bits."""
+    return w_bits == 2 and packing.channels == 2 and 6 <= packing.w_shift <= 8
+
+
 def activation_toggle(pixels: int, a_shift: int, a_bits: int) -> bool | None:
     """Whether a half of pixels needs its top bit inverted; None where it does not fit.
 
