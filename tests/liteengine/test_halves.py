@@ -16,6 +16,7 @@ from mcuq_lab.liteengine.packing.halves import (
     activation_toggle,
     byte_pairs,
     byte_pairs_fit,
+    fields,
     half_words,
     halves_packings,
     start_words,
@@ -116,6 +117,21 @@ def test_field_limit_is_tight():
     weight[0, 39] = 1
     fits = {p.a_shift: len(p.pairs) for p in halves_packings(weight, 4, 4) if p.pixels == 2}
     assert fits[12] == 2
+
+
+def test_all_segments_fit_the_top_field_and_every_second_one():
+    """At all shifts: what kernels rely on when they add up segments without a mask."""
+    for a_bits, pixels, channels in itertools.product(range(2, 9), (1, 2), (1, 2)):
+        for a_shift in range(a_bits, 17 - a_bits) if pixels == 2 else (0,):
+            for w_shift in range(1, 15) if channels == 2 else (0,):
+                if pixels * channels == 1 or a_shift == w_shift:
+                    continue
+                found = sorted(fields(pixels, channels, a_shift, w_shift), key=lambda f: f.low)
+                narrowest = min(field.bits for field in found)
+                most = min(8, 1 << narrowest) * ((1 << narrowest) - 1)
+                assert most < 1 << found[-1].bits
+                for lower, upper in zip(found, found[2:], strict=False):
+                    assert most < 1 << (upper.low - lower.low)
 
 
 def test_weight_half_limit():

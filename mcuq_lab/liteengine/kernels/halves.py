@@ -10,8 +10,10 @@ import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
-from mcuq_lab.liteengine.kernels.halves_asm import HalvesTile, halves_assembly
+from mcuq_lab.liteengine.kernels.halves_asm import halves_assembly
 from mcuq_lab.liteengine.kernels.halves_constants import first_words, flash_weights
+from mcuq_lab.liteengine.kernels.halves_cycles import tile_cycles
+from mcuq_lab.liteengine.kernels.halves_tile import HalvesTile
 from mcuq_lab.liteengine.kernels.specialise import (
     driven_kernel,
     kernel_header,
@@ -24,7 +26,7 @@ from mcuq_lab.liteengine.lowering import ByRows, Lowered, ahead_of_input, near_f
 from mcuq_lab.liteengine.packing.halves import (
     HalvesPacking,
     halves_packings,
-    halves_tile_cycles,
+    joint_halves,
     pair_cycles,
 )
 from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
@@ -34,9 +36,16 @@ from mcuq_lab.target import DEFAULT_TARGET, Target
 _BANDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 """Bands in which a layer may be computed."""
 
+_UNROLLS = (8, 16)
+"""Pairs of terms that a round of the inner loop may have at most: the longer one takes flash."""
+
+_LONGEST_SEGMENT = 24
+"""Pairs of terms of a segment that may be a single round."""
+
 _LAYER_BYTES = 72 + COLUMN_BYTES
 _CALL_BYTES, _PART_BYTES = 128, 24  # as in le_halves.h
 _CYCLES_OF_A_CALL = 330  # of the driver and the tile function, around the groups of a band
+_CYCLES_OF_UNPACKING = 110  # of the function, around its words
 _PACK_HEADERS = ("le_halves.h", "le_halves_pack.h")
 
 
@@ -96,7 +105,6 @@ class _Choice:
         sizes = (
             _CALL_BYTES,
             parts * _PART_BYTES,
-            32 * packing.pixels * packing.channels if parts > 1 else 0,
             self.band // self.group * (self.pairs + packing.bytes) * 8,
             0 if packing.bytes else max(self.pairs, self.flash_pairs) * 16,
             line_pixels * self.channels * self.output.storage_bits // 8,
@@ -110,12 +118,24 @@ class _Choice:
         packing, shape = self.packing, self.output.shape
         pixels = shape.h * shape.w
         groups, tiles = -(-pixels // self.group), self.padded_channels // self.channels
-        pre_shifted = self.op.requantize.pre_shift > 0
-        tile = halves_tile_cycles(packing, self.unroll, self.output.storage_bits, pre_shifted)
-        word = 0 if packing.bytes else 8 if packing.channels == 2 else 5
-        band = tiles * (_CYCLES_OF_A_CALL + 4 * self.flash_pairs * word)
-        calls = groups * tiles * tile + -(-pixels // self.band) * band
+        tile = tile_cycles(self.tile, self.part_pairs)
+        band = _CYCLES_OF_A_CALL
+        if not packing.bytes:
+            band += _CYCLES_OF_UNPACKING + 4 * self.flash_pairs * self._unpacked_word_cycles
+        calls = groups * tiles * tile + -(-pixels // self.band) * tiles * band
         return int(calls + 2 * groups * self._word_cycles + self._copy_cycles)
+
+    @property
+    def _unpacked_word_cycles(self) -> float:
+        """Estimate: unpacking one word of weights: extraction, sign, store, its share of a loop."""
+        packing, bits = self.packing, self.op.w_bits
+        if joint_halves(bits, packing):
+            return 3.5 + (bits + 7) / 8
+        straddling = sum(k * bits % 16 + bits > 16 for k in range(16)) / 16
+        extraction = 1 + 3 * straddling
+        if packing.channels == 2:
+            return 2 * extraction + 3 + (bits + 7) / 8
+        return extraction + 2 + (bits + 7) / 16
 
     @property
     def _word_cycles(self) -> int:
@@ -126,7 +146,7 @@ class _Choice:
         cycles += rounds * field_group // 2 * (2 * packing.pixels + packing.bytes)
         if self.points:
             return 20 + 30 * packing.pixels + cycles
-        return 90 + window.kernel_h * window.kernel_w * (30 + cycles)
+        return 90 + window.kernel_h * window.kernel_w * (48 + cycles)
 
     @property
     def _copy_cycles(self) -> int:
@@ -143,7 +163,7 @@ class _Choice:
             channels=packing.channels,
             fields=packing.fields,
             unroll=self.unroll,
-            parts=min(3, len(packing.pairs)),
+            parts=len(packing.pairs),
             bytes=packing.bytes,
             out_bits=requantize.bits,
             pre_shift=requantize.pre_shift,
@@ -172,14 +192,29 @@ def _kernel_parts(choice: _Choice) -> tuple:
 
 def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]:
     terms = _terms(op, source)
-    unroll = _unroll(terms.shape[1] // 2)
     pixels = output.shape.h * output.shape.w
-    for packing in halves_packings(terms, op.w_bits, source.bits, unroll):
+    for packing, unroll in _packings(terms, op.w_bits, source.bits):
         groups = -(-pixels // (2 * packing.pixels))
         # Fewer bands unpack the weights less often, but take more scratch.
         for band_groups in sorted({-(-groups // bands) for bands in _BANDS}):
             band = band_groups * 2 * packing.pixels
             yield _Choice(op, source, output, packing, unroll, band)
+
+
+def _packings(terms: np.ndarray, w_bits: int, a_bits: int) -> Iterator[tuple[HalvesPacking, int]]:
+    """Packings, and pairs of a round: short ones, long ones, and as long as a segment."""
+    pairs = terms.shape[1] // 2
+    usual = sorted({_unroll(pairs, most) for most in _UNROLLS})
+    segments = set()
+    for unroll in usual:
+        for packing in halves_packings(terms, w_bits, a_bits, unroll):
+            segments.add(len(packing.pairs))
+            yield packing, unroll
+    for unroll in sorted({-(-pairs // count) for count in segments if count > 1} - set(usual)):
+        if unroll <= _LONGEST_SEGMENT:
+            for packing in halves_packings(terms, w_bits, a_bits, unroll):
+                if len(packing.pairs) > 1:
+                    yield packing, unroll
 
 
 def _terms(op: QConv2d, source: QTensor) -> np.ndarray:
@@ -197,10 +232,10 @@ def _terms(op: QConv2d, source: QTensor) -> np.ndarray:
     return padded[..., order].reshape(op.out_channels, -1)
 
 
-def _unroll(pairs: int) -> int:
-    """Pairs of a round: few rounds, and little padding in the last one."""
+def _unroll(pairs: int, most: int) -> int:
+    """Pairs of a round, no more than `most`: few rounds, and little padding in the last one."""
     return min(
-        range(1, min(pairs, 8) + 1),
+        range(1, min(pairs, most) + 1),
         key=lambda unroll: 16 * _padded(pairs, unroll) + 7 * -(-pairs // unroll),
     )
 

@@ -37,8 +37,6 @@ static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
     state->call = (le_halves_call *)(void *)le_halves_carve(&scratch, LE_HALVES_CALL_BYTES);
     state->parts = (le_halves_part *)(void *)le_halves_carve(
         &scratch, layer->part_count * LE_HALVES_PART_BYTES);
-    state->call->partial = le_halves_carve(
-        &scratch, layer->part_count > 1 ? 32u * kernel->pixels * kernel->channels : 0u);
     state->a = (uint32_t *)(void *)le_halves_carve(
         &scratch, layer->band / state->group * state->group_words * 4);
     state->w = (uint32_t *)(void *)le_halves_carve(&scratch, kernel->unpack ? w_pairs * 16 : 0);

@@ -8,7 +8,7 @@
  * Scratch holds a band of output pixels, two words of pixels side by side for each pair of terms,
  *     [group of two words][pair][word],
  * and the weights of four words of output channels: [pair][word]. Byte pairs, w + 2^7 + w' 2^8, are
- * read from flash: [pair][two words]; the two words of pixels have -2^7 times their sums in front.
+ * read from flash: [pair][two words]; the two words of pixels have -2^7 times their sums behind.
  *
  * A tile is two words of pixels x four words of channels.
  */
@@ -35,12 +35,11 @@ typedef struct {
 } le_halves_part;
 
 /* One call of a tile function: all groups of a band, four words of channels. The order of the
- * fields is that of the registers s0 to s20 in the assembly. */
+ * fields is that of the registers s0 to s19 in the assembly. */
 typedef struct {
     int32_t requantize[16]; /* multiplier and offset of each channel          */
     const uint8_t *w;
     const le_halves_part *parts, *parts_end;
-    uint8_t *partial;       /* sums of the parts before                        */
     const uint8_t *a;
     const le_halves_run *runs;
     uint32_t run_count;

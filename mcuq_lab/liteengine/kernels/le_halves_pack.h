@@ -70,16 +70,16 @@ LE_INLINE void le_halves_pack_points(uint32_t *group, uint32_t pixel, const uint
             from[i] = in + (row * layer->stride_h * layer->in_w + column * layer->stride_w) *
                                pixel_bytes;
         }
-        le_halves_pack_pixel(group + word + (bytes ? 2 : 0), from, layer->in_c, storage, pixels,
+        le_halves_pack_pixel(group + word, from, layer->in_c, storage, pixels,
                              a_shift, toggle, &sum);
         if (bytes) {
-            group[word] = 0u - 128u * (uint32_t)sum;
+            group[2u * layer->pairs + word] = 0u - 128u * (uint32_t)sum;
         }
     }
 }
 
 /* Packs the windows of output pixels `pixel` and up into one group. For byte pairs, their sums
- * times -2^7 come first. */
+ * times -2^7 come last. */
 LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in,
                               const uint8_t *pad, const le_halves_layer *layer, unsigned storage,
                               unsigned pixels, unsigned a_shift, unsigned toggle,
@@ -95,7 +95,7 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
     /* Pixels that are whole words lie side by side like the channels of one pixel. */
     const int joined = layer->kernel_w == 1 || channels % (32 / storage) == 0;
     for (unsigned word = 0; word < 2; ++word) {
-        uint32_t *to = group + word + (bytes ? 2 : 0);
+        uint32_t *to = group + word;
         int32_t sum = 0;
         uint32_t top[2], left[2]; /* of the windows in the input; wrap where they lie outside */
         int inside = 1;           /* whether no window leaves its row on either side          */
@@ -125,7 +125,7 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
             }
         }
         if (bytes) {
-            group[word] = 0u - 128u * (uint32_t)sum;
+            group[2u * layer->pairs + word] = 0u - 128u * (uint32_t)sum;
         }
     }
 }

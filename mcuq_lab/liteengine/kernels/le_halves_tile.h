@@ -12,7 +12,7 @@
 #if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
 #define LE_HALVES_ASSEMBLY 1
 _Static_assert(sizeof(le_halves_run) == 12 && sizeof(le_halves_part) == 20 &&
-                   sizeof(le_halves_call) == 92,
+                   sizeof(le_halves_call) == 88,
                "as the assembly has it");
 #else
 #define LE_HALVES_ASSEMBLY 0
@@ -28,25 +28,29 @@ typedef struct {
     unsigned out_bits, pre_shift, shift;
 } le_halves_shape;
 
-/* Takes the fields out of an accumulator and adds them to the partial sums (the first part sets
- * them). */
-LE_INLINE void le_halves_fold(uint32_t *partial, uint32_t sum, int is_first,
-                              const le_halves_shape *shape) {
+/* Moves the fields of an accumulator to the totals, all of them or all but the top one; returns
+ * what is left of it. */
+LE_INLINE uint32_t le_halves_hand_on(uint32_t *totals, uint32_t sum, int all,
+                                     const le_halves_shape *shape) {
     for (unsigned f = 0; f < shape->pixels * shape->channels; ++f) {
-        uint32_t field = le_ubfx(sum, shape->fields[f].low, shape->fields[f].bits);
-        partial[f] = is_first ? field : partial[f] + field;
+        const le_halves_field field = shape->fields[f];
+        if (all || field.low + field.bits < 32) {
+            uint32_t value = le_ubfx(sum, field.low, field.bits);
+            totals[f] += value;
+            sum -= value << field.low;
+        }
     }
+    return sum;
 }
 
-/* Adds the products of one part to the accumulators, [word of channels * 2 + word of pixels];
- * returns the weights of the next part. */
+/* Adds start values and products of one part to the accumulators, [word of channels * 2 + word of
+ * pixels]; returns the weights of the next part. */
 LE_INLINE const uint32_t *le_halves_sums(uint32_t sums[8], const uint32_t *a, const uint32_t *w,
                                          const le_halves_part *part,
                                          const le_halves_shape *shape) {
     for (unsigned i = 0; i < 8; ++i) {
-        sums[i] = part->first[i / 2] + (shape->bytes ? a[i % 2] : 0);
+        sums[i] += part->first[i / 2];
     }
-    a += shape->bytes ? 2 : 0;
     while ((const uint8_t *)w != part->w_end) {
         for (unsigned i = 0; i < 8; ++i) {
             uint32_t weight = shape->bytes ? w[i / 4] : w[i / 2];
@@ -61,6 +65,7 @@ LE_INLINE const uint32_t *le_halves_sums(uint32_t sums[8], const uint32_t *a, co
     for (unsigned i = 0; shape->bytes && i < 8; ++i) {
         if (i / 2 % 2 == 1) {
             sums[i] = (sums[i] - sums[i - 2]) >> 8;
+            sums[i - 2] += a[i % 2]; /* what lies behind the group */
         }
     }
     return w;
@@ -75,14 +80,18 @@ LE_INLINE void le_halves_tile(le_halves_call *call, const le_halves_shape *shape
         le_halves_run run = call->runs[r];
         while ((const uint8_t *)a != run.a_end) {
             const uint32_t *w = (const uint32_t *)(const void *)call->w;
-            uint32_t totals[8][4]; /* [word of channels * 2 + word of pixels][field] */
+            uint32_t sums[8], totals[8][4]; /* of each sum, its fields */
+            for (unsigned i = 0; i < 8; ++i) {
+                sums[i] = totals[i][0] = totals[i][1] = totals[i][2] = totals[i][3] = 0;
+                LE_KEEP_LOOP(i);
+            }
             for (const le_halves_part *part = call->parts; part != call->parts_end; ++part) {
-                uint32_t sums[8];
                 const uint32_t *begin = w;
                 w = le_halves_sums(sums, a, w, part, shape);
                 a += shape->bytes ? w - begin + 2 : (w - begin) / 2;
                 for (unsigned i = 0; i < 8; ++i) {
-                    le_halves_fold(totals[i], sums[i], part == call->parts, shape);
+                    sums[i] = le_halves_hand_on(totals[i], sums[i],
+                                                part + 1 == call->parts_end, shape);
                 }
             }
             for (unsigned pixel = 0; pixel < 2 * shape->pixels; ++pixel) {

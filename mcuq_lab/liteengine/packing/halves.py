@@ -8,7 +8,10 @@ pixels, a half of the second one or two output channels:
 
 so that the accumulator has one field for each pixel and channel, field (i, k) at bit
 i * a_shift + k * w_shift. Fields start at K = amax * sum(max(-w, 0)) and are never negative. Where
-sums outgrow their fields, the terms are split into segments, summed up one after the other.
+sums outgrow their fields, the terms are split into segments, summed up one after the other: n of
+them, each below 2**b, the narrowest field's bits, with n <= 8 and n <= 2**b. Whatever the shifts,
+the top field has room for the sum of all segments, and of four fields so has each of the others
+once its upper neighbour is taken away (the tests go through all shifts).
 
 Weights of 8 bits may stay in flash as they are, two channels in a half (*byte pairs*): with
 u = w + 128 and h = w' * 256 + u, which is always an int16, UXTB16 takes u out of h. The sums over
@@ -233,30 +236,3 @@ def start_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> np.n
 def pair_cycles(packing: HalvesPacking) -> int:
     """Cortex-M4 cycles of the loads and products of a pair of terms in a tile."""
     return 15 if packing.bytes else 16
-
-
-def halves_tile_cycles(
-    packing: HalvesPacking, unroll: int, storage: int, pre_shift: bool = False
-) -> float:
-    """Cortex-M4 cycles of one tile: two words of pixels x four words of channels.
-
-    A pair of terms takes 16 cycles (6 loads in two groups, 8 SMLAD), of byte pairs 15 (4 loads in
-    one group, 2 UXTB16, 8 SMLAD), a round of the loop 7 more.
-    """
-    per_word = packing.pixels * packing.channels
-    cycles = 0.0
-    for index, count in enumerate(packing.pairs):
-        cycles += pair_cycles(packing) * count + 7 * -(-count // unroll) + 14
-        cycles += 7 * packing.bytes
-        if index < len(packing.pairs) - 1 and per_word == 4:
-            cycles += (36 if index == 0 else 80) + 27
-        elif index < len(packing.pairs) - 1:
-            cycles += 8 * per_word * (2.25 if index == 0 else 4.5) + 25
-    outputs = 8 * per_word
-    merging = 6 + 5 * packing.pixels + (storage == 8) * 2 * packing.pixels * packing.channels
-    masked = (packing.pixels, packing.channels, len(packing.pairs)) == (2, 1, 1)
-    shifts = 4 if pre_shift and masked else pre_shift * outputs  # masks shift fields on their way
-    cycles += shifts + 3 * outputs + 8 * packing.channels + outputs / 2 + merging + 14
-    if len(packing.pairs) > 1:
-        cycles += 72 if per_word == 4 else 3 * outputs
-    return cycles
