@@ -236,7 +236,7 @@ def _unroll(pairs: int, most: int) -> int:
     """Pairs of a round, no more than `most`: few rounds, and little padding in the last one."""
     return min(
         range(1, min(pairs, most) + 1),
-        key=lambda unroll: 16 * _padded(pairs, unroll) + 7 * -(-pairs // unroll),
+        key=lambda unroll: 16 * _padded(pairs, unroll) + 5 * -(-pairs // unroll),
     )
 
 

@@ -151,38 +151,60 @@ def _started(k: int) -> list[tuple[Register, Register]]:
 
 
 def sum_loop(tile: HalvesTile) -> list[str]:
-    """The rounds of a part."""
+    """The rounds of a part.
+
+    A round goes chunk by chunk, so that offsets stay small (loads of 16 bits). The first pair of a
+    chunk comes last: its loads take the pointers on to the next chunk, which costs nothing.
+    """
+    one_pair, longest = (_byte_pair, 16) if tile.bytes else (_pair, 8)
     lines = [".p2align 2", "4:"]
-    for pair in range(tile.unroll if tile.bytes else 0):
-        lines += _byte_pair(8 * pair)
-    for pair in range(0 if tile.bytes else tile.unroll):
-        a, w = 8 * pair, 16 * pair
-        lines += [f"ldr r2, [r0, #{a}]", f"ldr r3, [r0, #{a + 4}]"]
-        for half in (0, 1):
-            lines += [f"ldr r4, [r1, #{w + 8 * half}]", f"ldr r5, [r1, #{w + 8 * half + 4}]"]
-            for word, weight in ((2 * half, "r4"), (2 * half + 1, "r5")):
-                first, second = WORDS[word]
-                lines.append(f"smlad {first}, r2, {weight}, {first}")
-                lines.append(f"smlad {second}, r3, {weight}, {second}")
+    for begin in range(0, tile.unroll, longest):
+        chunk = min(longest, tile.unroll - begin)
+        for pair in range(1, chunk):
+            lines += one_pair(pair)
+        lines += one_pair(0, chunk)
     return [
         *lines,
-        f"adds r0, #{8 * tile.unroll}",
-        f"adds r1, #{(8 if tile.bytes else 16) * tile.unroll}",
         "vmov r2, s21" if tile.parts > 1 else "vmov r2, s27",
         "cmp r1, r2",
         "bne.w 4b",
     ]
 
 
-def _byte_pair(offset: int) -> list[str]:
-    """One pair of terms of two pixels and two byte pairs."""
-    lines = [f"ldr r2, [r0, #{offset}]", f"ldr r3, [r0, #{offset + 4}]"]
-    lines += [f"ldr r4, [r1, #{offset}]", f"ldr r5, [r1, #{offset + 4}]"]
-    for words in ((1, 3), (0, 2)):  # S, then L
-        if words == (0, 2):
-            lines += ["uxtb16 r4, r4", "uxtb16 r5, r5"]
-        for word, weight in zip(words, ("r4", "r5"), strict=True):
-            first, second = WORDS[word]
-            lines.append(f"smlad {first}, r2, {weight}, {first}")
-            lines.append(f"smlad {second}, r3, {weight}, {second}")
+def _pair(number: int, chunk: int = 0) -> list[str]:
+    """Pair `number` of a chunk; the last one, number 0, leads behind its `chunk` pairs.
+
+    The loads that do so have 32 bits. So has one of their neighbours then, for the products to
+    stay where a word of code begins.
+    """
+    a, w = 8 * number, 16 * number
+    lines = [f"ldr r3, [r0, #{a + 4}]", _load("r2", "r0", a, 8 * chunk)]
+    for half in (1, 0):
+        at, ahead = w + 8 * half, 0 if half else 16 * chunk
+        wide = ".w" if chunk else ""
+        lines += [f"ldr{wide} r5, [r1, #{at + 4}]", _load("r4", "r1", at, ahead)]
+        for word, weight in ((2 * half, "r4"), (2 * half + 1, "r5")):
+            lines += _products(word, weight)
     return lines
+
+
+def _byte_pair(number: int, chunk: int = 0) -> list[str]:
+    """As `_pair`, of two pixels and two byte pairs."""
+    at, ahead = 8 * number, 8 * chunk
+    lines = [f"ldr r3, [r0, #{at + 4}]", _load("r2", "r0", at, ahead)]
+    lines += [f"ldr r5, [r1, #{at + 4}]", _load("r4", "r1", at, ahead)]
+    lines += [*_products(1, "r4"), *_products(3, "r5")]  # S, then L
+    return [*lines, "uxtb16 r4, r4", "uxtb16 r5, r5", *_products(0, "r4"), *_products(2, "r5")]
+
+
+def _products(word: int, weight: Register) -> list[str]:
+    """Both words of pixels times a word of channels."""
+    return [
+        f"smlad {to}, {pixel}, {weight}, {to}"
+        for to, pixel in zip(WORDS[word], ("r2", "r3"), strict=True)
+    ]
+
+
+def _load(to: Register, base: Register, offset: int, ahead: int) -> str:
+    """A load, at offset 0 one that also takes its base `ahead` bytes on."""
+    return f"ldr {to}, [{base}], #{ahead}" if ahead else f"ldr {to}, [{base}, #{offset}]"

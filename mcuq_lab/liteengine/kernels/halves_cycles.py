@@ -51,7 +51,7 @@ def cycles_of(lines: Sequence[str]) -> int:
     side one more, a multiple one more than its registers."""
     cycles, loads = 0, False
     for line in lines:
-        name = line.split(" ")[0]
+        name = line.split(" ")[0].removesuffix(".w")
         if line.endswith(":") or name == ".p2align":
             continue
         is_load = name == "ldr"
