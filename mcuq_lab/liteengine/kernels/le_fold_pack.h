@@ -229,6 +229,52 @@ LE_INLINE uint32_t le_fold_gather(const uint32_t *from, unsigned storage) {
     return lanes;
 }
 
+/* The same of two bytes at once: words are loaded four side by side. */
+LE_INLINE void le_fold_gather_two(uint32_t *even, uint32_t *odd, const uint32_t *from,
+                                  unsigned storage) {
+    uint32_t a = le_load32(from), b = le_load32(from + 1);
+    if (storage == 8) {
+        LE_NOT_BEFORE_2(a, b);
+        *even = a;
+        *odd = b;
+        return;
+    }
+    uint32_t c = le_load32(from + 2), d = le_load32(from + 3);
+    LE_NOT_BEFORE_4(a, b, c, d);
+    if (storage == 4) {
+        *even = a | (b << 4);
+        *odd = c | (d << 4);
+        return;
+    }
+    *even = a | (b << 2) | (c << 4) | (d << 6);
+    a = le_load32(from + 4);
+    b = le_load32(from + 5);
+    c = le_load32(from + 6);
+    d = le_load32(from + 7);
+    LE_NOT_BEFORE_4(a, b, c, d);
+    *odd = a | (b << 2) | (c << 4) | (d << 6);
+}
+
+/* Stores the four pixels, of four bytes each, of two columns in two folds. Each of four words has
+ * one byte of all pixels: the columns in the bytes of its halves, the folds in the halves. */
+LE_INLINE void le_fold_store_square(uint8_t *upper, uint8_t *lower, uint32_t step,
+                                    const uint32_t *from, unsigned storage) {
+    uint32_t byte0, byte1, byte2, byte3;
+    le_fold_gather_two(&byte0, &byte1, from, storage);
+    le_fold_gather_two(&byte2, &byte3, from + 16 / storage, storage);
+    uint32_t even[2] = {le_pkhbt(byte0, byte2, 16), le_pkhtb(byte2, byte0, 16)};
+    uint32_t odd[2] = {le_pkhbt(byte1, byte3, 16), le_pkhtb(byte3, byte1, 16)};
+    for (unsigned fold = 0; fold < 2; ++fold) { /* even and odd bytes become left and right */
+        const uint32_t swapped = ((even[fold] >> 8) ^ odd[fold]) & 0x00FF00FFu;
+        even[fold] ^= swapped << 8;
+        odd[fold] ^= swapped;
+    }
+    le_store32(lower + step, odd[1]);
+    le_store32(upper + step, odd[0]);
+    le_store32(lower, even[1]);
+    le_store32(upper, even[0]);
+}
+
 /* The outputs of the channels of at most two bytes of a pixel: of its left and its right column,
  * one fold in each half. With one fold, a column in each half of `left`. */
 typedef struct {
@@ -237,8 +283,12 @@ typedef struct {
 
 LE_INLINE le_fold_columns le_fold_gather_bytes(const uint32_t *from, unsigned storage,
                                                unsigned bytes, unsigned folds) {
-    const uint32_t even = le_fold_gather(from, storage);
-    const uint32_t odd = bytes > 1 ? le_fold_gather(from + 8 / storage, storage) : 0;
+    uint32_t even, odd = 0;
+    if (bytes > 1) {
+        le_fold_gather_two(&even, &odd, from, storage);
+    } else {
+        even = le_fold_gather(from, storage);
+    }
     le_fold_columns columns;
     if (folds == 1) {
         columns.left = even | (odd << 8);
@@ -265,17 +315,21 @@ LE_INLINE void le_fold_scatter_rows(uint8_t *out, const uint32_t *from, uint32_t
                                     unsigned storage, unsigned bytes, unsigned folds,
                                     unsigned row_words) {
     for (; count > 0; --count) {
-        const le_fold_columns low = le_fold_gather_bytes(from, storage, bytes, folds);
-        le_fold_columns high = {0, 0};
-        if (bytes == 4) {
-            high = le_fold_gather_bytes(from + 16 / storage, storage, bytes, folds);
-        }
-        if (folds == 1) {
-            le_fold_store_halves(out, out + step, low.left, high.left, bytes);
+        if (bytes == 4 && folds == 2) {
+            le_fold_store_square(out, out + lower, step, from, storage);
         } else {
-            uint8_t *below = out + lower;
-            le_fold_store_halves(out + step, below + step, low.right, high.right, bytes);
-            le_fold_store_halves(out, below, low.left, high.left, bytes);
+            const le_fold_columns low = le_fold_gather_bytes(from, storage, bytes, folds);
+            le_fold_columns high = {0, 0};
+            if (bytes == 4) {
+                high = le_fold_gather_bytes(from + 16 / storage, storage, bytes, folds);
+            }
+            if (folds == 1) {
+                le_fold_store_halves(out, out + step, low.left, high.left, bytes);
+            } else {
+                uint8_t *below = out + lower;
+                le_fold_store_halves(out + step, below + step, low.right, high.right, bytes);
+                le_fold_store_halves(out, below, low.left, high.left, bytes);
+            }
         }
         out += row_bytes;
         from += row_words;
