@@ -32,6 +32,7 @@ _COMPILED = (
     (r"le_(conv2d|depthwise)_.*_(row|halves|fold)", 55),  # a table and a call
     (r"le_(conv2d|depthwiseconv2d)_.*_generic", 1550),
     (r"le_fullyconnected_.*_bytes_", 1300),
+    (r"le_fullyconnected_.*_single_", 110),
     (r"le_fullyconnected_", 600),
     (r"le_(average|max)pool_", 900),
     (r"le_add_", 500),

@@ -11,6 +11,7 @@ from mcuq_lab.liteengine import generate
 from mcuq_lab.liteengine.kernels.fullyconnected import (
     lower_fullyconnected_bytes,
     lower_fullyconnected_lanes,
+    lower_fullyconnected_single,
 )
 from mcuq_lab.liteengine.schedule import candidates
 from mcuq_lab.quantgraph import QFullyConnected
@@ -18,7 +19,11 @@ from mcuq_lab.quantize import random_inputs, run_reference, single_layer
 from mcuq_lab.storage import pack_batch, unpack_batch
 from tests.support.simulated_core import has_toolchain, run_on_core
 
-FAMILIES = (lower_fullyconnected_bytes, lower_fullyconnected_lanes)
+FAMILIES = (
+    lower_fullyconnected_bytes,
+    lower_fullyconnected_lanes,
+    lower_fullyconnected_single,
+)
 
 
 def ways(graph):
@@ -57,6 +62,17 @@ def test_all_numbers_of_outputs_equal_the_reference_on_the_core(oc):
         stored = run_on_core(sources, pack_batch(inputs, graph.input)).outputs
         expected = run_reference(graph, inputs)
         np.testing.assert_array_equal(unpack_batch(stored, graph.output), expected)
+
+
+@pytest.mark.parametrize("a_bits", [2, 3, 8])
+def test_a_single_output_equals_the_reference_on_the_host(a_bits):
+    for w_bits, ic in ((2, 1), (4, 8), (5, 67), (8, 90)):
+        graph = layer(ic, 1, w_bits, a_bits, 10 - a_bits)
+        inputs = random_inputs(graph, 3)
+        expected = run_reference(graph, inputs)
+        for sources in ways(graph):
+            stored = run_on_host(sources, pack_batch(inputs, graph.input))
+            np.testing.assert_array_equal(unpack_batch(stored, graph.output), expected)
 
 
 def test_sums_beyond_24_bits_are_left_to_the_lanes():

@@ -9,6 +9,7 @@ from mcuq_lab.liteengine.kernels.depthwise_generic import lower_depthwise_generi
 from mcuq_lab.liteengine.kernels.fullyconnected import (
     lower_fullyconnected_bytes,
     lower_fullyconnected_lanes,
+    lower_fullyconnected_single,
 )
 from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.kernels.layout import lower_concat, lower_flatten
@@ -42,6 +43,7 @@ PACKED_FAMILIES = (
     lower_depthwise_fold,
     lower_halves,
     lower_fullyconnected_bytes,
+    lower_fullyconnected_single,
 )
 """General operand packing."""
 

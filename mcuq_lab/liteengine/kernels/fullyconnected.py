@@ -20,6 +20,8 @@ _LAYER_BYTES = 20
 _CHANNELS = (4, 2, 1)
 _BYTES_GROUP = 8  # inputs in a round of the loop
 _LARGEST_SUM = 1 << 24
+_SINGLE_CYCLES = {8: 22, 4: 26, 2: 27}
+"""Of a round, by the width of fields: fitted to simulated Cortex-M4 runs."""
 
 
 def lower_fullyconnected_lanes(
@@ -74,6 +76,28 @@ def lower_fullyconnected_bytes(
         _lowered(
             op, kernel, body, "byte pairs of 2 ch", ("le_fullyconnected_bytes.h",),
             weights, 2 * padded.shape[1], 2, _bytes_cycles(oc, ic, source.storage_bits),
+        ),
+    )  # fmt: skip
+
+
+def lower_fullyconnected_single(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
+    """A `QFullyConnected` with one output: wider tiles would compute others for nothing."""
+    if not isinstance(op, QFullyConnected) or len(op.weight) > 1:
+        return ()
+    source = tensors[op.inputs[0]]
+    weights = _padded(op.weight, 1, _BYTES_GROUP).astype(np.int8).view(np.uint8)
+    kernel = f"le_fullyconnected_a{source.storage_bits}_single_{_suffix(op.requantize)}"
+    body = (
+        f"le_fullyconnected_single(layer, in, out, {source.storage_bits}, "
+        f"{_constants(op.requantize)});"
+    )
+    rounds = weights.shape[1] // _BYTES_GROUP
+    return (
+        _lowered(
+            op, kernel, body, "plain", ("le_fullyconnected_single.h",), weights, weights.shape[1],
+            1, rounds * _SINGLE_CYCLES[source.storage_bits] + 60,
         ),
     )  # fmt: skip
 
