@@ -188,12 +188,17 @@ def _output_row(
     return [*lines, f"vmov {mask}, s23"] if mask else lines
 
 
-def either_way(tile: Tile, stores: Callable[[bool], list[str]], other: Register) -> list[str]:
-    """What stores pixels, with and without merging where bytes are shared; changes `other`."""
+def either_way(
+    tile: Tile, stores: Callable[[bool], list[str]], other: Register, compare: str = "cmp"
+) -> list[str]:
+    """What stores pixels, with and without merging where bytes are shared; changes `other`.
+
+    `compare` is the instruction's name, which may ask for 32 bits.
+    """
     if tile.storage != 2:
         return stores(False)
     return [
-        *(f"vmov {other}, s13", f"cmp.w {other}, #0", "bne.w 6f"),
+        *(f"vmov {other}, s13", f"{compare} {other}, #0", "bne.w 6f"),
         *stores(False),
         "b.w 7f",
         "6:",

@@ -251,7 +251,7 @@ def _output_row(
         return lines
 
     lines = [f"vmov {mask}, s31"] if mask else []
-    return [*lines, *either_way(tile.row, pixels, "r0"), *_end_row(row, place)]
+    return [*lines, *either_way(tile.row, pixels, "r0", "cmp.w"), *_end_row(row, place)]
 
 
 def _store(
@@ -333,4 +333,4 @@ def _last_row(
             for line in _store(tile, first, second, row, pixel, (pointer, field), merged)
         ]
 
-    return [*lines, *either_way(tile.row, stores, low), *_end_row(row, (pointer, field))]
+    return [*lines, *either_way(tile.row, stores, low, "cmp.w"), *_end_row(row, (pointer, field))]
