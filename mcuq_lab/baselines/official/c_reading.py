@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 _DEFINITION = re.compile(
-    r"^(?!static\b|__STATIC|typedef\b|#)(?:[A-Za-z_][\w \t*]*[ \t*])?"
+    r"^(?!static\b|__STATIC|typedef\b|#)(?:[A-Za-z_][\w \t*]*[ \t*]|\*+)?"
     r"([A-Za-z_]\w*)[ \t]*\(([^;{}]*)\)\s*\{",
     re.MULTILINE,
 )

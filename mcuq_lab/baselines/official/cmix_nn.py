@@ -150,9 +150,7 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
     functions = {op.name: function_for(graph, op) for op in graph.ops}
     called = {name for name in functions.values() if name}
     library.check_functions(_HEADER, dict.fromkeys(sorted(called), _TYPES))
-    arena = plan_network(
-        graph, {op.name: scratch_bytes(op, graph.tensors[op.inputs[0]]) for op in graph.ops}
-    )
+    arena = plan_network(graph, {op.name: _buffer_bytes(graph, op) for op in graph.ops})
     layers, infos, others = emit_mixed(
         computed.ops,
         functions,
@@ -169,7 +167,8 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
         model=graph.name,
         policy=str(graph.policy),
         files=(
-            SourceFile("model.c", model_source(title, head, layers), system),
+            # Its header writes `asm`, which is no keyword of strict C.
+            SourceFile("model.c", model_source(title, head, layers), ("-std=gnu11", *system)),
             SourceFile("model.h", model_header(graph, arena, title)),
             *freestanding_headers(directory, "c", "cmsis"),
             *kernels,
@@ -181,6 +180,19 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
         scratch_bytes=max((info.scratch_bytes for info in infos), default=0),
         note=library.note(version, infos, called),
     )
+
+
+def _buffer_bytes(graph: QuantGraph, op: QOp) -> int:
+    """The columns, and what the library writes behind them.
+
+    Its widening of 2-bit runs takes what exceeds multiples of 0x16 values (of 16, were it decimal)
+    for a rest, and writes that many values more.
+    """
+    x = graph.tensors[op.inputs[0]]
+    behind = 0
+    if isinstance(op, QConv2d) and x.bits == 2:
+        behind = max(2 * (run * x.shape.c % 0x16) for run in (1, op.window.kernel_w))
+    return scratch_bytes(op, x) + behind
 
 
 def _emit(
@@ -204,7 +216,7 @@ def _emit(
             array("int8_t", f"{name}_shift", n_zero),
         )
     )
-    scratch = scratch_bytes(op, x)
+    scratch = _buffer_bytes(graph, op)
     pads = (window.pad_left, window.pad_right, window.pad_top, window.pad_bottom)
     arguments = (
         _at(arena, op.inputs[0]),
