@@ -202,10 +202,9 @@ def _emit_weighted(graph: QuantGraph, arena: TensorArena, op: QWeighted) -> Emit
         rows, block, stem = convolution_rows(weight, op.w_bits, source.bits), 2, "convolve"
     widths = f"w{op.w_bits}a{source.bits}o{out.bits}"
     kernel = _Kernel(f"cx_{stem}_{widths}", f"cx_{stem}.h", op.w_bits, source.bits, out.bits)
-    start = constants.start
-    if not depthwise or op.w_bits < 8:  # sums w * (u - zero_point), the specification w * u
-        sums = op.weight.reshape(len(op.weight), -1).astype(np.int64).sum(1)
-        start = start + source.zero_point * sums
+    # The kernels sum w * (u - zero_point), the specification w * u.
+    sums = op.weight.reshape(len(op.weight), -1).astype(np.int64).sum(1)
+    start = constants.start + source.zero_point * sums
     depth = column_depth(window.kernel_h * window.kernel_w, source.shape.c, op.w_bits)
     arrays = [array("uint8_t", f"{name}_weight", rows)]
     for label, values in (

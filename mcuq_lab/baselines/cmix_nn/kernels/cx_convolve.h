@@ -10,20 +10,40 @@
 #include "cx_output.h"
 #include "cx_support.h"
 
-#define WIDEN_INPUT CX_JOIN(cx_widen_, CX_IN_BITS)
 #define WIDEN_WEIGHT CX_JOIN(cx_widen_, CX_W_BITS)
 #define INPUTS_PER_WORD (32 / CX_IN_BITS)
 #define WEIGHTS_PER_WORD (32 / CX_W_BITS)
 
+/* Fields `pair` and `pair` + 16 / bits: to the top of their bytes, widened, and down again. */
+static inline uint32_t widen_input(uint32_t word, int32_t pair)
+{
+#if CX_IN_BITS == 8
+    return cx_widen_8(word, pair);
+#else
+    const int32_t up = 8 - (pair + 1) * CX_IN_BITS;
+    const uint32_t at_top = up > 0 ? word << up : word >> -up;
+    return cx_uxtb16(cx_ror(cx_uxtb16(at_top), 8 - CX_IN_BITS));
+#endif
+}
+
+/* One word of fields, `zeros` taken off each; a zero point of 0 costs no instruction. */
+static inline void widen_word(uint32_t word, int16_t *column, uint32_t zeros, int moved)
+{
+#pragma GCC unroll 8
+    for (int32_t pair = 0; pair < INPUTS_PER_WORD / 2; pair++) {
+        const uint32_t fields = widen_input(word, pair);
+        cx_store(column + 2 * pair, moved ? cx_ssub16(fields, zeros) : fields);
+    }
+}
+
 static int16_t *widen_words(const uint8_t *in, int16_t *column, int32_t words, uint32_t zeros)
 {
-    while (words-- > 0) {
-        const uint32_t word = cx_load(in);
-#pragma GCC unroll 8
-        for (int32_t pair = 0; pair < INPUTS_PER_WORD / 2; pair++)
-            cx_store(column + 2 * pair, cx_ssub16(WIDEN_INPUT(word, pair), zeros));
-        in += 4;
-        column += INPUTS_PER_WORD;
+    if (zeros) {
+        for (; words > 0; words--, in += 4, column += INPUTS_PER_WORD)
+            widen_word(cx_load(in), column, zeros, 1);
+    } else {
+        for (; words > 0; words--, in += 4, column += INPUTS_PER_WORD)
+            widen_word(cx_load(in), column, zeros, 0);
     }
     return column;
 }
@@ -175,9 +195,22 @@ __attribute__((noinline)) static void multiply_one_column(const cx_layer *layer,
     }
 }
 
-static inline int32_t within(int32_t value, int32_t low, int32_t high)
+/* The window at (y, x) of an input that it may reach beyond, pixel by pixel; padding is zeros. */
+static int16_t *widen_window_at_edge(const cx_layer *layer, const uint8_t *in, int16_t *column,
+                                     int32_t y, int32_t x)
 {
-    return value < low ? low : value > high ? high : value;
+    const int32_t in_h = layer->in_h, in_w = layer->in_w, end_x = x + layer->kernel_w;
+    for (const int32_t end_y = y + layer->kernel_h; y < end_y; y++) {
+        for (int32_t tap_x = x; tap_x < end_x; tap_x++) {
+            if (y < 0 || y >= in_h || tap_x < 0 || tap_x >= in_w) {
+                column = zero_column(column, layer->in_c);
+            } else {
+                const uint8_t *pixel = in + (y * in_w + tap_x) * layer->in_pixel_bytes;
+                column = widen_pixels(layer, pixel, column, 1);
+            }
+        }
+    }
+    return column;
 }
 
 void CX_NAME(const cx_layer *layer, const uint8_t *in, int16_t *columns, uint8_t *out);
@@ -185,37 +218,34 @@ void CX_NAME(const cx_layer *layer, const uint8_t *in, int16_t *columns, uint8_t
 /* columns: 2 * layer->depth values. */
 void CX_NAME(const cx_layer *layer, const uint8_t *in, int16_t *columns, uint8_t *out)
 {
-    const int32_t in_h = layer->in_h, in_w = layer->in_w, in_c = layer->in_c;
     const int32_t kernel_h = layer->kernel_h, kernel_w = layer->kernel_w;
-    const int32_t depth = layer->depth;
-    const int32_t rest = depth - kernel_h * kernel_w * in_c;
-    int32_t filled = 0;
+    const int32_t last_y = layer->in_h - kernel_h, last_x = layer->in_w - kernel_w;
+    const int32_t row_bytes = layer->in_w * layer->in_pixel_bytes;
+    const int32_t depth = layer->depth, rest = depth - kernel_h * kernel_w * layer->in_c;
+    int16_t *column = columns;
 
     for (int32_t out_y = 0; out_y < layer->out_h; out_y++) {
-        const int32_t base_y = layer->stride_h * out_y - layer->pad_top;
+        const int32_t y = layer->stride_h * out_y - layer->pad_top;
+        int32_t x = -layer->pad_left;
         for (int32_t out_x = 0; out_x < layer->out_w; out_x++) {
-            const int32_t base_x = layer->stride_w * out_x - layer->pad_left;
-            const int32_t first = within(-base_x, 0, kernel_w);
-            const int32_t last = within(in_w - base_x, first, kernel_w);
-            int16_t *column = columns + filled * depth;
-            for (int32_t y = base_y; y < base_y + kernel_h; y++) {
-                if (y < 0 || y >= in_h) {
-                    column = zero_column(column, kernel_w * in_c);
-                    continue;
+            if (y < 0 || y > last_y || x < 0 || x > last_x) {
+                column = widen_window_at_edge(layer, in, column, y, x);
+            } else {
+                const uint8_t *pixels = in + y * row_bytes + x * layer->in_pixel_bytes;
+                for (int32_t row = kernel_h; row > 0; row--) {
+                    column = widen_pixels(layer, pixels, column, kernel_w);
+                    pixels += row_bytes;
                 }
-                const uint8_t *pixel = in + (y * in_w + base_x + first) * layer->in_pixel_bytes;
-                column = zero_column(column, first * in_c);
-                column = widen_pixels(layer, pixel, column, last - first);
-                column = zero_column(column, (kernel_w - last) * in_c);
             }
-            zero_column(column, rest);
-            if (++filled == 2) {
+            column = zero_column(column, rest);
+            if (column == columns + 2 * depth) {
                 multiply_two_columns(layer, columns, out);
                 out += 2 * layer->out_pixel_bytes;
-                filled = 0;
+                column = columns;
             }
+            x += layer->stride_w;
         }
     }
-    if (filled)
+    if (column != columns)
         multiply_one_column(layer, columns, out);
 }

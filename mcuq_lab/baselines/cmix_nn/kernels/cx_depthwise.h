@@ -45,17 +45,13 @@ static inline uint32_t weight_pair(uint32_t tap_0, uint32_t tap_1, int32_t c)
 }
 
 /* One pixel to bytes. */
-static uint8_t *unpack_pixel(const uint8_t *in, uint8_t *column, int32_t channels)
+static void unpack_pixel(const uint8_t *in, uint8_t *column, int32_t channels)
 {
+#if CX_IN_BITS == 8
+    __builtin_memcpy(column, in, (size_t)channels);
+#else
     const int32_t per_byte = 8 / CX_IN_BITS;
     const uint32_t mask = (1u << CX_IN_BITS) - 1u;
-#if CX_IN_BITS == 8
-    for (; channels >= 4; channels -= 4) {
-        cx_store(column, cx_load(in));
-        in += 4;
-        column += 4;
-    }
-#endif
     for (; channels >= per_byte; channels -= per_byte) {
 #pragma GCC unroll 4
         for (int32_t i = 0; i < per_byte; i++)
@@ -64,13 +60,10 @@ static uint8_t *unpack_pixel(const uint8_t *in, uint8_t *column, int32_t channel
     }
     for (int32_t i = 0; i < channels; i++)
         *column++ = (uint8_t)((*in >> i * CX_IN_BITS) & mask);
-    return column;
+#endif
 }
 
-/*
- * Two taps of four channels, weights minus their zero point. Beside weights of eight bits the input's
- * zero point is in the start values, otherwise it is taken off each input.
- */
+/* Two taps of four channels, minus the zero points of both. */
 static inline void accumulate(int32_t *sum, uint32_t in_0, uint32_t in_1, uint32_t tap_0,
                               uint32_t tap_1, uint32_t zeros, uint32_t middle)
 {
@@ -78,8 +71,8 @@ static inline void accumulate(int32_t *sum, uint32_t in_0, uint32_t in_1, uint32
 #pragma GCC unroll 4
     for (int32_t c = 0; c < 4; c++) {
         const uint32_t wide = cx_widen_8(c < 2 ? low : high, c & 1);
-        sum[c] = cx_smlad(cx_ssub16(weight_pair(tap_0, tap_1, c), middle),
-                          CX_W_BITS == 8 ? wide : cx_ssub16(wide, zeros), sum[c]);
+        sum[c] = cx_smlad(cx_ssub16(weight_pair(tap_0, tap_1, c), middle), cx_ssub16(wide, zeros),
+                          sum[c]);
     }
 }
 
@@ -108,8 +101,8 @@ __attribute__((noinline)) static void multiply_column(const cx_layer *layer, con
             row += 2 * row_bytes;
         }
 #if CX_W_BITS == 8
-        if (taps & 1) /* beside an input of zeros */
-            accumulate(sum, cx_load(values), 0, load_weights(row), 0, zeros, middle);
+        if (taps & 1) /* beside weights of zero */
+            accumulate(sum, cx_load(values), 0, load_weights(row), 0x80808080u, zeros, middle);
 #else
         if (taps & 1) {
             const uint32_t tap = load_weights(row);
