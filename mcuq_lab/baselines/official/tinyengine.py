@@ -15,7 +15,6 @@ from mcuq_lab.baselines.official.library import Library, freestanding_headers
 from mcuq_lab.baselines.official.mixed import emit_mixed
 from mcuq_lab.baselines.tensor_arena import TensorArena, scratch_name
 from mcuq_lab.baselines.tinyengine.codegen import (
-    UNROLLED_DEPTHS,
     emit,
     kernel_sources,
     plan,
@@ -29,6 +28,9 @@ from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 ENGINE_NAME = "tinyengine_official"
 NAME = "TinyEngine"
 FOLDERS = ("TinyEngine/include", "TinyEngine/src", "codegen")
+
+POINTWISE_DEPTHS = (8, 16, 24, 48)
+"""Input channels that have a 1x1 convolution of their own."""
 
 _HEADER = "TinyEngine/include/tinyengine_function.h"
 _GENERATED = "genInclude.h"
@@ -87,7 +89,7 @@ def function_for(network: TinyNetwork, arena: TensorArena, op: QOp) -> str:
     if x.c % 4 or y.c % 2:
         return ""
     if network.layers[op.name].kind is Kind.POINTWISE and (stride, window.stride_w) == (1, 1):
-        unrolled = f"_ch{x.c}" if x.c in UNROLLED_DEPTHS else ""
+        unrolled = f"_ch{x.c}" if x.c in POINTWISE_DEPTHS else ""
         return f"convolve_1x1_s8{unrolled}_fpreq"
     if window == Window.square(3, 1, 1) and min(x.h, x.w) > 1:
         return "convolve_s8_kernel3_stride1_pad1"

@@ -46,8 +46,8 @@ _NEAREST = {
     QConcat: "as copies on CMSIS-NN's kernel",
 }
 """Operators that are not run as the convolutions are."""
-UNROLLED_DEPTHS = (8, 16, 24, 48)
-"""Input channels for which the library has a 1x1 convolution with an unrolled inner loop."""
+UNROLLED_DEPTHS = (16, 24, 48)
+"""Input channels for which the library unrolls the inner loop of a 1x1 convolution."""
 
 _HEADERS = ("te_layers.h",)
 _PLAIN_HEADERS = ("cn_support.h", "cn_layers.h", "cn_output.h")
@@ -191,13 +191,17 @@ def _kernel(network: TinyNetwork, op: QWeighted) -> _Kernel:
     kind, window = network.layers[op.name].kind, window_of(op)
     if kind is Kind.CONVOLVE:
         return _Kernel("te_convolve", "te_convolve.c")
+    labels = ("TE_KERNEL_H", "TE_KERNEL_W", "TE_STRIDE_H", "TE_STRIDE_W")
+    strides = (window.stride_h, window.stride_w)
     if kind is Kind.POINTWISE:
         in_c = network.tensors[op.inputs[0]].shape.c
         depth = in_c if in_c in UNROLLED_DEPTHS else 0
-        name = f"te_convolve_1x1_{depth}" if depth else "te_convolve_1x1"
-        return _Kernel(name, f"{name}.c", "te_convolve_1x1.h", (("TE_DEPTH", depth),))
-    shape = (window.kernel_h, window.kernel_w, window.stride_h, window.stride_w)
-    labels = ("TE_KERNEL_H", "TE_KERNEL_W", "TE_STRIDE_H", "TE_STRIDE_W")
+        name = "te_convolve_1x1" + (f"_{depth}" if depth else "")
+        if strides != (1, 1):
+            name += "_s{}{}".format(*strides)
+        constants = zip(("TE_DEPTH", *labels[2:]), (depth, *strides), strict=True)
+        return _Kernel(name, f"{name}.c", "te_convolve_1x1.h", tuple(constants))
+    shape = (window.kernel_h, window.kernel_w, *strides)
     name = "te_depthwise_{}x{}_s{}{}".format(*shape)
     return _Kernel(name, f"{name}.c", "te_depthwise.h", tuple(zip(labels, shape, strict=True)))
 

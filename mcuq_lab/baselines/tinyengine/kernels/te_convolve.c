@@ -96,9 +96,18 @@ static void multiply_one_column(const te_layer *layer, const int16_t *column, in
     const te_output to = te_output_of(layer);
     const int8_t *row = layer->weight;
     for (int32_t channel = 0; channel < layer->out_c; channel++) {
+        const int16_t *values = column;
         int32_t sum = layer->bias[channel];
-        for (int32_t i = 0; i < depth; i++)
-            sum += *row++ * column[i];
+        for (int32_t fours = depth >> 2; fours > 0; fours--) {
+            const uint32_t w = cn_load_4(row);
+            const uint32_t even = cn_sxtb16(w), odd = cn_sxtb16_ror8(w);
+            sum = cn_smlad(cn_low_halves(even, odd), cn_load_2x16(values), sum);
+            sum = cn_smlad(cn_high_halves(even, odd), cn_load_2x16(values + 2), sum);
+            row += 4;
+            values += 4;
+        }
+        for (int32_t rest = depth & 3; rest > 0; rest--)
+            sum += *row++ * *values++;
         *out++ = te_finish_integer(to, sum, layer->multiplier[channel], layer->shift[channel]);
     }
 }

@@ -1,23 +1,21 @@
 /*
  * 1x1 convolution, unpadded, input channels a multiple of four, requantized in single precision.
- * The including file defines TE_NAME, the function, and TE_DEPTH: the number of input channels it is
- * made for, its loop over them unrolled, or 0 for any.
+ * The including file defines TE_NAME, the function, and TE_DEPTH: the number of input channels that
+ * the loop of pairs of pixels is unrolled for, or 0 for any; and TE_STRIDE_H and TE_STRIDE_W.
  *
  * Two pixels are widened to int16 columns in the order in which SXTB16 widens the weights.
  */
 #include "te_layers.h"
 
-static int16_t *widen_pixel(const int8_t *in, int16_t *column, int32_t count, uint32_t offsets)
+/* Four input channels. */
+static inline void widen_four(const int8_t **in, int16_t **column, uint32_t offsets)
 {
-    for (; count > 0; count -= 4) {
-        const uint32_t four = cn_next_4(&in);
-        const uint32_t odd = cn_sadd16(cn_sxtb16(cn_rotate_8(four)), offsets);
-        const uint32_t even = cn_sadd16(cn_sxtb16(four), offsets);
-        cn_store_2x16(column, even);
-        cn_store_2x16(column + 2, odd);
-        column += 4;
-    }
-    return column;
+    const uint32_t four = cn_next_4(in);
+    const uint32_t odd = cn_sadd16(cn_sxtb16(cn_rotate_8(four)), offsets);
+    const uint32_t even = cn_sadd16(cn_sxtb16(four), offsets);
+    cn_store_2x16(*column, even);
+    cn_store_2x16(*column + 2, odd);
+    *column += 4;
 }
 
 /* Sums of a tile: [channel][pixel]. */
@@ -57,7 +55,7 @@ __attribute__((noinline)) static int8_t *multiply_two_columns(const te_layer *la
                                                               const int16_t *columns,
                                                               int8_t *out_0)
 {
-    const int32_t depth = TE_DEPTH ? TE_DEPTH : layer->in_c;
+    const int32_t depth = layer->in_c;
     const int32_t channels = layer->out_c;
     const int32_t *bias = layer->bias;
     const float *scale = layer->scale;
@@ -109,7 +107,7 @@ __attribute__((noinline)) static void multiply_one_column(const te_layer *layer,
                                                           const int16_t *column, int8_t *out)
 {
     const te_output to = te_output_of(layer);
-    const int32_t depth = TE_DEPTH ? TE_DEPTH : layer->in_c;
+    const int32_t depth = layer->in_c;
     const int8_t *row = layer->weight;
     for (int32_t channel = 0; channel < layer->out_c; channel++) {
         const int16_t *values = column;
@@ -130,21 +128,41 @@ void TE_NAME(const te_layer *layer, const int8_t *in, int16_t *columns, int8_t *
 /* columns: 2 * in_c int16. */
 void TE_NAME(const te_layer *layer, const int8_t *in, int16_t *columns, int8_t *out)
 {
-    const int32_t depth = TE_DEPTH ? TE_DEPTH : layer->in_c;
+    const int32_t fours = layer->in_c >> 2;
     const uint32_t offsets = ((uint32_t)-layer->in_zero & 0xffffu) * 0x00010001u;
-    const int32_t step = layer->stride_w * depth;
-    int32_t filled = 0;
+#if TE_STRIDE_H == 1 && TE_STRIDE_W == 1 /* two pixels lie side by side */
+    const int32_t pixels = layer->out_h * layer->out_w;
+    for (int32_t pairs = pixels >> 1; pairs > 0; pairs--) {
+        int16_t *column = columns;
+        for (int32_t left = fours; left > 0; left--) {
+            widen_four(&in, &column, offsets);
+            widen_four(&in, &column, offsets);
+        }
+        out = multiply_two_columns(layer, columns, out);
+    }
+    if (pixels & 1) {
+        int16_t *column = columns;
+        for (int32_t left = fours; left > 0; left--)
+            widen_four(&in, &column, offsets);
+        multiply_one_column(layer, columns, out);
+    }
+#else
+    int16_t *column = columns;
+    int32_t odd = 0;
     for (int32_t y = 0; y < layer->out_h; y++) {
-        const int8_t *pixel = in + y * layer->stride_h * layer->in_w * depth;
         for (int32_t x = 0; x < layer->out_w; x++) {
-            widen_pixel(pixel, columns + filled * depth, depth, offsets);
-            pixel += step;
-            if (++filled == 2) {
+            const int32_t pixel = y * TE_STRIDE_H * layer->in_w + x * TE_STRIDE_W;
+            const int8_t *channels = in + pixel * layer->in_c;
+            for (int32_t left = fours; left > 0; left--)
+                widen_four(&channels, &column, offsets);
+            if (odd) {
                 out = multiply_two_columns(layer, columns, out);
-                filled = 0;
+                column = columns;
             }
+            odd = !odd;
         }
     }
-    if (filled)
+    if (odd)
         multiply_one_column(layer, columns, out);
+#endif
 }
