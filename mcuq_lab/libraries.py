@@ -26,6 +26,7 @@ from mcuq_lab.baselines.official import tinyengine as official_tinyengine
 from mcuq_lab.bench import run_program
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.quantgraph import QuantGraph
+from mcuq_lab.quantize import run_unchecked
 from mcuq_lab.quantize.reference import compute
 from mcuq_lab.settings import LibrarySettings, load_settings
 from mcuq_lab.sources import SourceFile, Sources
@@ -60,13 +61,17 @@ class Official:
     run: Callable[[QuantGraph, np.ndarray], np.ndarray]
 
 
-def _run_cmix_nn(network: QuantGraph, inputs: np.ndarray) -> np.ndarray:
+def _cmix_nn_reference(network: QuantGraph, inputs: np.ndarray) -> np.ndarray:
     computed = official_cmix_nn.as_computed(network)
     values = {network.input_name: inputs}
     for op in computed.ops:
         sources = tuple(network.tensors[name] for name in op.inputs)
         values[op.output] = compute(op, sources, tuple(values[name] for name in op.inputs))
     return values[network.output_name]
+
+
+def _run_cmix_nn(network: QuantGraph, inputs: np.ndarray) -> np.ndarray:
+    return run_unchecked(official_cmix_nn.as_computed(network), inputs)
 
 
 OFFICIAL = {
@@ -91,7 +96,7 @@ OFFICIAL = {
             tuple(f"w{w}a{a}" for w in cmix_nn.WIDTHS for a in cmix_nn.WIDTHS),
             official_cmix_nn.version_of,
             lambda network, library, run: official_cmix_nn.generate(network, library),
-            _run_cmix_nn,
+            _cmix_nn_reference,
             _run_cmix_nn,
         ),
         Official(

@@ -112,6 +112,16 @@ def requantize_rows(acc, start, multiplier, offset, pre_shift, shift, qmax):
 
 
 @njit(**_OPTIONS)
+def requantize_signed_rows(acc, start, multiplier, offset, pre_shift, shift, qmax):
+    """As `requantize_rows`, where acc + start may be negative; all constants are int64."""
+    for pixel in range(acc.shape[0]):
+        for oc in range(acc.shape[1]):
+            shifted = (np.int64(acc[pixel, oc]) + start[oc]) << pre_shift
+            y = (((shifted * multiplier[oc]) >> 32) + offset[oc]) >> shift
+            acc[pixel, oc] = min(max(y, 0), qmax)
+
+
+@njit(**_OPTIONS)
 def add_flat(a, b, multiplier_a, multiplier_b, offset, shift, qmax, out):
     """The integer addition of `mcuq_lab.quantgraph` on floating-point arrays of integers."""
     for i in range(a.size):

@@ -32,10 +32,10 @@ from mcuq_lab.quantgraph import (
     QWeighted,
     Requantize,
 )
-from mcuq_lab.quantize.compiled import add_flat, requantize_rows
+from mcuq_lab.quantize.compiled import add_flat, requantize_rows, requantize_signed_rows
 from mcuq_lab.quantize.inputs import quantize_input
 from mcuq_lab.quantize.network import convolve
-from mcuq_lab.quantize.ranges import accumulator_peak, check_ranges
+from mcuq_lab.quantize.ranges import accumulator_peak, accumulator_start, check_ranges
 from mcuq_lab.quantize.reference import check_inputs
 
 _BATCH = 256
@@ -47,6 +47,14 @@ def run_integers(graph: QuantGraph, inputs: np.ndarray, batch: int = _BATCH) -> 
     `batch` images are computed at a time.
     """
     check_ranges(graph)
+    return run_unchecked(graph, inputs, batch)
+
+
+def run_unchecked(graph: QuantGraph, inputs: np.ndarray, batch: int = _BATCH) -> np.ndarray:
+    """As `run_integers`, for a network with an engine's own requantization constants.
+
+    These may leave negative sums, which `check_ranges` refuses; all else must be within its limits.
+    """
     inputs = check_inputs(graph, inputs)
     if len(inputs) == 0:
         shape = graph.output.shape
@@ -119,14 +127,14 @@ def _(op, sources, x):
     if source.zero_point and window.padded:
         share = op.weight.reshape(op.out_channels, -1).sum(1, dtype=np.int64) * source.zero_point
         acc += torch.from_numpy(share).to(dtype)[:, None, None]
-    return _requantize(acc, op.requantize)
+    return _requantize_weighted(op, source, acc)
 
 
 @_compute.register
 def _(op: QFullyConnected, sources, x):
     dtype = _exact_dtype(op, sources[0])
     acc = F.linear(x[0].flatten(1).to(dtype), torch.from_numpy(op.weight).to(dtype))
-    return _requantize(acc[:, :, None, None], op.requantize)
+    return _requantize_weighted(op, sources[0], acc[:, :, None, None])
 
 
 @_compute.register
@@ -177,7 +185,24 @@ def _(op: QConcat, sources, x):
     return torch.cat(x, 1)
 
 
+def _requantize_weighted(op: QWeighted, source: QTensor, acc: Tensor) -> Tensor:
+    constants = op.requantize
+    if (constants.start >= accumulator_start(op.weight, source.qmax)).all():
+        return _requantize(acc, constants)
+    acc = acc.contiguous(memory_format=torch.channels_last)
+    arrays = (constants.start, constants.multiplier, constants.offset)
+    requantize_signed_rows(
+        _pixels(acc),
+        *(array.astype(np.int64) for array in arrays),
+        constants.pre_shift,
+        constants.shift,
+        (1 << constants.bits) - 1,
+    )
+    return acc.float()
+
+
 def _requantize(acc: Tensor, constants: Requantize) -> Tensor:
+    """Of sums that `start` makes non-negative."""
     acc = acc.contiguous(memory_format=torch.channels_last)
     requantize_rows(
         _pixels(acc),
