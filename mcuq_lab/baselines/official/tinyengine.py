@@ -10,7 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
+from mcuq_lab.baselines.c_text import (
+    array,
+    identifier,
+    info_without_weights,
+    model_header,
+    model_source,
+)
 from mcuq_lab.baselines.official.library import Library, freestanding_headers
 from mcuq_lab.baselines.official.mixed import emit_mixed
 from mcuq_lab.baselines.tensor_arena import TensorArena, scratch_name
@@ -20,9 +26,17 @@ from mcuq_lab.baselines.tinyengine.codegen import (
     plan,
     scratch_bytes,
 )
-from mcuq_lab.baselines.tinyengine.network import Kind, TinyNetwork, to_tinyengine
+from mcuq_lab.baselines.tinyengine.network import Kind, TinyNetwork, to_tinyengine, window_of
 from mcuq_lab.graph import Window
-from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QuantGraph
+from mcuq_lab.quantgraph import (
+    QAveragePool,
+    QConv2d,
+    QDepthwiseConv2d,
+    QMaxPool,
+    QOp,
+    QuantGraph,
+    QWeighted,
+)
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 ENGINE_NAME = "tinyengine_official"
@@ -45,6 +59,8 @@ POINTWISE_TYPES = (
 CONVOLVE_TYPES = (
     f"{_IN}, {_SIDES}, {_IN}, {_BIAS}, {_BIAS}, {_BIAS}, {_LIMITS}, q7_t *, {_SIDES}, q15_t *, q7_t"
 )
+FIRST_TYPES = CONVOLVE_TYPES.replace("q15_t *", "q15_t *, q15_t *")
+POOL_TYPES = f"{_IN}, {_SIDES}, {_U16}, {_U16}, {_U16}, {_U16}, {_I32}, {_I32}, q7_t *"
 DEPTHWISE_TYPES = (
     f"q7_t *, {_SIDES}, {_IN}, {_BIAS}, {_BIAS}, {_FLOATS}, {_LIMITS}, q7_t *, {_SIDES}, q15_t *, "
     "q7_t"
@@ -75,10 +91,12 @@ def version_of(library: Library) -> str:
 
 def function_for(network: TinyNetwork, arena: TensorArena, op: QOp) -> str:
     """The library's function for an operator; "" where it has none, or does not take its shape."""
-    if not isinstance(op, QConv2d | QDepthwiseConv2d):
-        return ""
     x, y = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
-    window = op.window
+    if isinstance(op, QAveragePool | QMaxPool):
+        return _pool_function(op)
+    if not isinstance(op, QWeighted):
+        return ""
+    window = window_of(op)
     size, stride = (window.kernel_h, window.kernel_w), window.stride_h
     if isinstance(op, QDepthwiseConv2d):
         pads = {window.pad_top, window.pad_bottom, window.pad_left, window.pad_right}
@@ -86,7 +104,11 @@ def function_for(network: TinyNetwork, arena: TensorArena, op: QOp) -> str:
         in_place = arena.offsets[op.inputs[0]] == arena.offsets[op.output]
         name = f"depthwise_kernel{size[0]}x{size[1]}_stride{stride}_inplace_CHW_fpreq"
         return name if same and in_place else ""
-    if x.c % 4 or y.c % 2:
+    if y.c % 2:
+        return ""
+    if _is_first(window) and x.c == 3 and x.h % 2 == 0 and x.w % 2 == 0:
+        return "convolve_s8_kernel3_inputch3_stride2_pad1"
+    if x.c % 4:
         return ""
     if network.layers[op.name].kind is Kind.POINTWISE and (stride, window.stride_w) == (1, 1):
         unrolled = f"_ch{x.c}" if x.c in POINTWISE_DEPTHS else ""
@@ -94,6 +116,20 @@ def function_for(network: TinyNetwork, arena: TensorArena, op: QOp) -> str:
     if window == Window.square(3, 1, 1) and min(x.h, x.w) > 1:
         return "convolve_s8_kernel3_stride1_pad1"
     return ""
+
+
+def _pool_function(op: QAveragePool | QMaxPool) -> str:
+    """Of windows side by side."""
+    window = op.window
+    if window.padded or (window.kernel_h, window.kernel_w) != (window.stride_h, window.stride_w):
+        return ""
+    return "max_pooling" if isinstance(op, QMaxPool) else "avg_pooling"
+
+
+def _is_first(window: Window) -> bool:
+    """Whether the functions of three channels and stride 2 take it; they pad above and left only."""
+    sizes = (window.kernel_h, window.kernel_w), (window.stride_h, window.stride_w)
+    return sizes == ((3, 3), (2, 2)) and (window.pad_top, window.pad_left) == (1, 1)
 
 
 def generate(graph: QuantGraph, library: Library) -> Sources:
@@ -147,16 +183,41 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
     )
 
 
+_TYPES = {
+    "depthwise": DEPTHWISE_TYPES,
+    "convolve_1x1": POINTWISE_TYPES,
+    "convolve_s8_kernel3_inputch3": FIRST_TYPES,
+    "convolve_s8_kernel3_stride1": CONVOLVE_TYPES,
+    "avg": POOL_TYPES,
+    "max": POOL_TYPES,
+}
+"""Parameter types by how a function's name begins."""
+
+
 def _types(function: str) -> str:
-    if function.startswith("depthwise"):
-        return DEPTHWISE_TYPES
-    return POINTWISE_TYPES if function.startswith("convolve_1x1") else CONVOLVE_TYPES
+    return next(types for start, types in _TYPES.items() if function.startswith(start))
+
+
+def _emit_pool(
+    network: TinyNetwork, arena: TensorArena, op: QAveragePool | QMaxPool, function: str
+) -> tuple[str, str, LayerInfo]:
+    x, y = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
+    arguments = (
+        f"(q7_t *)(mcuq_arena + {arena.offsets[op.inputs[0]]})",
+        *(x.h, x.w, x.c, op.window.kernel_h, op.window.kernel_w, y.h, y.w, -128, 127),
+        f"(q7_t *)(mcuq_arena + {arena.offsets[op.output]})",
+    )
+    # It ends without a return, whatever it is declared to give.
+    call = f"{function}({', '.join(map(str, arguments))});"
+    return "", call, info_without_weights(op, function)
 
 
 def _emit(
-    network: TinyNetwork, arena: TensorArena, op: QConv2d | QDepthwiseConv2d, function: str
+    network: TinyNetwork, arena: TensorArena, op: QOp, function: str
 ) -> tuple[str, str, LayerInfo]:
     """A layer's constants, the body of its function, and what a profile says of it."""
+    if not isinstance(op, QWeighted):
+        return _emit_pool(network, arena, op, function)
     x, y = network.tensors[op.inputs[0]], network.tensors[op.output]
     layer, name, types = network.layers[op.name], identifier(op), _types(function)
     bias, biases = layer.bias, [f"{name}_bias"]
@@ -168,7 +229,7 @@ def _emit(
         biases.append(f"{name}_rest")
         arrays.append(array("int32_t", f"{name}_rest", np.zeros_like(bias)))
     arrays.append(array("int32_t", f"{name}_bias", bias))
-    if types is CONVOLVE_TYPES:
+    if types in (CONVOLVE_TYPES, FIRST_TYPES):
         scaling = [f"{name}_shift", f"{name}_multiplier"]
         arrays.append(array("int32_t", f"{name}_multiplier", layer.multiplier))
         arrays.append(array("int32_t", f"{name}_shift", layer.shift))
@@ -187,6 +248,9 @@ def _emit(
         *(y.shape.w, y.shape.h, y.shape.c),
         f"(q15_t *)(mcuq_arena + {arena.offsets[scratch_name(op)]})",
     ]
+    if types is FIRST_TYPES:
+        behind = arena.offsets[scratch_name(op)] + scratch_bytes(network, op) - 2 * layer.weight.size
+        arguments.append(f"(q15_t *)(mcuq_arena + {behind})")
     if types is not POINTWISE_TYPES:
         arguments.append(x.zero_point)
     call = f"{function}({', '.join(map(str, arguments))})"

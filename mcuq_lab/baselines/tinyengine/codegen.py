@@ -27,6 +27,7 @@ from mcuq_lab.quantgraph import (
     QAdd,
     QAveragePool,
     QConcat,
+    QConv2d,
     QDepthwiseConv2d,
     QFullyConnected,
     QMaxPool,
@@ -138,14 +139,23 @@ class Emitted:
 
 
 def scratch_bytes(network: TinyNetwork, op: QOp) -> int:
-    """Two im2col columns of int16; one padded plane of int8 for a depthwise layer."""
+    """Two im2col columns of int16; one padded plane of int8 for a depthwise layer.
+
+    A first layer's weights lie behind its columns, as int16.
+    """
     if not isinstance(op, QWeighted):
         return 0
     shape, window = network.tensors[op.inputs[0]].shape, window_of(op)
     if network.layers[op.name].kind is Kind.DEPTHWISE:
         rows = window.pad_top + shape.h + window.pad_bottom
         return rows * (window.pad_left + shape.w + window.pad_right)
-    return 2 * 2 * window.kernel_h * window.kernel_w * shape.c
+    columns = 2 * 2 * window.kernel_h * window.kernel_w * shape.c
+    return columns + (2 * op.weight.size if _is_first_layer(op) else 0)
+
+
+def _is_first_layer(op: QWeighted) -> bool:
+    """Whether it is a 3x3 convolution of three channels."""
+    return isinstance(op, QConv2d) and op.weight.shape[1:] == (3, 3, 3)
 
 
 def plan(network: TinyNetwork) -> TensorArena:
@@ -190,7 +200,8 @@ def _at(arena: TensorArena, name: str, kind: str = "int8_t") -> str:
 def _kernel(network: TinyNetwork, op: QWeighted) -> _Kernel:
     kind, window = network.layers[op.name].kind, window_of(op)
     if kind is Kind.CONVOLVE:
-        return _Kernel("te_convolve", "te_convolve.c")
+        name = "te_convolve_3_channels" if _is_first_layer(op) else "te_convolve"
+        return _Kernel(name, f"{name}.c")
     labels = ("TE_KERNEL_H", "TE_KERNEL_W", "TE_STRIDE_H", "TE_STRIDE_W")
     strides = (window.stride_h, window.stride_w)
     if kind is Kind.POINTWISE:

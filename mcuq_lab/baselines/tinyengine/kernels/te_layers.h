@@ -58,6 +58,9 @@ static inline int8_t te_finish_float(te_output to, int32_t sum, float scale)
 /* columns: 2 * kernel_h * kernel_w * in_c int16. Requantizes with integers. */
 void te_convolve(const te_layer *layer, const int8_t *in, int16_t *columns, int8_t *out);
 
+/* columns: 2 * 27 int16, and 27 int16 for each output channel. Requantizes with integers. */
+void te_convolve_3_channels(const te_layer *layer, const int8_t *in, int16_t *columns, int8_t *out);
+
 typedef struct {
     int32_t zero_a, zero_b;
     float scale_a, scale_b, zero; /* of the operands relative to the output, and its zero */
