@@ -1,7 +1,14 @@
 """The re-implementation is no straw man: within 10 % of the library itself.
 
-The table holds cycles of TinyEngine (2024-11), compiled by gcc 12.2 -O3, on a Cortex-M4 cycle model
-with zero wait states, with the requantization that the library takes by default.
+The table holds cycles of TinyEngine (2024-11), compiled by gcc 12.2 -O3, with the requantization
+that the library takes by default: `model` rows on a Cortex-M4 cycle model with zero wait states,
+`board` rows on the simulated board. For these, kernels and generated depthwise functions were
+transcribed from the public repository (mit-han-lab/tinyengine: 28ed334, and c71768b for float
+requantization), compiled with CMSIS 5's intrinsics (SMLAD, SADD16 and PKH volatile) and run by the
+adapter `tinyengine_official` with the build's flags, -mcpu=cortex-m4 -mfloat-abi=hard -O3; their
+outputs equalled the reference. The method gives the model's rows of 3x3 layers within 2 % (code to
+the byte), of depthwise ones within 2.2 % (2 bytes), of 1x1 ones 0.93 of the cycles. `code_bytes` of
+`board` rows is of the image, as ours.
 """
 
 import csv
