@@ -6,8 +6,8 @@ templates were transcribed from the public repository (EEESlab/CMix-NN, 0ad874b,
 compiled with one instruction for each of CMSIS's intrinsics, none volatile, and run with the
 build's flags, -mcpu=cortex-m4 -mfloat-abi=hard -O3. As for the `model` rows, requantization is the
 one by layer (weights folded), the library's fastest. The method gives code of the `model` rows to
-within 2 bytes, and their cycles within 2.2 % (weights of 8 and 2 bits), 6.1 % (of 4) and 5 % (depthwise).
-`code_bytes` is of the functions.
+within 2 bytes, and their cycles within 2.2 % (weights of 8 and 2 bits), 6.1 % (of 4) and 5 %
+(depthwise). `code_bytes` is of the functions.
 """
 
 import csv
@@ -26,7 +26,7 @@ FASTEST, SLOWEST = 0.90, 1.10
 """What the engine's note says. Faster would be another algorithm than the published one."""
 
 FASTEST_2BIT_INPUTS = 0.85
-"""The library takes run % 0x16 values of a run for the rest of run % 16, and writes them behind it."""
+"""The library takes a run's rest modulo 0x16, not 16, and writes values that nothing reads."""
 
 SMALLEST_CODE, LARGEST_CODE = 0.55, 1.20
 """One kernel each, of about the library's size."""

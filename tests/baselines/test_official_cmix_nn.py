@@ -80,6 +80,7 @@ def convolution(w, a, out, window=SAME, **options):
         convolution(4, 8, 4, zero_point=200),
         convolution(2, 4, 2, zero_point=5, weights="ends"),
         convolution(4, 2, 8, Window(1, 1, 2, 2)),
+        convolution(2, 2, 2, out_zero_point=1),
         convolution(8, 4, 4, Window(3, 3, 2, 2, 1, 0, 1, 0), out_zero_point=7),
         single_layer(QDepthwiseConv2d, Shape(5, 5, 8), 8, Window.square(3, 1, 1)),
         single_layer(

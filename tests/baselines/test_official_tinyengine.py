@@ -24,6 +24,9 @@ STRIDED = single_layer(QDepthwiseConv2d, Shape(7, 6, 5), 5, Window.square(3, 2, 
 POINTWISE = single_layer(QConv2d, Shape(5, 3, 12), 6, Window(1, 1), zero_point=9)
 UNROLLED = single_layer(QConv2d, Shape(4, 3, 8), 4, Window(1, 1), out_zero_point=200)
 CONVOLVE = single_layer(QConv2d, Shape(5, 6, 4), 6, SAME, zero_point=100)
+FIRST = single_layer(QConv2d, Shape(8, 6, 3), 6, Window.square(3, 2, 1), zero_point=77)
+FULLY = single_layer(QFullyConnected, Shape(1, 1, 12), 10, zero_point=9)
+AVERAGE, MAXIMUM = random_graph(9023, bits=8, max_ops=6), random_graph(9010, bits=8, max_ops=6)
 
 
 @pytest.fixture
@@ -64,6 +67,8 @@ def session():
         (POINTWISE, "convolve_1x1_s8_fpreq"),
         (UNROLLED, "convolve_1x1_s8_ch8_fpreq"),
         (CONVOLVE, "convolve_s8_kernel3_stride1_pad1"),
+        (FIRST, "convolve_s8_kernel3_inputch3_stride2_pad1"),
+        (FULLY, "convolve_1x1_s8_fpreq"),
     ],
 )
 def test_layers_on_the_simulated_board(named, session, folder, graph, function):
@@ -73,6 +78,15 @@ def test_layers_on_the_simulated_board(named, session, folder, graph, function):
     version, digest = version_of(library(folder)), library(folder).digest
     assert found.note == f"TinyEngine {version}, files {digest}"
     assert named.label == f"TinyEngine {version} (official library)"
+
+
+@pytest.mark.parametrize(
+    ("graph", "function"), [(AVERAGE, "avg_pooling"), (MAXIMUM, "max_pooling")]
+)
+def test_pools_of_windows_side_by_side(named, session, graph, function):
+    found = measure_network(graph, named, session, random_inputs(graph, 2))
+    assert found.bit_exact
+    assert function in [layer.kernel for layer in found.layers]
 
 
 def test_what_the_library_has_no_function_for_runs_on_the_reimplementation(named, session):
@@ -97,7 +111,10 @@ def test_what_the_library_has_no_function_for_runs_on_the_reimplementation(named
         (DEPTHWISE, True),
         (single_layer(QDepthwiseConv2d, Shape(5, 6, 4), 4, Window.square(3)), False),
         (single_layer(QDepthwiseConv2d, Shape(5, 6, 4), 4, Window(3, 5, 1, 1, 1, 1, 2, 2)), False),
-        (single_layer(QFullyConnected, Shape(1, 1, 16), 8), False),
+        (FIRST, True),
+        (single_layer(QConv2d, Shape(8, 5, 3), 6, Window.square(3, 2, 1)), False),
+        (FULLY, True),
+        (single_layer(QFullyConnected, Shape(1, 1, 12), 7), False),
     ],
 )
 def test_shapes_that_the_library_takes(folder, graph, taken):
@@ -114,7 +131,7 @@ def test_the_version_is_that_of_the_files(folder):
 def test_depthwise_functions_must_have_been_generated(folder):
     shutil.rmtree(folder / "codegen")
     generate(POINTWISE, library(folder))
-    with pytest.raises(ConfigError, match="none of its 3 C files defines depthwise_kernel3x3_str"):
+    with pytest.raises(ConfigError, match="none of its 5 C files defines depthwise_kernel3x3_str"):
         generate(DEPTHWISE, library(folder))
 
 

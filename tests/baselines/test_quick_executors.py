@@ -1,10 +1,11 @@
-"""The int8 engines' quick executors against their plain references, bit for bit."""
+"""The engines' quick executors against their plain references, bit for bit."""
 
 import numpy as np
 import pytest
 
 from mcuq_lab.baselines import cmsis_nn, tinyengine
 from mcuq_lab.graph import Shape, Window
+from mcuq_lab.libraries import OFFICIAL
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QFullyConnected
 from mcuq_lab.quantize import calibrate, quantize
@@ -74,3 +75,29 @@ def test_no_images_give_no_outputs(engine):
     out = graph.output.shape
     inputs = random_inputs(graph, 1)[:0]
     assert engine.run_integers(graph, inputs).shape == (0, out.h, out.w, out.c)
+
+
+def official_cmix_nn_is_exact(graph, n):
+    official, inputs = OFFICIAL["cmix_nn_official"], random_inputs(graph, n)
+    got = official.run(graph, inputs)
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got, official.reference(graph, inputs))
+
+
+@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("seed", range(20))
+def test_official_cmix_nn_on_random_networks(seed, bits):
+    official_cmix_nn_is_exact(random_graph(7000 + seed, bits=bits, max_ops=8), 5)
+
+
+@pytest.mark.parametrize(("w_bits", "a_bits"), [(8, 8), (4, 8), (8, 4), (4, 2), (2, 2)])
+@pytest.mark.parametrize("kind", [QConv2d, QDepthwiseConv2d])
+@pytest.mark.parametrize("weights", ["random", "lowest", "highest", "ends"])
+def test_official_cmix_nn_on_single_layers(kind, weights, w_bits, a_bits):
+    # Channels in whole words, so that the library's own requantization is at work.
+    widths = {"w_bits": w_bits, "a_bits": a_bits, "out_bits": a_bits, "weights": weights}
+    for zero_point in (0, 1) if kind is QConv2d else (0,):
+        graph = single_layer(
+            kind, Shape(6, 6, 16), 16, Window.square(3, 1, 1), zero_point=zero_point, **widths
+        )
+        official_cmix_nn_is_exact(graph, 9)

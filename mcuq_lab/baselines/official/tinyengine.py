@@ -30,7 +30,6 @@ from mcuq_lab.baselines.tinyengine.network import Kind, TinyNetwork, to_tinyengi
 from mcuq_lab.graph import Window
 from mcuq_lab.quantgraph import (
     QAveragePool,
-    QConv2d,
     QDepthwiseConv2d,
     QMaxPool,
     QOp,
@@ -127,7 +126,7 @@ def _pool_function(op: QAveragePool | QMaxPool) -> str:
 
 
 def _is_first(window: Window) -> bool:
-    """Whether the functions of three channels and stride 2 take it; they pad above and left only."""
+    """Whether it is one for three channels and stride 2, which pads above and on the left only."""
     sizes = (window.kernel_h, window.kernel_w), (window.stride_h, window.stride_w)
     return sizes == ((3, 3), (2, 2)) and (window.pad_top, window.pad_left) == (1, 1)
 
@@ -249,7 +248,9 @@ def _emit(
         f"(q15_t *)(mcuq_arena + {arena.offsets[scratch_name(op)]})",
     ]
     if types is FIRST_TYPES:
-        behind = arena.offsets[scratch_name(op)] + scratch_bytes(network, op) - 2 * layer.weight.size
+        behind = (
+            arena.offsets[scratch_name(op)] + scratch_bytes(network, op) - 2 * layer.weight.size
+        )
         arguments.append(f"(q15_t *)(mcuq_arena + {behind})")
     if types is not POINTWISE_TYPES:
         arguments.append(x.zero_point)

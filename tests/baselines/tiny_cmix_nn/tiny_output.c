@@ -1,13 +1,16 @@
+#include "arm_cmixnn.h"
 #include "tiny_output.h"
 
-void tiny_store(uint8_t *row, int index, int bits, int32_t sum, int32_t m, int n, int z_out)
+/* As the original writes functions that return pointers. */
+uint8_t
+*tiny_store(uint8_t *row, int index, int bits, int32_t sum, int32_t m, int n, int z_out)
 {
     const int left = n < 0 ? -n : 0, right = n < 0 ? 0 : n;
-    const int64_t product = (int64_t)(sum * (1 << left)) * m;
-    const int32_t x = ((int32_t)(product >> 32) >> right) + z_out;
+    const int32_t x = (tiny_high_word(sum * (1 << left), m) >> right) + z_out;
     const int32_t largest = (1 << bits) - 1, bit = index * bits;
     const int32_t y = (int32_t)(bits == 8 ? __USAT(x, 8) : bits == 4 ? __USAT(x, 4) : __USAT(x, 2));
     row[bit / 8] = (uint8_t)((row[bit / 8] & ~(largest << bit % 8)) | y << bit % 8);
+    return row;
 }
 
 void tiny_widen(const uint8_t *word, int bits, int offset, int16_t *to)
