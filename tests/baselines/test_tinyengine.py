@@ -31,6 +31,11 @@ def test_random_networks(seed):
     [
         (QConv2d, Shape(7, 5, 4), 6, Window.square(3, 1, 1)),
         (QConv2d, Shape(7, 5, 3), 5, Window.square(3, 2, 1)),
+        (QConv2d, Shape(6, 9, 3), 6, Window.square(3, 1, 1)),
+        (QConv2d, Shape(8, 5, 3), 3, Window(3, 3, 1, 2, 0, 1, 2, 0)),
+        (QConv2d, Shape(2, 2, 3), 4, Window.square(3, 1, 1)),
+        (QConv2d, Shape(6, 7, 16), 3, Window(1, 1)),
+        (QConv2d, Shape(5, 6, 24), 4, Window(1, 1, 2, 1)),
         (QConv2d, Shape(6, 6, 8), 8, Window(2, 5, 1, 2, 0, 1, 2, 1)),
         (QConv2d, Shape(3, 3, 6), 7, Window(1, 1)),
         (QConv2d, Shape(3, 5, 8), 7, Window(1, 1)),
