@@ -58,6 +58,7 @@ def measure_network(
     toolchain: Toolchain | None = None,
     flags: BuildFlags | None = None,
     arena_bytes: int | None = None,
+    flash_bytes: int | None = None,
 ) -> Measurement:
     """Generates, builds, flashes and runs a quantized network on an open board.
 
@@ -71,7 +72,7 @@ def measure_network(
             of the engine's reference for the measurement to be `bit_exact`.
         data: name of the data set, for the record.
         toolchain, flags: default: those of `mcuq_lab.bench`.
-        arena_bytes: budget of the arena, see `Target`; only LiteEngine can keep one.
+        arena_bytes, flash_bytes: budgets, see `Target`; only LiteEngine can keep some.
 
     Raises:
         McuqError: the stage that fails says why.
@@ -79,7 +80,8 @@ def measure_network(
     seconds: dict[str, float] = {}
     with _timed(seconds, "generate"):
         table = tuning_table(session, toolchain, flags).read()
-        sources = engine.generate(network, Target.of(session.board, arena_bytes), table)
+        target = Target.of(session.board, arena_bytes, flash_bytes)
+        sources = engine.generate(network, target, table)
     with _timed(seconds, "build"):
         firmware = build(sources, session.board, toolchain, flags)
     run = session.run(firmware, stored_inputs(inputs, network, sources))

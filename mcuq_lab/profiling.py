@@ -44,6 +44,7 @@ def profile_network(
     session: BoardSession,
     inputs: np.ndarray,
     layer: str | None = None,
+    target: Target | None = None,
 ) -> NetworkProfile:
     """Generates, builds, flashes and runs a quantized network once on an open simulated board.
 
@@ -53,6 +54,7 @@ def profile_network(
         session: an open board.
         inputs: one quantized input, uint8 (1, h, w, c).
         layer: name of the only layer to profile; None: the whole inference.
+        target: the board's core, with budgets; None: without any.
 
     Raises:
         ConfigError: the board is a real one, or there is no such layer.
@@ -64,7 +66,7 @@ def profile_network(
             "profile the simulated one with --simulated."
         )
     table = tuning_table(session).read()
-    sources = engine.generate(network, Target.of(session.board), table)
+    sources = engine.generate(network, target or Target.of(session.board), table)
     firmware = build(sources, session.board)
     profiles: list[Profile] = []
 

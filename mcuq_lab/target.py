@@ -25,9 +25,9 @@ class Target:
     flash_bytes: int | None = None
 
     @staticmethod
-    def of(board: Board, arena_bytes: int | None = None) -> Target:
-        """The core of `board`, and a budget of arena, if there is one."""
-        return Target(core=board.core, arena_bytes=arena_bytes)
+    def of(board: Board, arena_bytes: int | None = None, flash_bytes: int | None = None) -> Target:
+        """The core of `board`, and budgets, if there are some."""
+        return Target(board.core, arena_bytes, flash_bytes)
 
 
 DEFAULT_TARGET = Target()

@@ -113,10 +113,17 @@ def tune_on_board(
     network: QuantGraph,
     session: BoardSession,
     table: TuningTable | None = None,
+    target: Target | None = None,
 ) -> Iterator[TuningStep]:
     """Measures every way worth trying to compute the layers of a network; a step each board run.
 
     What is measured is in the table by then; a network whose ways are all known gives no step.
+
+    Args:
+        network: the integer network.
+        session: an open board.
+        table: where to write; default: that of the board's setting.
+        target: the board's core, with budgets; None: without any.
 
     Raises:
         BuildError, FitError, BoardError: what the board's stages raise.
@@ -128,7 +135,8 @@ def tune_on_board(
         return session.run(firmware, nothing).layer_cycles
 
     table = table or tuning_table(session)
-    known, target, measured = dict(table.read()), Target.of(session.board), 0
+    target = target or Target.of(session.board)
+    known, measured = dict(table.read()), 0
     while left := liteengine.trials(network, known, target=target):
         for batch in liteengine.batches(left):
             cycles = liteengine.measure_batch(batch, run)

@@ -31,6 +31,7 @@ def export(
     simulated: options.Simulated = False,
     clock: options.ClockName = "reset",
     arena_bytes: options.ArenaBytes = None,
+    flash_bytes: options.FlashBytes = None,
 ) -> None:
     """Writes the network's C for any firmware project: model.c, model.h, README.
 
@@ -39,6 +40,7 @@ def export(
     with stdout_is_stderr():
         prepared = prepare(model, data, policy)
         with open_board(load_board(board), probe, simulated or None, clock) as session:
-            table, target = tuning_table(session).read(), Target.of(session.board, arena_bytes)
+            table = tuning_table(session).read()
+            target = Target.of(session.board, arena_bytes, flash_bytes)
         export_c(prepared.quantized, directory, measured_cycles=table, target=target)
     say(f"wrote {', '.join(sorted(path.name for path in directory.iterdir()))} to {directory}")

@@ -39,6 +39,7 @@ def measure(
     simulated: options.Simulated = False,
     clock: options.ClockName = "reset",
     arena_bytes: options.ArenaBytes = None,
+    flash_bytes: options.FlashBytes = None,
     as_json: options.Json = False,
 ) -> None:
     """Quantizes a network, generates, builds, flashes and runs it; prints cycles, bytes, accuracy.
@@ -65,6 +66,7 @@ def measure(
                 prepared.inputs(dataset.test_images[:BOARD_INPUTS]),
                 data=dataset.name,
                 arena_bytes=arena_bytes,
+                flash_bytes=flash_bytes,
             )
         accuracy, n_scored = None, 0
         if prepared.network.test_accuracy is not None:

@@ -27,6 +27,10 @@ ArenaBytes = Annotated[
         help="Budget of LiteEngine's arena; where it demands it, the first layers run in strips."
     ),
 ]
+FlashBytes = Annotated[
+    int | None,
+    typer.Option(help="Budget of LiteEngine's code and constants; it shares kernels to keep it."),
+]
 LowerLevel = Annotated[
     str, typer.Option(help="SGD below each policy: none, steps, weights_and_steps.")
 ]

@@ -17,6 +17,7 @@ from mcuq_lab.engines import ENGINE_NAMES, engine_named
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.nucleosim.profile import CAUSE_COLUMNS, causes_figure, flame_figure
 from mcuq_lab.profiling import NetworkProfile, profile_network
+from mcuq_lab.target import Target
 
 SHOWN_ROWS = 15
 
@@ -37,6 +38,8 @@ def profile(
     probe: options.Probe = None,
     simulated: options.Simulated = False,
     clock: options.ClockName = "reset",
+    arena_bytes: options.ArenaBytes = None,
+    flash_bytes: options.FlashBytes = None,
     figure: Annotated[
         Path | None,
         typer.Option(
@@ -58,7 +61,8 @@ def profile(
             )
         inputs = prepared.inputs(prepared.dataset.test_images[:1])
         with open_board(described, probe, simulated or None, clock) as session:
-            found = profile_network(prepared.quantized, chosen, session, inputs, layer)
+            target = Target.of(described, arena_bytes, flash_bytes)
+            found = profile_network(prepared.quantized, chosen, session, inputs, layer, target)
         if figure is not None:
             draw(found, figure)
     document = {

@@ -34,6 +34,7 @@ def search(
             "near the float network, 0.4 draws the whole front."
         ),
     ] = SearchConfig.reference_accuracy_drop,
+    arena_bytes: options.ArenaBytes = None,
     lower_level: options.LowerLevel = LowerLevelConfig.mode,
     batches: options.Batches = LowerLevelConfig.batches,
     boards: Annotated[
@@ -71,6 +72,7 @@ def search(
                 budget_sram_bytes=budget_sram_bytes,
                 budget_flash_bytes=budget_flash_bytes,
                 budget_latency_ms=budget_latency_ms,
+                arena_bytes=arena_bytes,
                 reference_accuracy_drop=accuracy_drop,
                 boards=boards,
                 ray_address=ray_address,

@@ -31,19 +31,23 @@ def tune(
     probe: options.Probe = None,
     simulated: options.Simulated = False,
     clock: options.ClockName = "reset",
+    arena_bytes: options.ArenaBytes = None,
+    flash_bytes: options.FlashBytes = None,
     as_json: options.Json = False,
 ) -> None:
     """Measures LiteEngine's kernels for a network on the board, and keeps what it learns.
 
     From then on measure, bench, search, profile and export choose kernels by these cycles on this
     board at this clock. Kernels measured before are not measured again; interrupt at any time.
+    Layers that run in strips are measured so, too; budgets decide which ones do.
     """
     with stdout_is_stderr():
         described = load_board(board)
         network = prepare(model, data, policy).quantized
         with open_board(described, probe, simulated or None, clock) as session:
             say(f"{described.name}: {'simulated' if session.simulated else 'real'} board")
-            document = tune_network(network, session, tuning_table(session))
+            target = Target.of(described, arena_bytes, flash_bytes)
+            document = tune_network(network, session, tuning_table(session), target)
     document = {"model": model, "policy": str(network.policy), **document}
     if as_json:
         emit(document, True)
@@ -53,16 +57,18 @@ def tune(
     emit(layers, False)
 
 
-def tune_network(network: QuantGraph, session: BoardSession, table: TuningTable) -> dict:
+def tune_network(
+    network: QuantGraph, session: BoardSession, table: TuningTable, target: Target
+) -> dict:
     """Tunes with a progress bar; what came of it, as `mcuq tune --json` prints it."""
     started_s = time.perf_counter()
     measured = runs = 0
     with tqdm(desc="tune", unit="kernel") as bar:
-        for step in tune_on_board(network, session, table):
+        for step in tune_on_board(network, session, table, target):
             bar.total = step.measured + step.left
             bar.update(step.measured - measured)
             measured, runs = step.measured, runs + 1
-    sources = engine_named(ENGINE).generate(network, Target.of(session.board), table.read())
+    sources = engine_named(ENGINE).generate(network, target, table.read())
     return {
         "board": session.board.id,
         "simulated": session.simulated,

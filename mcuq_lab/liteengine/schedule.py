@@ -15,6 +15,7 @@ from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.runtime import runtime_headers
 from mcuq_lab.liteengine.sharing import Choice, SharedChoice
+from mcuq_lab.liteengine.strips import Strips
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
@@ -63,7 +64,8 @@ def candidates(
 
 
 def kernel_key(op: QOp, tensors: Mapping[str, QTensor], lowered: Lowered) -> str:
-    """What decides the cycles of a call, as text: kernel and its C, packing, shapes, window.
+    """What decides the cycles of a call, as text: kernel and its C, packing, shapes, window
+    or turns.
 
     Two layers with equal keys take equal cycles on one board, but for the values of weights, which
     may cost a packing another segment: the packing's text and the scratch say so.
@@ -71,13 +73,15 @@ def kernel_key(op: QOp, tensors: Mapping[str, QTensor], lowered: Lowered) -> str
     shapes = "+".join(
         f"{tensors[name].shape}{'z' if tensors[name].zero_point else ''}" for name in op.inputs
     )
-    window = getattr(op, "window", None)
+    detail = getattr(op, "turns", None) or getattr(op, "window", None)
+    if isinstance(op, Strips):
+        shapes += "".join(f"->{tensors[part.output].shape}" for part in op.ops[:-1])
     return "|".join(
         [
             lowered.kernel,
             lowered.packing,
             f"{shapes}->{tensors[op.output].shape}",
-            "" if window is None else repr(window),
+            "" if detail is None else repr(detail),
             f"scratch {lowered.scratch_bytes}",
             _digest(lowered.files),
         ]

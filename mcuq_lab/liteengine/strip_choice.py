@@ -76,8 +76,7 @@ def scheduled(
     Raises:
         ModelError, FitError: as `schedule`.
     """
-    known = tuple(map(_Remembered, families))
-    bench = _Bench((StripFamily(known), *known), measured_cycles, target)
+    bench = _Bench(with_strip_family(families), measured_cycles, target)
     if strips is not None:
         return bench.schedule(with_strips(graph, strips))
     if target.arena_bytes is None:
@@ -111,6 +110,12 @@ def scheduled(
         except FitError as error:
             unfit = min(unfit, error, key=_missing_bytes)
     raise unfit
+
+
+def with_strip_family(families: Sequence[Family]) -> tuple[Family, ...]:
+    """The families, and one for strips, made of them."""
+    known = tuple(map(_Remembered, families))
+    return (StripFamily(known), *known)
 
 
 def _unasked(graph: QuantGraph, bench: _Bench) -> Network:

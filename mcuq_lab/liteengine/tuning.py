@@ -21,6 +21,7 @@ from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES, ArenaPlan
 from mcuq_lab.liteengine.plan import Plan, Step
 from mcuq_lab.liteengine.schedule import Family, candidates, kernel_key
+from mcuq_lab.liteengine.strip_choice import scheduled, with_strip_family
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.sources import Sources
@@ -77,12 +78,18 @@ def trials(
 
     These are the ways near the best prediction, and any that is predicted to be faster than all
     measured ones; so when there are none left, every operator's cheapest way is a measured one.
+    Layers that run in strips, as things stand, are tried both by themselves and in strips.
+
+    Raises:
+        ModelError, FitError: as `plan`.
     """
     found: dict[str, Trial] = {}
-    for op in graph.ops:
+    network, _ = scheduled(graph, families, known, target, None)
+    all_families = with_strip_family(families)
+    for op in dict.fromkeys((*graph.ops, *network.ops)):
         ways = [
             (kernel_key(op, graph.tensors, way), way)
-            for way in candidates(op, graph.tensors, families, target)
+            for way in candidates(op, graph.tensors, all_families, target)
             if way.call
         ]
         predicted = [way.predicted_cycles for _, way in ways if way.predicted_cycles]
@@ -100,6 +107,7 @@ def trial_sources(batch: Sequence[Trial], name: str = "trials") -> Sources:
     tensors, steps, places = {_PROBE.name: _PROBE}, [], {_PROBE.name: 0}
     for number, trial in enumerate(batch):
         step, offsets = _step(number, trial)
+        tensors |= getattr(trial.op, "tensors", {})  # of layers in strips
         tensors |= {tensor.name: tensor for tensor in (*step.inputs, step.output)}
         steps.append(step)
         places |= offsets

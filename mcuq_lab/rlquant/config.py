@@ -154,6 +154,8 @@ class SearchConfig:
     """Hard limit of flash; None for the board's own."""
     budget_latency_ms: float | None = None
     """Hard limit of the latency of one inference, at the board's clock."""
+    arena_bytes: int | None = None
+    """Budget of LiteEngine's arena for every policy, see `Target`; None: worth its bytes."""
     reference_accuracy_drop: float = 0.4
     """The reference point of the hypervolume lies this far below the float accuracy ..."""
     reference_cost_factor: float = 1.1

@@ -71,6 +71,7 @@ class BoardEvaluator(Evaluator):
         self._data = data.name
         self._config, self._engine = config, engine_named(config.engine)
         self._board = load_board(config.board)
+        self._target = Target.of(self._board, config.arena_bytes)
         self.sysclk_hz = self._board.clock(config.clock).sysclk_hz
         memory = memory_map(self._board)
         self.board_sram_bytes = memory.ram.length_bytes
@@ -125,7 +126,7 @@ class BoardEvaluator(Evaluator):
         SRAM has beyond them hardly varies."""
         # Statistics change no integer of the weights, and take longer than all the rest.
         state = initial_state(self.graph, policy, self._tables, correct=False)
-        network, target = to_integers(self.graph, state), Target.of(self._board)
+        network, target = to_integers(self.graph, state), self._target
         if self._engine.name == liteengine.ENGINE_NAME:
             planned = liteengine.plan(network, measured_cycles=self._tuned(), target=target)
             return planned.memory_bytes  # without writing the C
@@ -135,7 +136,7 @@ class BoardEvaluator(Evaluator):
         """See `Evaluator`; known for an image that is too large for the board's flash, too."""
         network = self._post_training(policy)
         try:
-            sources = self._engine.generate(network, Target.of(self._board), self._tuned())
+            sources = self._engine.generate(network, self._target, self._tuned())
             return build(sources, self._board).sizes.flash_total_bytes
         except FitError as error:
             too_large = error.memory == "flash"
@@ -204,7 +205,14 @@ class BoardEvaluator(Evaluator):
         node = self.graph.input
         images = self._images[: self._config.board_inputs]
         inputs = quantize_input(images, network.input, node.low, node.high)
-        measurement = measure_network(network, self._engine, self._session, inputs, data=self._data)
+        measurement = measure_network(
+            network,
+            self._engine,
+            self._session,
+            inputs,
+            data=self._data,
+            arena_bytes=self._target.arena_bytes,
+        )
         columns = measured_columns(measurement)
         if not measurement.bit_exact:
             columns["message"] = "The board's outputs differ from the integer reference."

@@ -271,7 +271,7 @@ class _Finals:
     def _export(self, row: Row, network: QuantGraph) -> None:
         if self._engine.name == liteengine.ENGINE_NAME:
             table = tuning_table(self._connected()).read()
-            target = Target.of(self._board)
+            target = Target.of(self._board, self._search.arena_bytes)
             export_c(network, self._place(row) / "export", measured_cycles=table, target=target)
 
     def _measure(self, network: QuantGraph) -> dict:
@@ -279,7 +279,12 @@ class _Finals:
         images = self._data.test_images[:BOARD_INPUTS]
         inputs = quantize_input(images, network.input, node.low, node.high)
         measurement = measure_network(
-            network, self._engine, self._connected(), inputs, data=self._data.name
+            network,
+            self._engine,
+            self._connected(),
+            inputs,
+            data=self._data.name,
+            arena_bytes=self._search.arena_bytes,
         )
         columns = measured_columns(measurement)
         if not measurement.bit_exact:

@@ -12,10 +12,11 @@ from mcuq_lab.errors import NumericsError
 from mcuq_lab.liteengine import GENERIC_FAMILIES, batches, generate, kernel_key, plan, trials
 from mcuq_lab.liteengine.kernels.conv2d_generic import lower_conv2d_generic
 from mcuq_lab.liteengine.schedule import candidates
-from mcuq_lab.liteengine.tuning import IMAGE_FLASH_BYTES, IMAGE_TRIALS, tune
+from mcuq_lab.liteengine.strips import Strips
+from mcuq_lab.liteengine.tuning import IMAGE_FLASH_BYTES, IMAGE_TRIALS, trial_sources, tune
 from mcuq_lab.quantize import random_graph, random_inputs
 from mcuq_lab.storage import pack_batch
-from tests.support.networks import resnet8
+from tests.support.networks import mobilenet, resnet8
 from tests.support.simulated_core import has_toolchain, run_on_core
 
 
@@ -134,3 +135,28 @@ def test_measured_on_the_simulated_core():
         )
     ]
     assert run_on_core(sources, stored).layer_cycles == pytest.approx(alone, rel=0.02, abs=8)
+
+
+def test_layers_in_strips_are_measured_as_one():
+    graph = mobilenet(8)
+    expected = plan(graph)
+    strips = expected.steps[0]
+    assert isinstance(strips.op, Strips)
+    table = {trial.key: trial.way.predicted_cycles for trial in trials(graph, {})}
+    assert kernel_key(strips.op, graph.tensors, strips.lowered) in table
+    tuned = plan(graph, measured_cycles=table)
+    assert tuned.schedule == "tuned"
+    assert [step.lowered.kernel for step in tuned.steps] == [
+        step.lowered.kernel for step in expected.steps
+    ]
+    assert trials(graph, table) == ()
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+def test_a_trial_of_strips_runs_on_the_simulated_core():
+    found = trials(mobilenet(8), {}, worth_trying=1.0)
+    batch = [trial for trial in found if isinstance(trial.op, Strips)][:1]
+    sources = trial_sources(batch)
+    nothing = np.zeros((1, 8), np.uint8)
+    cycles = run_on_core(sources, nothing).layer_cycles
+    assert cycles[0] == pytest.approx(batch[0].way.predicted_cycles, rel=0.1)

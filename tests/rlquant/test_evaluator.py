@@ -56,6 +56,15 @@ def test_planned_memory_differs_from_the_measured_by_a_constant(board):
     assert abs(beyond[0] - beyond[1]) < 128
 
 
+def test_a_budget_of_arena_holds_for_every_policy(board, monkeypatch):
+    policy = Policy.uniform(10, 4, 4)
+    budget = board.plan(policy) * 9 // 10
+    monkeypatch.setattr(board, "_target", replace(board._target, arena_bytes=budget))
+    row = board.evaluate(policy)
+    assert row.ok
+    assert row.sram_arena_bytes <= budget
+
+
 def test_the_image_without_the_board_is_as_large_as_the_one_that_is_flashed(board):
     """Training moves weights, not code; packed sums of weights may differ by some words."""
     for policy in (Policy.uniform(10, 4, 4), Policy.uniform(10, 2, 8)):
