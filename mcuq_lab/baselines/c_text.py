@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from importlib.resources import files
 
 import numpy as np
 
 from mcuq_lab.baselines.tensor_arena import TensorArena
 from mcuq_lab.quantgraph import QOp, QuantGraph
-from mcuq_lab.sources import LayerInfo
+from mcuq_lab.sources import LayerInfo, SourceFile
 
 
 def identifier(op: QOp) -> str:
     """A C name for an operator."""
     return "layer_" + re.sub(r"\W", "_", op.name)
+
+
+def shared_kernels() -> list[SourceFile]:
+    """The headers that kernels of all engines include."""
+    header = files("mcuq_lab.baselines").joinpath("kernels", "dsp_words.h")
+    return [SourceFile(header.name, header.read_text())]
 
 
 def info_without_weights(op: QOp, kernel: str, policy: str = "a8") -> LayerInfo:

@@ -14,6 +14,7 @@ from mcuq_lab.baselines.c_text import (
     info_without_weights,
     model_header,
     model_source,
+    shared_kernels,
 )
 from mcuq_lab.baselines.cmix_nn.layout import column_depth, convolution_rows, depthwise_rows
 from mcuq_lab.baselines.nearest_forms import nearest_forms, odd_channels, signed_inputs
@@ -98,7 +99,8 @@ def kernel_sources(emitted: Sequence[Emitted]) -> tuple[list[str], list[SourceFi
     prototypes = [kernel.prototype for _, kernel in sorted(kernels.items()) if kernel.prototype]
     texts = files("mcuq_lab.baselines.cmix_nn").joinpath("kernels")
     headers = {*_HEADERS, "cx_small_layers.h", *(k.template for k in kernels.values())} - {""}
-    sources = [SourceFile(name, texts.joinpath(name).read_text()) for name in sorted(headers)]
+    sources = shared_kernels()
+    sources += [SourceFile(name, texts.joinpath(name).read_text()) for name in sorted(headers)]
     for name, kernel in sorted(kernels.items()):
         text = kernel.instance if kernel.template else texts.joinpath(name).read_text()
         sources.append(SourceFile(name, text))

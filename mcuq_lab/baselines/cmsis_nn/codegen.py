@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from importlib.resources import files
 
-from mcuq_lab.baselines.c_text import array, identifier, model_header, model_source
+from mcuq_lab.baselines.c_text import (
+    array,
+    identifier,
+    model_header,
+    model_source,
+    shared_kernels,
+)
 from mcuq_lab.baselines.cmsis_nn.layout import stored_weights
 from mcuq_lab.baselines.cmsis_nn.tflite import (
     ADD_LEFT_SHIFT,
@@ -86,7 +92,8 @@ def _kernel_sources(names: Iterable[str]) -> list[SourceFile]:
     for name in reversed(texts):
         if any(f'#include "{name}"' in texts[user] for user in wanted):
             wanted.add(name)
-    return [SourceFile(name, text) for name, text in texts.items() if name in wanted]
+    own = [SourceFile(name, text) for name, text in texts.items() if name in wanted]
+    return [*shared_kernels(), *own]
 
 
 class _Emitted:

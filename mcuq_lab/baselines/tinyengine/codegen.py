@@ -14,6 +14,7 @@ from mcuq_lab.baselines.c_text import (
     info_without_weights,
     model_header,
     model_source,
+    shared_kernels,
 )
 from mcuq_lab.baselines.nearest_forms import nearest_forms
 from mcuq_lab.baselines.tensor_arena import Buffer, TensorArena, plan_greedily, scratch_name
@@ -95,6 +96,7 @@ def kernel_sources(emitted: Sequence[Emitted]) -> tuple[list[str], list[SourceFi
     plain = files("mcuq_lab.baselines.cmsis_nn").joinpath("kernels")
     headers = {*_HEADERS, *(kernel.template for kernel in kernels.values())} - {""}
     sources = [
+        *shared_kernels(),
         *(SourceFile(name, plain.joinpath(name).read_text()) for name in _PLAIN_HEADERS),
         *(SourceFile(name, own.joinpath(name).read_text()) for name in sorted(headers)),
     ]

@@ -32,7 +32,7 @@ static inline void widen_word(uint32_t word, int16_t *column, uint32_t zeros, in
 #pragma GCC unroll 8
     for (int32_t pair = 0; pair < INPUTS_PER_WORD / 2; pair++) {
         const uint32_t fields = widen_input(word, pair);
-        cx_store(column + 2 * pair, moved ? cx_ssub16(fields, zeros) : fields);
+        dsp_store(column + 2 * pair, moved ? cx_ssub16(fields, zeros) : fields);
     }
 }
 
@@ -40,10 +40,10 @@ static int16_t *widen_words(const uint8_t *in, int16_t *column, int32_t words, u
 {
     if (zeros) {
         for (; words > 0; words--, in += 4, column += INPUTS_PER_WORD)
-            widen_word(cx_load(in), column, zeros, 1);
+            widen_word(dsp_load(in), column, zeros, 1);
     } else {
         for (; words > 0; words--, in += 4, column += INPUTS_PER_WORD)
-            widen_word(cx_load(in), column, zeros, 0);
+            widen_word(dsp_load(in), column, zeros, 0);
     }
     return column;
 }
@@ -51,7 +51,7 @@ static int16_t *widen_words(const uint8_t *in, int16_t *column, int32_t words, u
 static int16_t *zero_column(int16_t *column, int32_t count)
 {
     for (; count >= 2; count -= 2) {
-        cx_store(column, 0);
+        dsp_store(column, 0);
         column += 2;
     }
     if (count > 0)
@@ -130,16 +130,16 @@ __attribute__((noinline)) static void multiply_two_columns(const cx_layer *layer
         int32_t sum_10 = start[channel + 1], sum_11 = sum_10;
         while (row_0 != end) {
             uint32_t w0[WEIGHTS_PER_WORD / 2], w1[WEIGHTS_PER_WORD / 2];
-            widen_weights(cx_load(row_0), w0, middle);
-            widen_weights(cx_load(row_1), w1, middle);
+            widen_weights(dsp_load(row_0), w0, middle);
+            widen_weights(dsp_load(row_1), w1, middle);
 #pragma GCC unroll 8
             for (int32_t pair = 0; pair < WEIGHTS_PER_WORD / 2; pair++) {
-                const uint32_t a0 = cx_load(column_0 + 2 * pair);
-                const uint32_t a1 = cx_load(column_1 + 2 * pair);
-                sum_00 = cx_smlad(w0[pair], a0, sum_00);
-                sum_01 = cx_smlad(w0[pair], a1, sum_01);
-                sum_10 = cx_smlad(w1[pair], a0, sum_10);
-                sum_11 = cx_smlad(w1[pair], a1, sum_11);
+                const uint32_t a0 = dsp_load(column_0 + 2 * pair);
+                const uint32_t a1 = dsp_load(column_1 + 2 * pair);
+                sum_00 = dsp_smlad(w0[pair], a0, sum_00);
+                sum_01 = dsp_smlad(w0[pair], a1, sum_01);
+                sum_10 = dsp_smlad(w1[pair], a0, sum_10);
+                sum_11 = dsp_smlad(w1[pair], a1, sum_11);
             }
             row_0 += 4;
             row_1 += 4;
@@ -178,12 +178,12 @@ __attribute__((noinline)) static void multiply_one_column(const cx_layer *layer,
         const uint8_t *const end = row_1;
         int32_t sum_0 = start[channel], sum_1 = start[channel + 1];
         while (row_0 != end) {
-            const uint32_t four_0 = cx_load(row_0), four_1 = cx_load(row_1);
+            const uint32_t four_0 = dsp_load(row_0), four_1 = dsp_load(row_1);
 #pragma GCC unroll 8
             for (int32_t pair = 0; pair < WEIGHTS_PER_WORD / 2; pair++) {
-                const uint32_t a = cx_load(column + 2 * pair);
-                sum_0 = cx_smlad(cx_ssub16(WIDEN_WEIGHT(four_0, pair), middle), a, sum_0);
-                sum_1 = cx_smlad(cx_ssub16(WIDEN_WEIGHT(four_1, pair), middle), a, sum_1);
+                const uint32_t a = dsp_load(column + 2 * pair);
+                sum_0 = dsp_smlad(cx_ssub16(WIDEN_WEIGHT(four_0, pair), middle), a, sum_0);
+                sum_1 = dsp_smlad(cx_ssub16(WIDEN_WEIGHT(four_1, pair), middle), a, sum_1);
             }
             row_0 += 4;
             row_1 += 4;

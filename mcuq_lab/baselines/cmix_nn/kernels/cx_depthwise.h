@@ -15,7 +15,7 @@
 static inline uint32_t load_weights(const uint8_t *p)
 {
 #if CX_W_BITS == 8
-    return cx_load(p);
+    return dsp_load(p);
 #elif CX_W_BITS == 4
     return (uint32_t)p[0] | (uint32_t)p[1] << 8;
 #else
@@ -38,7 +38,7 @@ static inline uint32_t weight_of(uint32_t tap, int32_t c)
 static inline uint32_t weight_pair(uint32_t tap_0, uint32_t tap_1, int32_t c)
 {
 #if CX_W_BITS == 8
-    return cx_widen_8(c < 2 ? cx_low_halves(tap_0, tap_1) : cx_high_halves(tap_0, tap_1), c & 1);
+    return cx_widen_8(c < 2 ? dsp_low_halves(tap_0, tap_1) : dsp_high_halves(tap_0, tap_1), c & 1);
 #else
     return cx_uxtb16(weight_of(tap_0, c) | weight_of(tap_1, c) << 16);
 #endif
@@ -67,11 +67,11 @@ static void unpack_pixel(const uint8_t *in, uint8_t *column, int32_t channels)
 static inline void accumulate(int32_t *sum, uint32_t in_0, uint32_t in_1, uint32_t tap_0,
                               uint32_t tap_1, uint32_t zeros, uint32_t middle)
 {
-    const uint32_t low = cx_low_halves(in_0, in_1), high = cx_high_halves(in_0, in_1);
+    const uint32_t low = dsp_low_halves(in_0, in_1), high = dsp_high_halves(in_0, in_1);
 #pragma GCC unroll 4
     for (int32_t c = 0; c < 4; c++) {
         const uint32_t wide = cx_widen_8(c < 2 ? low : high, c & 1);
-        sum[c] = cx_smlad(cx_ssub16(weight_pair(tap_0, tap_1, c), middle), cx_ssub16(wide, zeros),
+        sum[c] = dsp_smlad(cx_ssub16(weight_pair(tap_0, tap_1, c), middle), cx_ssub16(wide, zeros),
                           sum[c]);
     }
 }
@@ -95,14 +95,14 @@ __attribute__((noinline)) static void multiply_column(const cx_layer *layer, con
         const uint8_t *row = weight;
         const uint8_t *const end = values + (taps & ~1) * pitch;
         while (values != end) {
-            accumulate(sum, cx_load(values), cx_load(values + pitch), load_weights(row),
+            accumulate(sum, dsp_load(values), dsp_load(values + pitch), load_weights(row),
                        load_weights(row + row_bytes), zeros, middle);
             values += 2 * pitch;
             row += 2 * row_bytes;
         }
 #if CX_W_BITS == 8
         if (taps & 1) /* beside weights of zero */
-            accumulate(sum, cx_load(values), 0, load_weights(row), 0x80808080u, zeros, middle);
+            accumulate(sum, dsp_load(values), 0, load_weights(row), 0x80808080u, zeros, middle);
 #else
         if (taps & 1) {
             const uint32_t tap = load_weights(row);

@@ -12,15 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(__ARM_FEATURE_DSP)
+#include "dsp_words.h"
 
-/* Volatile: keeps its place among others, else gcc loads ahead until registers run out. */
-static inline int32_t cx_smlad(uint32_t a, uint32_t b, int32_t sum)
-{
-    int32_t result;
-    __asm__ volatile("smlad %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
-    return result;
-}
+#if defined(__ARM_FEATURE_DSP)
 
 /* sum + the high word of a * b. */
 static inline int32_t cx_smmla(int32_t a, int32_t b, int32_t sum)
@@ -54,21 +48,6 @@ static inline uint32_t cx_uxtb16_ror8(uint32_t x)
     return result;
 }
 
-/* The low halves of a and b; the high halves of a and b. */
-static inline uint32_t cx_low_halves(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
-
-static inline uint32_t cx_high_halves(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(b), "r"(a));
-    return result;
-}
-
 /* value saturated to 0..2**bits - 1; `bits` is a constant. */
 #define CX_USAT(value, bits)                                                                \
     ({                                                                                      \
@@ -79,13 +58,6 @@ static inline uint32_t cx_high_halves(uint32_t a, uint32_t b)
 
 #else /* the same on any host */
 
-static inline int32_t cx_smlad(uint32_t a, uint32_t b, int32_t sum)
-{
-    const int32_t low = (int32_t)(int16_t)a * (int16_t)b;
-    const int32_t high = (int32_t)(int16_t)(a >> 16) * (int16_t)(b >> 16);
-    return (int32_t)((uint32_t)sum + (uint32_t)low + (uint32_t)high);
-}
-
 static inline int32_t cx_smmla(int32_t a, int32_t b, int32_t sum)
 {
     return sum + (int32_t)(((int64_t)a * b) >> 32);
@@ -94,16 +66,6 @@ static inline int32_t cx_smmla(int32_t a, int32_t b, int32_t sum)
 static inline uint32_t cx_ssub16(uint32_t a, uint32_t b)
 {
     return (uint16_t)(a - b) | ((a >> 16) - (b >> 16)) << 16;
-}
-
-static inline uint32_t cx_low_halves(uint32_t a, uint32_t b)
-{
-    return (a & 0xffffu) | b << 16;
-}
-
-static inline uint32_t cx_high_halves(uint32_t a, uint32_t b)
-{
-    return a >> 16 | (b & 0xffff0000u);
 }
 
 static inline uint32_t cx_uxtb16(uint32_t x)
@@ -145,19 +107,6 @@ static inline uint32_t cx_widen_4(uint32_t word, int32_t pair)
 static inline uint32_t cx_widen_2(uint32_t word, int32_t pair)
 {
     return cx_ror(word, 2 * pair) & 0x00030003u;
-}
-
-/* Unaligned little-endian loads; one LDR on Cortex-M. */
-static inline uint32_t cx_load(const void *p)
-{
-    uint32_t word;
-    __builtin_memcpy(&word, p, sizeof word);
-    return word;
-}
-
-static inline void cx_store(void *p, uint32_t word)
-{
-    __builtin_memcpy(p, &word, sizeof word);
 }
 
 /* A small unsigned value in both halves. */

@@ -13,8 +13,8 @@ CN_ALONE static void cn_widen_in_order(const int8_t *in, int16_t *column, int32_
         const uint32_t four = cn_next_4(&in);
         const uint32_t odd = cn_sxtab16(offsets, cn_rotate_8(four));
         const uint32_t even = cn_sxtab16(offsets, four);
-        cn_store_2x16(column, cn_low_halves(even, odd));
-        cn_store_2x16(column + 2, cn_high_halves(even, odd));
+        dsp_store(column, dsp_low_halves(even, odd));
+        dsp_store(column + 2, dsp_high_halves(even, odd));
         column += 4;
     }
     for (int32_t rest = count & 3; rest > 0; rest--)

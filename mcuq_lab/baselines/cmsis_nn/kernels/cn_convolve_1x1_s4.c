@@ -31,22 +31,22 @@ static inline void multiply_four(tile *sum, place *at, shape of, int pixels, int
     at->row += 2;
     uint32_t a = cn_next_4(&at->pixel);
     uint32_t even = cn_sxtab16(of.offsets, a), odd = cn_sxtab16_ror8(of.offsets, a);
-    sum->of[0][0] = cn_smlad(w0.even, even, sum->of[0][0]);
-    sum->of[0][0] = cn_smlad(w0.odd, odd, sum->of[0][0]);
+    sum->of[0][0] = dsp_smlad(w0.even, even, sum->of[0][0]);
+    sum->of[0][0] = dsp_smlad(w0.odd, odd, sum->of[0][0]);
     if (rows == 2) {
-        sum->of[0][1] = cn_smlad(w1.even, even, sum->of[0][1]);
-        sum->of[0][1] = cn_smlad(w1.odd, odd, sum->of[0][1]);
+        sum->of[0][1] = dsp_smlad(w1.even, even, sum->of[0][1]);
+        sum->of[0][1] = dsp_smlad(w1.odd, odd, sum->of[0][1]);
     }
     if (pixels == 2) {
-        a = cn_load_4(at->pixel + of.pixel_step - 4);
+        a = dsp_load(at->pixel + of.pixel_step - 4);
         even = cn_sxtab16(of.offsets, a);
         odd = cn_sxtab16_ror8(of.offsets, a);
-        sum->of[1][0] = cn_smlad(w0.even, even, sum->of[1][0]);
+        sum->of[1][0] = dsp_smlad(w0.even, even, sum->of[1][0]);
         if (rows == 2)
-            sum->of[1][1] = cn_smlad(w1.even, even, sum->of[1][1]);
-        sum->of[1][0] = cn_smlad(w0.odd, odd, sum->of[1][0]);
+            sum->of[1][1] = dsp_smlad(w1.even, even, sum->of[1][1]);
+        sum->of[1][0] = dsp_smlad(w0.odd, odd, sum->of[1][0]);
         if (rows == 2)
-            sum->of[1][1] = cn_smlad(w1.odd, odd, sum->of[1][1]);
+            sum->of[1][1] = dsp_smlad(w1.odd, odd, sum->of[1][1]);
     }
 }
 

@@ -19,27 +19,27 @@ typedef struct {
 static inline uint32_t multiply_four(tile *sum, uint32_t w0, const int8_t **row, int32_t row_step,
                                      const int8_t **pixel, int32_t pixel_step, int more)
 {
-    const uint32_t w1 = cn_load_4(*row + row_step - 4);
+    const uint32_t w1 = dsp_load(*row + row_step - 4);
     const uint32_t w0_even = cn_sxtb16(w0);
     uint32_t a = cn_next_4(pixel);
     uint32_t a_even = cn_sxtb16(a);
     const uint32_t w0_odd = cn_sxtb16_ror8(w0);
     uint32_t a_odd = cn_sxtb16_ror8(a);
-    sum->of[0][0] = cn_smlad(a_even, w0_even, sum->of[0][0]);
+    sum->of[0][0] = dsp_smlad(a_even, w0_even, sum->of[0][0]);
     const uint32_t w1_even = cn_sxtb16(w1);
-    sum->of[0][0] = cn_smlad(a_odd, w0_odd, sum->of[0][0]);
+    sum->of[0][0] = dsp_smlad(a_odd, w0_odd, sum->of[0][0]);
     const uint32_t w1_odd = cn_sxtb16_ror8(w1);
-    sum->of[0][1] = cn_smlad(a_even, w1_even, sum->of[0][1]);
-    sum->of[0][1] = cn_smlad(a_odd, w1_odd, sum->of[0][1]);
+    sum->of[0][1] = dsp_smlad(a_even, w1_even, sum->of[0][1]);
+    sum->of[0][1] = dsp_smlad(a_odd, w1_odd, sum->of[0][1]);
 
-    a = cn_load_4(*pixel + pixel_step - 4);
+    a = dsp_load(*pixel + pixel_step - 4);
     a_even = cn_sxtb16(a);
     a_odd = cn_sxtb16_ror8(a);
-    sum->of[1][0] = cn_smlad(a_even, w0_even, sum->of[1][0]);
-    sum->of[1][1] = cn_smlad(a_even, w1_even, sum->of[1][1]);
-    sum->of[1][0] = cn_smlad(a_odd, w0_odd, sum->of[1][0]);
+    sum->of[1][0] = dsp_smlad(a_even, w0_even, sum->of[1][0]);
+    sum->of[1][1] = dsp_smlad(a_even, w1_even, sum->of[1][1]);
+    sum->of[1][0] = dsp_smlad(a_odd, w0_odd, sum->of[1][0]);
     const uint32_t next = more ? cn_next_4(row) : 0;
-    sum->of[1][1] = cn_smlad(a_odd, w1_odd, sum->of[1][1]);
+    sum->of[1][1] = dsp_smlad(a_odd, w1_odd, sum->of[1][1]);
     return next;
 }
 
@@ -48,15 +48,15 @@ static inline void multiply_four_of_one(int32_t sum[2], const int8_t **row, int3
                                         const int8_t **pixel)
 {
     const uint32_t w0 = cn_next_4(row);
-    const uint32_t w1 = cn_load_4(*row + row_step - 4);
+    const uint32_t w1 = dsp_load(*row + row_step - 4);
     const uint32_t a = cn_next_4(pixel);
     const uint32_t w0_even = cn_sxtb16(w0), a_even = cn_sxtb16(a), w1_even = cn_sxtb16(w1);
     const uint32_t w0_odd = cn_sxtb16_ror8(w0), a_odd = cn_sxtb16_ror8(a);
     const uint32_t w1_odd = cn_sxtb16_ror8(w1);
-    sum[0] = cn_smlad(a_even, w0_even, sum[0]);
-    sum[0] = cn_smlad(a_odd, w0_odd, sum[0]);
-    sum[1] = cn_smlad(a_even, w1_even, sum[1]);
-    sum[1] = cn_smlad(a_odd, w1_odd, sum[1]);
+    sum[0] = dsp_smlad(a_even, w0_even, sum[0]);
+    sum[0] = dsp_smlad(a_odd, w0_odd, sum[0]);
+    sum[1] = dsp_smlad(a_even, w1_even, sum[1]);
+    sum[1] = dsp_smlad(a_odd, w1_odd, sum[1]);
 }
 
 /* From sums to outputs, all four before any is stored. */

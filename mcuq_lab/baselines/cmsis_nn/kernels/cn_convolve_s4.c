@@ -29,7 +29,7 @@ typedef struct {
 static inline ordered widen_in_order(const int8_t *row)
 {
     const cn_four w = cn_widen_nibbles(row);
-    const ordered four = {cn_low_halves(w.even, w.odd), cn_high_halves(w.even, w.odd)};
+    const ordered four = {dsp_low_halves(w.even, w.odd), dsp_high_halves(w.even, w.odd)};
     return four;
 }
 
@@ -54,19 +54,19 @@ static inline void multiply_rows(tile *sum, place *at, int32_t depth, int rows)
         const ordered w1 = rows == 2 ? widen_in_order(at->row[1]) : w0;
         at->row[0] += 2;
         at->row[1] += 2;
-        sum->of[0][0] = cn_smlad(w0.first_two, a0, sum->of[0][0]);
-        sum->of[0][1] = cn_smlad(w0.first_two, a1, sum->of[0][1]);
+        sum->of[0][0] = dsp_smlad(w0.first_two, a0, sum->of[0][0]);
+        sum->of[0][1] = dsp_smlad(w0.first_two, a1, sum->of[0][1]);
         if (rows == 2) {
-            sum->of[1][0] = cn_smlad(w1.first_two, a0, sum->of[1][0]);
-            sum->of[1][1] = cn_smlad(w1.first_two, a1, sum->of[1][1]);
+            sum->of[1][0] = dsp_smlad(w1.first_two, a0, sum->of[1][0]);
+            sum->of[1][1] = dsp_smlad(w1.first_two, a1, sum->of[1][1]);
         }
         a0 = cn_next_2x16(&at->column[0]);
         a1 = cn_next_2x16(&at->column[1]);
-        sum->of[0][0] = cn_smlad(w0.last_two, a0, sum->of[0][0]);
-        sum->of[0][1] = cn_smlad(w0.last_two, a1, sum->of[0][1]);
+        sum->of[0][0] = dsp_smlad(w0.last_two, a0, sum->of[0][0]);
+        sum->of[0][1] = dsp_smlad(w0.last_two, a1, sum->of[0][1]);
         if (rows == 2) {
-            sum->of[1][0] = cn_smlad(w1.last_two, a0, sum->of[1][0]);
-            sum->of[1][1] = cn_smlad(w1.last_two, a1, sum->of[1][1]);
+            sum->of[1][0] = dsp_smlad(w1.last_two, a0, sum->of[1][0]);
+            sum->of[1][1] = dsp_smlad(w1.last_two, a1, sum->of[1][1]);
         }
     }
     for (int32_t pairs = (depth & 3) >> 1; pairs > 0; pairs--) {
@@ -163,8 +163,8 @@ static void multiply_one_column(const cn_layer *layer, const int16_t *column, in
         for (int32_t fours = depth >> 2; fours > 0; fours--) {
             const ordered w = widen_in_order(row);
             row += 2;
-            sum = cn_smlad(w.first_two, cn_next_2x16(&values), sum);
-            sum = cn_smlad(w.last_two, cn_next_2x16(&values), sum);
+            sum = dsp_smlad(w.first_two, cn_next_2x16(&values), sum);
+            sum = dsp_smlad(w.last_two, cn_next_2x16(&values), sum);
         }
         for (int32_t pairs = (depth & 3) >> 1; pairs > 0; pairs--) {
             const int8_t w = *row++;

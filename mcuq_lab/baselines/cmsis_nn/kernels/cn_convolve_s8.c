@@ -16,9 +16,9 @@ CN_ALONE static void widen_column(const int8_t *in, int16_t *column,
 {
     const uint32_t offsets = cn_both(offset);
     for (int32_t groups = count >> 2; groups > 0; groups--) {
-        const uint32_t four = cn_load_4(in);
-        cn_store_2x16(column, cn_sxtab16(offsets, four));
-        cn_store_2x16(column + 2, cn_sxtab16(offsets, cn_rotate_8(four)));
+        const uint32_t four = dsp_load(in);
+        dsp_store(column, cn_sxtab16(offsets, four));
+        dsp_store(column + 2, cn_sxtab16(offsets, cn_rotate_8(four)));
         in += 4;
         column += 4;
     }
@@ -50,16 +50,16 @@ CN_ALONE static int8_t *multiply_two_columns(const cn_layer *layer,
             const uint32_t w0_odd = cn_sxtb16(cn_rotate_8(w0)), w0_even = cn_sxtb16(w0);
             const uint32_t w1 = cn_next_4(&row_1);
             const uint32_t w1_odd = cn_sxtb16(cn_rotate_8(w1)), w1_even = cn_sxtb16(w1);
-            sum_00 = cn_smlad(w0_even, a0, sum_00);
-            sum_01 = cn_smlad(w0_even, a1, sum_01);
-            sum_10 = cn_smlad(w1_even, a0, sum_10);
-            sum_11 = cn_smlad(w1_even, a1, sum_11);
+            sum_00 = dsp_smlad(w0_even, a0, sum_00);
+            sum_01 = dsp_smlad(w0_even, a1, sum_01);
+            sum_10 = dsp_smlad(w1_even, a0, sum_10);
+            sum_11 = dsp_smlad(w1_even, a1, sum_11);
             a0 = cn_next_2x16(&column_0);
             a1 = cn_next_2x16(&column_1);
-            sum_00 = cn_smlad(w0_odd, a0, sum_00);
-            sum_01 = cn_smlad(w0_odd, a1, sum_01);
-            sum_10 = cn_smlad(w1_odd, a0, sum_10);
-            sum_11 = cn_smlad(w1_odd, a1, sum_11);
+            sum_00 = dsp_smlad(w0_odd, a0, sum_00);
+            sum_01 = dsp_smlad(w0_odd, a1, sum_01);
+            sum_10 = dsp_smlad(w1_odd, a0, sum_10);
+            sum_11 = dsp_smlad(w1_odd, a1, sum_11);
         }
         for (int32_t rest = depth & 3; rest > 0; rest--) {
             sum_00 += *row_0 * *column_0;
@@ -80,12 +80,12 @@ CN_ALONE static int8_t *multiply_two_columns(const cn_layer *layer,
             uint32_t a0 = cn_next_2x16(&column_0), a1 = cn_next_2x16(&column_1);
             const uint32_t w = cn_next_4(&row_0);
             const uint32_t odd = cn_sxtb16(cn_rotate_8(w)), even = cn_sxtb16(w);
-            sum_0 = cn_smlad(even, a0, sum_0);
-            sum_1 = cn_smlad(even, a1, sum_1);
+            sum_0 = dsp_smlad(even, a0, sum_0);
+            sum_1 = dsp_smlad(even, a1, sum_1);
             a0 = cn_next_2x16(&column_0);
             a1 = cn_next_2x16(&column_1);
-            sum_0 = cn_smlad(odd, a0, sum_0);
-            sum_1 = cn_smlad(odd, a1, sum_1);
+            sum_0 = dsp_smlad(odd, a0, sum_0);
+            sum_1 = dsp_smlad(odd, a1, sum_1);
         }
         for (int32_t rest = depth & 3; rest > 0; rest--) {
             sum_0 += *row_0 * *column_0++;
@@ -111,8 +111,8 @@ static void multiply_one_column(const cn_layer *layer, const int16_t *column, in
         for (int32_t groups = depth >> 2; groups > 0; groups--) {
             const uint32_t w = cn_next_4(&row);
             const uint32_t odd = cn_sxtb16(cn_rotate_8(w)), even = cn_sxtb16(w);
-            sum = cn_smlad(even, cn_next_2x16(&values), sum);
-            sum = cn_smlad(odd, cn_next_2x16(&values), sum);
+            sum = dsp_smlad(even, cn_next_2x16(&values), sum);
+            sum = dsp_smlad(odd, cn_next_2x16(&values), sum);
         }
         for (int32_t rest = depth & 3; rest > 0; rest--)
             sum += *row++ * *values++;

@@ -50,13 +50,13 @@ static inline void cn_multiply_two_taps(int32_t sum[4], const int16_t *values, i
                                         uint32_t w0_even, uint32_t w0_odd, uint32_t w1_even,
                                         uint32_t w1_odd)
 {
-    uint32_t a0 = cn_load_2x16(values), a1 = cn_load_2x16(values + channels);
-    sum[0] = cn_smlad(cn_low_halves(a1, a0), cn_low_halves(w1_even, w0_even), sum[0]);
-    sum[1] = cn_smlad(cn_high_halves(a1, a0), cn_low_halves(w1_odd, w0_odd), sum[1]);
-    a0 = cn_load_2x16(values + 2);
-    a1 = cn_load_2x16(values + channels + 2);
-    sum[2] = cn_smlad(cn_low_halves(a1, a0), cn_high_halves(w1_even, w0_even), sum[2]);
-    sum[3] = cn_smlad(cn_high_halves(a1, a0), cn_high_halves(w1_odd, w0_odd), sum[3]);
+    uint32_t a0 = dsp_load(values), a1 = dsp_load(values + channels);
+    sum[0] = dsp_smlad(dsp_low_halves(a1, a0), dsp_low_halves(w1_even, w0_even), sum[0]);
+    sum[1] = dsp_smlad(dsp_high_halves(a1, a0), dsp_low_halves(w1_odd, w0_odd), sum[1]);
+    a0 = dsp_load(values + 2);
+    a1 = dsp_load(values + channels + 2);
+    sum[2] = dsp_smlad(dsp_low_halves(a1, a0), dsp_high_halves(w1_even, w0_even), sum[2]);
+    sum[3] = dsp_smlad(dsp_high_halves(a1, a0), dsp_high_halves(w1_odd, w0_odd), sum[3]);
 }
 
 #endif

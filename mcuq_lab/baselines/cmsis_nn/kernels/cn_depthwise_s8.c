@@ -12,7 +12,7 @@
 static inline void accumulate_4(int32_t sum[4], const int8_t *in, const int8_t *weight,
                                 uint32_t offsets)
 {
-    const uint32_t a = cn_load_4(in), w = cn_load_4(weight);
+    const uint32_t a = dsp_load(in), w = dsp_load(weight);
     const uint32_t a_odd = cn_sxtab16_ror8(offsets, a), w_odd = cn_sxtb16_ror8(w);
     sum[1] = cn_multiply_low(a_odd, w_odd, sum[1]);
     const uint32_t a_even = cn_sxtab16(offsets, a);
@@ -92,7 +92,7 @@ static inline void multiply_column(const cn_layer *layer, const int16_t *column,
         const int16_t *values = column + channel;
         const int8_t *row = layer->weight + channel;
         for (int32_t pairs = taps >> 1; pairs > 0; pairs--) {
-            const uint32_t w0 = cn_load_4(row), w1 = cn_load_4(row + channels);
+            const uint32_t w0 = dsp_load(row), w1 = dsp_load(row + channels);
             cn_multiply_two_taps(sum, values, channels, cn_sxtb16(w0), cn_sxtb16(cn_rotate_8(w0)),
                                  cn_sxtb16(w1), cn_sxtb16(cn_rotate_8(w1)));
             row += 2 * channels;

@@ -31,11 +31,11 @@ static inline void multiply_rows(pass *at, int32_t step, int32_t depth, int32_t 
         at->row += 2;
         const uint32_t a = cn_next_4(&at->values);
         const uint32_t even = cn_sxtab16(offsets, a), odd = cn_sxtab16_ror8(offsets, a);
-        at->sum[0] = cn_smlad(even, w0.even, at->sum[0]);
-        at->sum[0] = cn_smlad(odd, w0.odd, at->sum[0]);
+        at->sum[0] = dsp_smlad(even, w0.even, at->sum[0]);
+        at->sum[0] = dsp_smlad(odd, w0.odd, at->sum[0]);
         if (rows == 2) {
-            at->sum[1] = cn_smlad(even, w1.even, at->sum[1]);
-            at->sum[1] = cn_smlad(odd, w1.odd, at->sum[1]);
+            at->sum[1] = dsp_smlad(even, w1.even, at->sum[1]);
+            at->sum[1] = dsp_smlad(odd, w1.odd, at->sum[1]);
         }
     }
     if (depth & 2) {

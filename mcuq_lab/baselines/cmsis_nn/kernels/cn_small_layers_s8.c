@@ -21,11 +21,11 @@ cn_fully_connected_s8(const cn_layer *layer, const int8_t *in, int8_t *out)
             const uint32_t a = cn_next_4(&values);
             const uint32_t a_odd = cn_sxtab16_ror8(offsets, a), a_even = cn_sxtab16(offsets, a);
             uint32_t w = cn_next_4(&row_0);
-            sum_0 = cn_smlad(cn_sxtb16_ror8(w), a_odd, sum_0);
-            sum_0 = cn_smlad(cn_sxtb16(w), a_even, sum_0);
+            sum_0 = dsp_smlad(cn_sxtb16_ror8(w), a_odd, sum_0);
+            sum_0 = dsp_smlad(cn_sxtb16(w), a_even, sum_0);
             w = cn_next_4(&row_1);
-            sum_1 = cn_smlad(cn_sxtb16_ror8(w), a_odd, sum_1);
-            sum_1 = cn_smlad(cn_sxtb16(w), a_even, sum_1);
+            sum_1 = dsp_smlad(cn_sxtb16_ror8(w), a_odd, sum_1);
+            sum_1 = dsp_smlad(cn_sxtb16(w), a_even, sum_1);
         }
         for (int32_t i = depth & ~3; i < depth; i++) {
             const int32_t value = *values++ + offset;
@@ -44,8 +44,8 @@ cn_fully_connected_s8(const cn_layer *layer, const int8_t *in, int8_t *out)
             const uint32_t a = cn_next_4(&values);
             const uint32_t a_odd = cn_sxtab16_ror8(offsets, a), a_even = cn_sxtab16(offsets, a);
             const uint32_t w = cn_next_4(&row);
-            sum = cn_smlad(cn_sxtb16_ror8(w), a_odd, sum);
-            sum = cn_smlad(cn_sxtb16(w), a_even, sum);
+            sum = dsp_smlad(cn_sxtb16_ror8(w), a_odd, sum);
+            sum = dsp_smlad(cn_sxtb16(w), a_even, sum);
         }
         for (int32_t i = depth & ~3; i < depth; i++)
             sum += (*values++ + offset) * *row++;
@@ -168,7 +168,7 @@ void cn_max_pool_s8(const cn_pool *layer, const int8_t *in, int8_t *out)
 void cn_copy_s8(const int8_t *in, int8_t *out, int32_t size)
 {
     for (; size >= 4; size -= 4) {
-        const uint32_t word = cn_load_4(in);
+        const uint32_t word = dsp_load(in);
         __builtin_memcpy(out, &word, 4);
         in += 4;
         out += 4;

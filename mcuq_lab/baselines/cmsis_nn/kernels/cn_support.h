@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "dsp_words.h"
+
 /*
  * A function by itself: not inlined, since its inner loop needs every register, and at the start of a
  * line of flash, so that its cycles do not depend on what is linked before it.
@@ -19,13 +21,6 @@
 #define CN_ALONE __attribute__((noinline, aligned(16)))
 
 #if defined(__ARM_FEATURE_DSP)
-
-static inline int32_t cn_smlad(uint32_t a, uint32_t b, int32_t sum)
-{
-    int32_t result;
-    __asm__ volatile("smlad %0, %1, %2, %3" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
-    return result;
-}
 
 /* Bytes 0 and 2, sign-extended into halves. */
 static inline uint32_t cn_sxtb16(uint32_t x)
@@ -74,29 +69,7 @@ static inline int32_t cn_qadd(int32_t a, int32_t b)
     return result;
 }
 
-/* The low (high) halves of a and b, a's in the low half. */
-static inline uint32_t cn_low_halves(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(result) : "r"(a), "r"(b));
-    return result;
-}
-
-static inline uint32_t cn_high_halves(uint32_t a, uint32_t b)
-{
-    uint32_t result;
-    __asm__("pkhtb %0, %1, %2, asr #16" : "=r"(result) : "r"(b), "r"(a));
-    return result;
-}
-
 #else /* the same on any host */
-
-static inline int32_t cn_smlad(uint32_t a, uint32_t b, int32_t sum)
-{
-    const int32_t low = (int32_t)(int16_t)a * (int16_t)b;
-    const int32_t high = (int32_t)(int16_t)(a >> 16) * (int16_t)(b >> 16);
-    return (int32_t)((uint32_t)sum + (uint32_t)low + (uint32_t)high);
-}
 
 static inline uint32_t cn_sxtb16(uint32_t x)
 {
@@ -130,16 +103,6 @@ static inline int32_t cn_qadd(int32_t a, int32_t b)
     return (int32_t)(sum > INT32_MAX ? INT32_MAX : sum < INT32_MIN ? INT32_MIN : sum);
 }
 
-static inline uint32_t cn_low_halves(uint32_t a, uint32_t b)
-{
-    return (a & 0xffffu) | b << 16;
-}
-
-static inline uint32_t cn_high_halves(uint32_t a, uint32_t b)
-{
-    return a >> 16 | (b & 0xffff0000u);
-}
-
 #endif
 
 /* sum + the product of the low (high) halves; gcc makes one SMLABB (SMLATT) of it. */
@@ -153,39 +116,19 @@ static inline int32_t cn_multiply_high(uint32_t a, uint32_t b, int32_t sum)
     return sum + ((int32_t)a >> 16) * ((int32_t)b >> 16);
 }
 
-/* Unaligned little-endian loads; one LDR on Cortex-M. */
-static inline uint32_t cn_load_4(const int8_t *p)
-{
-    uint32_t word;
-    __builtin_memcpy(&word, p, sizeof word);
-    return word;
-}
-
-static inline uint32_t cn_load_2x16(const int16_t *p)
-{
-    uint32_t word;
-    __builtin_memcpy(&word, p, sizeof word);
-    return word;
-}
-
 /* The same, and moves the pointer behind what was loaded. */
 static inline uint32_t cn_next_4(const int8_t **p)
 {
-    const uint32_t word = cn_load_4(*p);
+    const uint32_t word = dsp_load(*p);
     *p += 4;
     return word;
 }
 
 static inline uint32_t cn_next_2x16(const int16_t **p)
 {
-    const uint32_t word = cn_load_2x16(*p);
+    const uint32_t word = dsp_load(*p);
     *p += 2;
     return word;
-}
-
-static inline void cn_store_2x16(int16_t *p, uint32_t word)
-{
-    __builtin_memcpy(p, &word, sizeof word);
 }
 
 static inline uint32_t cn_rotate_8(uint32_t word)

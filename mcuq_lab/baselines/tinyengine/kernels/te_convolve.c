@@ -8,9 +8,9 @@ static int16_t *widen_run(const int8_t *in, int16_t *column, int32_t count, int3
 {
     const uint32_t offsets = ((uint32_t)offset & 0xffffu) * 0x00010001u;
     for (; count >= 4; count -= 4) {
-        const uint32_t four = cn_load_4(in);
+        const uint32_t four = dsp_load(in);
         const uint32_t even = cn_sxtab16(offsets, four), odd = cn_sxtab16_ror8(offsets, four);
-        const uint32_t first = cn_low_halves(even, odd), second = cn_high_halves(even, odd);
+        const uint32_t first = dsp_low_halves(even, odd), second = dsp_high_halves(even, odd);
         __builtin_memcpy(column, &first, 4);
         __builtin_memcpy(column + 2, &second, 4);
         in += 4;
@@ -49,24 +49,24 @@ __attribute__((noinline)) static int8_t *multiply_two_columns(const te_layer *la
         int32_t sum_00 = bias[channel], sum_01 = sum_00;
         int32_t sum_10 = bias[second], sum_11 = sum_10;
         while (row_0 != end) {
-            const uint32_t w0 = cn_load_4(row_0), w1 = cn_load_4(row_1);
+            const uint32_t w0 = dsp_load(row_0), w1 = dsp_load(row_1);
             const uint32_t even_0 = cn_sxtb16(w0), odd_0 = cn_sxtb16_ror8(w0);
             const uint32_t even_1 = cn_sxtb16(w1), odd_1 = cn_sxtb16_ror8(w1);
-            uint32_t a0 = cn_load_2x16(column_0), a1 = cn_load_2x16(column_1);
-            const uint32_t first_0 = cn_low_halves(even_0, odd_0);
-            const uint32_t first_1 = cn_low_halves(even_1, odd_1);
-            sum_00 = cn_smlad(first_0, a0, sum_00);
-            sum_01 = cn_smlad(first_0, a1, sum_01);
-            sum_10 = cn_smlad(first_1, a0, sum_10);
-            sum_11 = cn_smlad(first_1, a1, sum_11);
-            a0 = cn_load_2x16(column_0 + 2);
-            a1 = cn_load_2x16(column_1 + 2);
-            const uint32_t last_0 = cn_high_halves(even_0, odd_0);
-            const uint32_t last_1 = cn_high_halves(even_1, odd_1);
-            sum_00 = cn_smlad(last_0, a0, sum_00);
-            sum_01 = cn_smlad(last_0, a1, sum_01);
-            sum_10 = cn_smlad(last_1, a0, sum_10);
-            sum_11 = cn_smlad(last_1, a1, sum_11);
+            uint32_t a0 = dsp_load(column_0), a1 = dsp_load(column_1);
+            const uint32_t first_0 = dsp_low_halves(even_0, odd_0);
+            const uint32_t first_1 = dsp_low_halves(even_1, odd_1);
+            sum_00 = dsp_smlad(first_0, a0, sum_00);
+            sum_01 = dsp_smlad(first_0, a1, sum_01);
+            sum_10 = dsp_smlad(first_1, a0, sum_10);
+            sum_11 = dsp_smlad(first_1, a1, sum_11);
+            a0 = dsp_load(column_0 + 2);
+            a1 = dsp_load(column_1 + 2);
+            const uint32_t last_0 = dsp_high_halves(even_0, odd_0);
+            const uint32_t last_1 = dsp_high_halves(even_1, odd_1);
+            sum_00 = dsp_smlad(last_0, a0, sum_00);
+            sum_01 = dsp_smlad(last_0, a1, sum_01);
+            sum_10 = dsp_smlad(last_1, a0, sum_10);
+            sum_11 = dsp_smlad(last_1, a1, sum_11);
             row_0 += 4;
             row_1 += 4;
             column_0 += 4;
@@ -99,10 +99,10 @@ static void multiply_one_column(const te_layer *layer, const int16_t *column, in
         const int16_t *values = column;
         int32_t sum = layer->bias[channel];
         for (int32_t fours = depth >> 2; fours > 0; fours--) {
-            const uint32_t w = cn_load_4(row);
+            const uint32_t w = dsp_load(row);
             const uint32_t even = cn_sxtb16(w), odd = cn_sxtb16_ror8(w);
-            sum = cn_smlad(cn_low_halves(even, odd), cn_load_2x16(values), sum);
-            sum = cn_smlad(cn_high_halves(even, odd), cn_load_2x16(values + 2), sum);
+            sum = dsp_smlad(dsp_low_halves(even, odd), dsp_load(values), sum);
+            sum = dsp_smlad(dsp_high_halves(even, odd), dsp_load(values + 2), sum);
             row += 4;
             values += 4;
         }

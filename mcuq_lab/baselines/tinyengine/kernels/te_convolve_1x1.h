@@ -13,8 +13,8 @@ static inline void widen_four(const int8_t **in, int16_t **column, uint32_t offs
     const uint32_t four = cn_next_4(in);
     const uint32_t odd = cn_sadd16(cn_sxtb16(cn_rotate_8(four)), offsets);
     const uint32_t even = cn_sadd16(cn_sxtb16(four), offsets);
-    cn_store_2x16(*column, even);
-    cn_store_2x16(*column + 2, odd);
+    dsp_store(*column, even);
+    dsp_store(*column + 2, odd);
     *column += 4;
 }
 
@@ -34,19 +34,19 @@ static inline uint32_t multiply_four(tile *sum, uint32_t a0, const int8_t **row_
     uint32_t a1 = cn_next_2x16(column_1);
     const uint32_t w0 = cn_next_4(row_0);
     const uint32_t odd_0 = cn_sxtb16(cn_rotate_8(w0)), even_0 = cn_sxtb16(w0);
-    sum->of[0][0] = cn_smlad(even_0, a0, sum->of[0][0]);
+    sum->of[0][0] = dsp_smlad(even_0, a0, sum->of[0][0]);
     const uint32_t w1 = cn_next_4(row_1);
     const uint32_t odd_1 = cn_sxtb16(cn_rotate_8(w1)), even_1 = cn_sxtb16(w1);
-    sum->of[0][1] = cn_smlad(even_0, a1, sum->of[0][1]);
-    sum->of[1][0] = cn_smlad(even_1, a0, sum->of[1][0]);
+    sum->of[0][1] = dsp_smlad(even_0, a1, sum->of[0][1]);
+    sum->of[1][0] = dsp_smlad(even_1, a0, sum->of[1][0]);
     a0 = cn_next_2x16(column_0);
-    sum->of[1][1] = cn_smlad(even_1, a1, sum->of[1][1]);
+    sum->of[1][1] = dsp_smlad(even_1, a1, sum->of[1][1]);
     a1 = cn_next_2x16(column_1);
-    sum->of[0][0] = cn_smlad(odd_0, a0, sum->of[0][0]);
-    sum->of[0][1] = cn_smlad(odd_0, a1, sum->of[0][1]);
-    sum->of[1][0] = cn_smlad(odd_1, a0, sum->of[1][0]);
+    sum->of[0][0] = dsp_smlad(odd_0, a0, sum->of[0][0]);
+    sum->of[0][1] = dsp_smlad(odd_0, a1, sum->of[0][1]);
+    sum->of[1][0] = dsp_smlad(odd_1, a0, sum->of[1][0]);
     a0 = more ? cn_next_2x16(column_0) : 0;
-    sum->of[1][1] = cn_smlad(odd_1, a1, sum->of[1][1]);
+    sum->of[1][1] = dsp_smlad(odd_1, a1, sum->of[1][1]);
     return a0;
 }
 
@@ -91,10 +91,10 @@ __attribute__((noinline)) static int8_t *multiply_two_columns(const te_layer *la
         for (int32_t groups = depth >> 2; groups > 0; groups--) {
             const uint32_t w = cn_next_4(&row_0);
             const uint32_t odd = cn_sxtb16(cn_rotate_8(w)), even = cn_sxtb16(w);
-            sum_0 = cn_smlad(even, cn_next_2x16(&column_0), sum_0);
-            sum_1 = cn_smlad(even, cn_next_2x16(&column_1), sum_1);
-            sum_0 = cn_smlad(odd, cn_next_2x16(&column_0), sum_0);
-            sum_1 = cn_smlad(odd, cn_next_2x16(&column_1), sum_1);
+            sum_0 = dsp_smlad(even, cn_next_2x16(&column_0), sum_0);
+            sum_1 = dsp_smlad(even, cn_next_2x16(&column_1), sum_1);
+            sum_0 = dsp_smlad(odd, cn_next_2x16(&column_0), sum_0);
+            sum_1 = dsp_smlad(odd, cn_next_2x16(&column_1), sum_1);
         }
         *out_0++ = te_finish_float(te_output_of(layer), sum_0, *scale);
         *out_1++ = te_finish_float(te_output_of(layer), sum_1, *scale);
@@ -113,9 +113,9 @@ __attribute__((noinline)) static void multiply_one_column(const te_layer *layer,
         const int16_t *values = column;
         int32_t sum = layer->bias[channel];
         for (int32_t left = depth; left > 0; left -= 4) {
-            const uint32_t w = cn_load_4(row);
-            sum = cn_smlad(cn_sxtb16(w), cn_load_2x16(values), sum);
-            sum = cn_smlad(cn_sxtb16_ror8(w), cn_load_2x16(values + 2), sum);
+            const uint32_t w = dsp_load(row);
+            sum = dsp_smlad(cn_sxtb16(w), dsp_load(values), sum);
+            sum = dsp_smlad(cn_sxtb16_ror8(w), dsp_load(values + 2), sum);
             row += 4;
             values += 4;
         }

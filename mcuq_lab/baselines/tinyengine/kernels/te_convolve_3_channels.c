@@ -11,8 +11,8 @@ static void widen_weights(const int8_t *weight, int16_t *wide, int32_t count)
     for (; count >= 4; count -= 4) {
         const uint32_t four = cn_next_4(&weight);
         const uint32_t even = cn_sxtb16(four), odd = cn_sxtb16_ror8(four);
-        cn_store_2x16(wide, cn_low_halves(even, odd));
-        cn_store_2x16(wide + 2, cn_high_halves(even, odd));
+        dsp_store(wide, dsp_low_halves(even, odd));
+        dsp_store(wide + 2, dsp_high_halves(even, odd));
         wide += 4;
     }
     for (; count > 0; count--)
@@ -24,10 +24,10 @@ static inline void widen_row(const int8_t *in, int16_t *column, uint32_t offsets
 {
 #pragma GCC unroll 2
     for (int32_t i = 0; i < 8; i += 4) {
-        const uint32_t four = cn_load_4(in + i);
+        const uint32_t four = dsp_load(in + i);
         const uint32_t even = cn_sxtab16(offsets, four), odd = cn_sxtab16_ror8(offsets, four);
-        cn_store_2x16(column + i, cn_low_halves(even, odd));
-        cn_store_2x16(column + i + 2, cn_high_halves(even, odd));
+        dsp_store(column + i, dsp_low_halves(even, odd));
+        dsp_store(column + i + 2, dsp_high_halves(even, odd));
     }
     column[8] = (int16_t)(in[8] + (int16_t)offsets);
 }
@@ -65,12 +65,12 @@ __attribute__((noinline)) static int8_t *multiply_two_columns(const te_layer *la
         int32_t sum_10 = layer->bias[second], sum_11 = sum_10;
 #pragma GCC unroll 13
         for (int32_t i = 0; i < DEPTH - 1; i += 2) {
-            const uint32_t a0 = cn_load_2x16(columns + i), a1 = cn_load_2x16(columns + DEPTH + i);
-            const uint32_t w0 = cn_load_2x16(row_0 + i), w1 = cn_load_2x16(row_1 + i);
-            sum_00 = cn_smlad(w0, a0, sum_00);
-            sum_01 = cn_smlad(w0, a1, sum_01);
-            sum_10 = cn_smlad(w1, a0, sum_10);
-            sum_11 = cn_smlad(w1, a1, sum_11);
+            const uint32_t a0 = dsp_load(columns + i), a1 = dsp_load(columns + DEPTH + i);
+            const uint32_t w0 = dsp_load(row_0 + i), w1 = dsp_load(row_1 + i);
+            sum_00 = dsp_smlad(w0, a0, sum_00);
+            sum_01 = dsp_smlad(w0, a1, sum_01);
+            sum_10 = dsp_smlad(w1, a0, sum_10);
+            sum_11 = dsp_smlad(w1, a1, sum_11);
         }
         const int32_t a0 = columns[DEPTH - 1], a1 = columns[2 * DEPTH - 1];
         sum_00 += row_0[DEPTH - 1] * a0;
