@@ -27,7 +27,7 @@ from mcuq_lab.baselines.tinyengine.codegen import (
     scratch_bytes,
 )
 from mcuq_lab.baselines.tinyengine.network import Kind, TinyNetwork, to_tinyengine, window_of
-from mcuq_lab.graph import Window
+from mcuq_lab.graph import Shape, Window
 from mcuq_lab.quantgraph import (
     QAveragePool,
     QDepthwiseConv2d,
@@ -92,7 +92,7 @@ def function_for(network: TinyNetwork, arena: TensorArena, op: QOp) -> str:
     """The library's function for an operator; "" where it has none, or does not take its shape."""
     x, y = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
     if isinstance(op, QAveragePool | QMaxPool):
-        return _pool_function(op)
+        return _pool_function(op, y)
     if not isinstance(op, QWeighted):
         return ""
     window = window_of(op)
@@ -117,10 +117,11 @@ def function_for(network: TinyNetwork, arena: TensorArena, op: QOp) -> str:
     return ""
 
 
-def _pool_function(op: QAveragePool | QMaxPool) -> str:
-    """Of windows side by side."""
+def _pool_function(op: QAveragePool | QMaxPool, out: Shape) -> str:
+    """Of windows side by side, or of one window."""
     window = op.window
-    if window.padded or (window.kernel_h, window.kernel_w) != (window.stride_h, window.stride_w):
+    apart = (window.kernel_h, window.kernel_w) != (window.stride_h, window.stride_w)
+    if window.padded or (apart and (out.h, out.w) != (1, 1)):
         return ""
     return "max_pooling" if isinstance(op, QMaxPool) else "avg_pooling"
 
