@@ -6,7 +6,7 @@ A claim counts as reached from the lower end of the range that it names. Two com
     a point, against each engine at its own best policy among those that keep it too: its fastest
     for speed, its smallest for memory. This is the comparison of the poster.
 `uniform`: LiteEngine at each uniform policy, whatever its accuracy, against each engine at the
-    same policy if it was run at that, else at its int8 (see `comparison`).
+    same policy or at its int8, whichever is better for it (see `comparison`).
 """
 
 from __future__ import annotations
@@ -189,8 +189,9 @@ def _best(own: Mapping, theirs: Sequence[Mapping], metric: str) -> Mapping:
 
 
 def _nearest(own: Mapping, theirs: Sequence[Mapping], metric: str) -> Mapping:
-    """An engine's row at the same policy, else at its int8, else whatever there is."""
-    return _at(theirs, own["policy"]) or _at(theirs, NEAREST_POLICY) or theirs[0]
+    """An engine's row at the same policy or at its int8, the better for it; else any there is."""
+    rows = [_at(theirs, policy) for policy in (own["policy"], NEAREST_POLICY)]
+    return min(filter(None, rows), key=lambda row: row[metric], default=theirs[0])
 
 
 def _at(rows: Sequence[Mapping], policy: str) -> Mapping | None:

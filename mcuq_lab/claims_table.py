@@ -73,7 +73,7 @@ def claims_page(document: Mapping) -> str:
             "",
             "## Uniform policies, whatever their accuracy",
             "",
-            "Against the same policy where an engine was run at that, else against its int8.",
+            "Each engine stands at the same policy or at its int8, whichever is better for it.",
             "",
             *_verdict_table(short, rows),
             "",

@@ -18,8 +18,9 @@ def label_of_row(row: Mapping) -> str:
 def with_ratios(rows: Sequence[Mapping], subject: str) -> list[dict]:
     """Rows with `ratio_<engine>` for each baseline: its cycles over the row's own.
 
-    A baseline is compared at the row's own policy if it was run at that, else at its int8; the
-    ratio is None where it was run at neither. Official libraries are compared where they were run.
+    A baseline is compared at the row's own policy or at its int8, whichever it is faster at: fewer
+    bits make several of them slower, and nobody would use them for speed then. The ratio is None
+    where it was run at neither. Official libraries are compared where they were run.
 
     Args:
         rows: of one run of a benchmark, with `policy`, `engine` and `cycles`.
@@ -28,10 +29,9 @@ def with_ratios(rows: Sequence[Mapping], subject: str) -> list[dict]:
     cycles = {(row[subject], row["engine"], row["policy"]): row["cycles"] for row in rows}
 
     def ratio(row: Mapping, baseline: str) -> float | None:
-        for policy in (row["policy"], NEAREST_POLICY):
-            if found := cycles.get((row[subject], baseline, policy)):
-                return found / row["cycles"]
-        return None
+        policies = {row["policy"]} if row["engine"] == baseline else {row["policy"], NEAREST_POLICY}
+        found = [cycles.get((row[subject], baseline, policy)) for policy in policies]
+        return min(filter(None, found)) / row["cycles"] if any(found) else None
 
     official = sorted({row["engine"] for row in rows} - set(ENGINES))
     return [

@@ -162,10 +162,11 @@ def test_bench_models_scores_each_engine_on_its_own_integers():
         assert row["float_accuracy"] > 0.9
         assert row["accuracy"] > 0.5
         assert row["origin"] in ("post-training", "quantization-aware")
-    # The same integers, so the same score; and CMix-NN is measured at the policy itself.
+    # The same integers, so the same score; CMix-NN's speed is that of its faster policy.
     assert found["cmix_nn", "w4a4"]["accuracy"] == found["liteengine", "w4a4"]["accuracy"]
     assert found["liteengine", "w4a4"]["ratio_cmix_nn"] == pytest.approx(
-        found["cmix_nn", "w4a4"]["cycles"] / found["liteengine", "w4a4"]["cycles"]
+        min(found["cmix_nn", policy]["cycles"] for policy in ("w4a4", "w8a8"))
+        / found["liteengine", "w4a4"]["cycles"]
     )
 
 

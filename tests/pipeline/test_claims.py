@@ -82,9 +82,11 @@ def test_each_engine_stands_at_its_best_policy_for_the_claim(rows):
     assert (flash.measured, flash.verdict) == (0.75, "beaten by CMix-NN (re-implementation)")
 
 
-def test_uniform_policies_are_compared_at_the_same_policy_or_int8(rows):
+def test_uniform_policies_are_compared_at_the_same_policy_or_int8_whichever_is_better(rows):
     judgements = judge(rows)
-    assert found(judgements, "speed", "cmix_nn", "uniform").against_policy == "w4a4"
+    # CMix-NN is faster at int8, and smaller at the same policy.
+    assert found(judgements, "speed", "cmix_nn", "uniform").against_policy == "w8a8"
+    assert found(judgements, "peak SRAM", "cmix_nn", "uniform").against_policy == "w4a4"
     assert found(judgements, "speed", "cmsis_nn", "uniform").against_policy == "w8a8"
     w2a2 = found(judgements, "peak SRAM", "cmix_nn", "uniform", "w2a2")
     assert w2a2.measured == pytest.approx(13 / 12)
