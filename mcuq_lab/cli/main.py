@@ -17,6 +17,7 @@ COMMANDS = (
     "bench",
     "qat",
     "search",
+    "sweep",
     "tabulate",
     "finalize",
     "report",

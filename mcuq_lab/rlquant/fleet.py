@@ -14,7 +14,6 @@ them to open.
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -31,13 +30,13 @@ from mcuq_lab.errors import BoardError, ConfigError, McuqError
 from mcuq_lab.graph import Graph
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import Row
+from mcuq_lab.rlquant.cluster import check_free, connect
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.evaluation import Evaluator, load_evaluator
 
 _START_TIMEOUT_S = 600.0
 """Until at least one board is open again after the last one died."""
 _CLOSE_TIMEOUT_S = 10.0
-_OBJECT_STORE_BYTES = 200 << 20
 _MOST_DEATHS = 3
 """A policy that so many actors died of is a row with status `probe_error`."""
 
@@ -112,14 +111,14 @@ class BoardFleet(Evaluator):
 
     def __init__(self, config: SearchConfig) -> None:
         self._config = config
-        self._own_ray = _connect(config)
+        self._own_ray = connect(config.board, config.boards, config.ray_address)
         self._actors: list = []
         self._idle: list = []
         self._looking: dict = {}
         self._starting: dict = {}
         self._taken: dict = {}
         try:
-            _check_free(config)
+            check_free(config.board, config.boards)
             for _ in range(config.boards):
                 self._start()
             for reference in list(self._looking):
@@ -293,50 +292,6 @@ class BoardFleet(Evaluator):
             origin="",
             status="probe_error",
             message=f"{_MOST_DEATHS} processes died of it: {str(error).splitlines()[0]}",
-        )
-
-
-def _connect(config: SearchConfig) -> bool:
-    """Connects to the cluster, or starts Ray on this machine; whether it was started here."""
-    if ray.is_initialized():
-        return False
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if config.ray_address:
-        try:
-            ray.init(address=config.ray_address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"There is no Ray cluster at '{config.ray_address}' ({error}); start one with "
-                "`ray start --head`, or leave the address out."
-            ) from error
-        return True
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
-        ray.init(
-            address="local",
-            resources={config.board: config.boards},
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            **quiet,
-        )
-    except Exception as error:  # what Ray raises where its processes start too slowly
-        raise BoardError(
-            f"Ray did not start on this machine ({error}). A machine that is busy with other work "
-            "starts it too slowly: try again, or search with one board, which needs no Ray."
-        ) from error
-    return True
-
-
-def _check_free(config: SearchConfig) -> None:
-    """Raises ConfigError at once where Ray would wait forever for boards that nobody has."""
-    everywhere = int(ray.cluster_resources().get(config.board, 0))
-    free = int(ray.available_resources().get(config.board, 0))
-    if free < config.boards:
-        raise ConfigError(
-            f"{config.boards} boards {config.board} are asked for; the Ray cluster has "
-            f"{everywhere}, of which {free} are free. Ask for fewer, or start nodes with "
-            f"`ray start --address=... --resources='{{\"{config.board}\": 1}}'`."
         )
 
 

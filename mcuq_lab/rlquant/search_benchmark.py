@@ -65,8 +65,13 @@ def search_configs(
             )
 
 
-def run_once(config: SearchConfig, root: Path, evaluator: Evaluator, command: str = "") -> Path:
-    """The finished run of a configuration under `root`: found, resumed, or made anew."""
+def run_once(
+    config: SearchConfig, root: Path, evaluator: Evaluator | None = None, command: str = ""
+) -> Path:
+    """The finished run of a configuration under `root`: found, resumed, or made anew.
+
+    `evaluator` is as for `run_search`.
+    """
     wanted = SearchConfig.from_json(config.to_json())
     for path in sorted(root.glob("*/run.json")):
         info = read_run_info(path.parent)

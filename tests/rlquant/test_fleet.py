@@ -11,6 +11,7 @@ from ray.exceptions import RayActorError
 from mcuq_lab.bench import ProbeInfo
 from mcuq_lab.errors import BoardError, ConfigError
 from mcuq_lab.results import read_rows
+from mcuq_lab.rlquant import cluster as clusters
 from mcuq_lab.rlquant import fleet, new_run, run_search
 
 
@@ -75,8 +76,13 @@ class StandIn:
         self.killed += 1
 
 
+def use(stand_in, monkeypatch):
+    for module in (clusters, fleet):
+        monkeypatch.setattr(module, "ray", stand_in)
+
+
 def run_with(stand_in, config, root, monkeypatch, **changes):
-    monkeypatch.setattr(fleet, "ray", stand_in)
+    use(stand_in, monkeypatch)
     run_dir = new_run(config("random", 20, **changes), root=root)
     return run_dir, run_search(run_dir)
 
@@ -169,7 +175,7 @@ def test_without_a_real_board_simulated_ones_are_taken(config, opened, tmp_path,
 def test_an_evaluator_that_cannot_be_made_fails_with_its_own_error(config, tmp_path, monkeypatch):
     made = config("random", boards=2)
     bad = type(made).from_json(made.to_json() | {"evaluator": "synthetic:nothing"})
-    monkeypatch.setattr(fleet, "ray", StandIn(2))
+    use(StandIn(2), monkeypatch)
     with pytest.raises(ConfigError, match="nothing"):
         run_search(new_run(bad, root=tmp_path))
 
