@@ -21,8 +21,8 @@ class LowerLevelConfig:
     """`none` (post-training steps only), `steps` (the poster's: step sizes learn, weights stay) or
     `weights_and_steps` (costs the same, recovers more below 4 bits)."""
     batches: int = 20
-    """Mini-batches of SGD an episode; 0 is the same as mode `none`. More of them raise accuracies at
-    few bits but do not order policies better (results/reference/lower_level)."""
+    """Mini-batches of SGD an episode; 0 is the same as mode `none`. More of them raise accuracies
+    at few bits, but do not order policies better (results/reference/lower_level)."""
     batch_size: int = 64
     """Images a mini-batch."""
     validation_images: int = 5000
