@@ -33,7 +33,7 @@ WORTH_TRYING = 1.5
 IMAGE_TRIALS = 32
 IMAGE_FLASH_BYTES = 256 << 10
 
-_KERNEL_BYTES = 4096  # of a kernel that no other trial shares, generously
+_KERNEL_BYTES = 4096  # of a kernel, generously
 
 # Input and output of an image of trials: what no trial touches.
 _PROBE = QTensor("probe", Shape(1, 1, ALIGNMENT_BYTES), 8, 1.0, 0)
@@ -60,11 +60,6 @@ class Trial:
         """Tensors and scratch side by side."""
         sizes = (*(tensor.size_bytes for tensor in (*self.inputs, self.output)),)
         return sum(map(_aligned, (*sizes, self.way.scratch_bytes)))
-
-    @property
-    def flash_bytes(self) -> int:
-        """Upper estimate of constants and code."""
-        return self.way.weights_bytes + _KERNEL_BYTES
 
 
 def trials(
@@ -165,13 +160,20 @@ def batches(left: Sequence[Trial]) -> Iterator[tuple[Trial, ...]]:
     """Trials by image, in their order: as many as one image should hold."""
     batch: list[Trial] = []
     for trial in left:
-        flash_bytes = sum(other.flash_bytes for other in (*batch, trial))
-        if batch and (flash_bytes > IMAGE_FLASH_BYTES or len(batch) == IMAGE_TRIALS):
+        if batch and (
+            image_flash_bytes((*batch, trial)) > IMAGE_FLASH_BYTES or len(batch) == IMAGE_TRIALS
+        ):
             yield tuple(batch)
             batch = []
         batch.append(trial)
     if batch:
         yield tuple(batch)
+
+
+def image_flash_bytes(batch: Sequence[Trial]) -> int:
+    """Upper estimate of constants and code, which trials of one kernel share."""
+    kernels = {trial.way.kernel for trial in batch}
+    return sum(trial.way.weights_bytes for trial in batch) + _KERNEL_BYTES * len(kernels)
 
 
 def _step(number: int, trial: Trial) -> tuple[Step, dict[str, int]]:

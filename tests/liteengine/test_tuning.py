@@ -13,7 +13,13 @@ from mcuq_lab.liteengine import GENERIC_FAMILIES, batches, generate, kernel_key,
 from mcuq_lab.liteengine.kernels.conv2d_generic import lower_conv2d_generic
 from mcuq_lab.liteengine.schedule import candidates
 from mcuq_lab.liteengine.strips import Strips
-from mcuq_lab.liteengine.tuning import IMAGE_FLASH_BYTES, IMAGE_TRIALS, trial_sources, tune
+from mcuq_lab.liteengine.tuning import (
+    IMAGE_FLASH_BYTES,
+    IMAGE_TRIALS,
+    image_flash_bytes,
+    trial_sources,
+    tune,
+)
 from mcuq_lab.quantize import random_graph, random_inputs
 from mcuq_lab.storage import pack_batch
 from tests.support.networks import mobilenet, resnet8
@@ -111,7 +117,7 @@ def test_images_of_trials_stay_small():
     assert [trial for part in parts for trial in part] == list(left * 9)
     for part in parts:
         assert len(part) <= IMAGE_TRIALS
-        assert sum(trial.flash_bytes for trial in part) <= IMAGE_FLASH_BYTES
+        assert image_flash_bytes(part) <= IMAGE_FLASH_BYTES
 
 
 def test_a_board_that_loses_layers_is_reported():
