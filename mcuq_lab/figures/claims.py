@@ -85,7 +85,7 @@ def _factors(frame: pd.DataFrame, labels: dict[str, str], settings: Sequence[str
         figure,
         f"{provenance(frame)}. Points: accuracy less the float network's.\n"
         "At the fastest policy each engine stands at its own best that keeps the accuracy, "
-        "else at the same widths or int8.",
+        "else at the same widths or int8, whichever is better for it.",
     )
     return figure
 

@@ -71,8 +71,11 @@ def _panel(axes: Axes, frame: pd.DataFrame, look: dict[str, tuple[str, str]]) ->
                 axes.annotate(
                     policy_label(row.policy),
                     (row.latency_ms, row.percent),
-                    xytext=(3, -7),
+                    xytext=(1, -4),
                     textcoords="offset points",
+                    rotation=-40,  # neighbours are often close to each other
+                    rotation_mode="anchor",
+                    va="top",
                     fontsize=5.5,
                     color="#444444",
                 )
