@@ -15,7 +15,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -38,6 +37,7 @@ from mcuq_lab.quantize.finetuning import (
 )
 from mcuq_lab.quantize.qat import QatConfig, quantization_aware_training
 from mcuq_lab.results import write_atomically
+from mcuq_lab.rlquant.algorithm import one_thread
 from mcuq_lab.rlquant.config import LowerLevelConfig
 from mcuq_lab.rlquant.space import SearchSpace, to_policy
 
@@ -223,7 +223,7 @@ class Study:
             lock.acquire(timeout=0)
         except Timeout:
             raise ConfigError(f"{self._folder} is being worked on by another process.") from None
-        with lock, _one_thread():
+        with lock, one_thread():
             bench = _Bench(self.graph, self._data, self._images, self._labels, self.config)
             for i, policy in enumerate(self.policies):
                 # The full training last: until it is there the policy counts as unfinished.
@@ -372,13 +372,3 @@ def _score(logits: np.ndarray, answers: np.ndarray, labels: np.ndarray, seconds:
 def _counts(wanted: tuple[int, ...], available: int) -> list[int]:
     """Numbers of images, as far as there are so many."""
     return sorted({min(n, available) for n in wanted})
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
