@@ -119,7 +119,10 @@ def _accuracy_points(frame: pd.DataFrame) -> dict[tuple[str, str], float]:
 
 
 def _named(model: str, chosen: pd.DataFrame, points: dict[tuple[str, str], float]) -> str:
-    """A network, its policy where panels hold several, and what became of its accuracy."""
+    """A network, its policy where panels hold several, and what became of its accuracy.
+
+    Without an accuracy no policy is known to keep it: that panel has no bars of the network.
+    """
     lines = [model]
     rows = chosen[chosen["model"] == model]
     if not rows.empty:
@@ -128,4 +131,6 @@ def _named(model: str, chosen: pd.DataFrame, points: dict[tuple[str, str], float
             lines.append(policy_label(policy))
         if (kept := points.get((model, policy))) is not None:
             lines.append(f"{kept:+.1f} points")
+    if not any(known == model for known, _ in points):
+        lines.append("accuracy unknown")
     return "\n".join(lines)

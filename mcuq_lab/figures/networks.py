@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from mcuq_lab.figures.pareto import front_mask
@@ -44,17 +46,31 @@ def networks_figure(frame: pd.DataFrame) -> Figure:
     figure, panels = new_figure(
         columns, rows=rows, width_in=3.6 * columns, height_in=0.9 + 2.3 * rows
     )
+    texts = []
     for axes, model in zip(panels, models, strict=False):
-        _panel(axes, frame[frame["model"] == model], look)
+        texts.append(_panel(axes, frame[frame["model"] == model], look))
         axes.set_title(model, loc="left")
     for axes in panels[len(models) :]:
         axes.set_axis_off()
     figure.legend(handles=_legend(look, frame), loc="outside upper center", ncols=2)
     footnote(figure, provenance(frame))
+    figure.draw_without_rendering()  # labels keep clear of each other in the final layout
+    for axes, labels in zip(panels, texts, strict=False):
+        adjust_text(
+            labels,
+            ax=axes,
+            expand=(1.25, 1.9),
+            min_arrow_len=3,
+            x=[x for line in axes.lines for x in line.get_xdata() if line.get_marker() != "None"],
+            y=[y for line in axes.lines for y in line.get_ydata() if line.get_marker() != "None"],
+            arrowprops={"arrowstyle": "-", "color": "#999999", "lw": 0.5},
+        )
     return figure
 
 
-def _panel(axes: Axes, frame: pd.DataFrame, look: dict[str, tuple[str, str]]) -> None:
+def _panel(axes: Axes, frame: pd.DataFrame, look: dict[str, tuple[str, str]]) -> list[Text]:
+    """Draws a panel; its labels lie on their points until `adjust_text` moves them."""
+    texts = []
     float_percent = 100 * frame["float_accuracy"].iloc[0]
     lowest = float_percent - _SHOWN_POINTS
     for label, rows in frame.groupby("label", sort=False):
@@ -68,32 +84,25 @@ def _panel(axes: Axes, frame: pd.DataFrame, look: dict[str, tuple[str, str]]) ->
             face = colour if trained else "white"
             axes.plot(row.latency_ms, row.percent, marker, color=colour, markerfacecolor=face)
             if row.percent >= lowest and row.engine == "liteengine":
-                axes.annotate(
-                    policy_label(row.policy),
-                    (row.latency_ms, row.percent),
-                    xytext=(1, -4),
-                    textcoords="offset points",
-                    rotation=-40,  # neighbours are often close to each other
-                    rotation_mode="anchor",
-                    va="top",
-                    fontsize=5.5,
-                    color="#444444",
+                texts.append(
+                    axes.text(
+                        row.latency_ms,
+                        row.percent,
+                        policy_label(row.policy),
+                        fontsize=5.5,
+                        color="#444444",
+                        in_layout=False,
+                    )
                 )
     axes.axhline(float_percent, color="#777777", linestyle="--", linewidth=0.9)
     below = int((frame["percent"] < lowest).sum())
     if below:
-        axes.text(
-            0.98,
-            0.03,
-            f"{below} more below {lowest:.0f} %",
-            transform=axes.transAxes,
-            ha="right",
-            fontsize=6,
-            color="#555555",
+        axes.set_title(
+            f"{below} more below {lowest:.0f} %", loc="right", fontsize=6, color="#555555"
         )
     floor = max(lowest, frame["percent"].min() - 2)
     axes.set_ylim(
-        floor, max(float_percent, frame["percent"].max()) + 0.06 * (float_percent - floor)
+        floor, max(float_percent, frame["percent"].max()) + 0.15 * (float_percent - floor)
     )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -101,6 +110,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, look: dict[str, tuple[str, str]]) ->
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("latency (ms)")
     axes.set_ylabel("top-1 accuracy (%)")
+    return texts
 
 
 def _legend(look: dict[str, tuple[str, str]], frame: pd.DataFrame) -> list[Line2D]:

@@ -1,5 +1,7 @@
 """Figures say what they show: labels, units, origin of the rows."""
 
+from itertools import combinations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -232,11 +234,26 @@ def test_networks_tell_trained_from_post_training(rows):
     hollow = [line.get_markerfacecolor() == "white" for line in markers]
     assert sorted(hollow) == [False] * 6 + [True] * 6
     below = (frame["accuracy"] < 0.65).sum()
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert f"{below} more below 65 %" in texts
+    assert figure.axes[0].get_title(loc="right") == f"{below} more below 65 %"
     assert "hollow: quantized post-training" in legend_texts(figure)
     with pytest.raises(ValueError, match="accuracy"):
         networks_figure(frame.assign(accuracy=np.nan))
+
+
+def test_labels_of_networks_keep_clear_of_each_other(rows):
+    frame = rows.assign(
+        engine="liteengine",
+        engine_label="LiteEngine",
+        policy=[f"w{bits}a8" for bits in (2, 3, 4, 5, 6, 7)] * 2,
+        origin="post-training",
+        float_accuracy=0.9,
+        accuracy=0.89,
+        cycles=rows["cycles"].iloc[0] + 1000 * np.arange(len(rows)),
+    ).iloc[:6]
+    (axes,) = networks_figure(frame).axes
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert len(boxes) == 6
+    assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
 
 
 def test_published_latencies_stand_beside_rows_with_wait_states(rows):
