@@ -96,7 +96,7 @@ def bench_layers(
             cycles=measurement.cycles,
             macs_per_cycle=info.macs / measurement.cycles,
             limit_share=info.limit_share,
-            code_bytes=measurement.sizes.flash_code_bytes - _harness_bytes(session.board),
+            code_bytes=measurement.sizes.flash_code_bytes - harness_bytes(session.board),
             weights_bytes=info.weights_bytes,
             scratch_bytes=info.scratch_bytes,
             flash_bytes=measurement.sizes.flash_total_bytes,
@@ -120,7 +120,7 @@ def measure_random(
 
 
 @functools.cache
-def _harness_bytes(board: Board) -> int:
+def harness_bytes(board: Board) -> int:
     """Flash of an image whose network does nothing: start-up code and harness."""
     header = """#include <stdint.h>
 #define MCUQ_INPUT_BYTES 1

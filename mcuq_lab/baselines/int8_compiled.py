@@ -115,9 +115,11 @@ def add_integers(a, b, scaled_a, scaled_b, constants, zero_point, out):
 
 
 @njit(**_OPTIONS)
-def add_floats(a, b, scaled_a, scaled_b, zero_point, out):
-    """The same in float32, with tables of float32, rounded to nearest, halves away from zero."""
+def add_floats(a, b, scaled_a, scaled_b, scale, zero_point, out):
+    """The same in float32, with tables of float32, rounded in float64, halves away from zero."""
     for i in range(a.size):
-        total = scaled_a[np.int64(a[i]) + 128] + scaled_b[np.int64(b[i]) + 128] + zero_point
-        y = np.int64(total + (np.float32(-0.5) if total < 0 else np.float32(0.5)))
+        total = np.float64(
+            (scaled_a[np.int64(a[i]) + 128] + scaled_b[np.int64(b[i]) + 128]) / scale + zero_point
+        )
+        y = np.int64(total + (-0.5 if total < 0 else 0.5))
         out[i] = min(max(y, -128), 127)

@@ -16,7 +16,6 @@ elementwise_add 3.0.2, avgpool 3.1.0, max_pool 3.1.0; s4: mat_mult_kernel_s4_s16
 """
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,10 +24,7 @@ from mcuq_lab.bench import open_board
 from mcuq_lab.benchmark import bench_layers, measure_random
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import ENGINES
-from mcuq_lab.graph import Shape, Window
-from mcuq_lab.policy import Policy
-from mcuq_lab.quantgraph import QAdd, QAveragePool, QMaxPool, QTensor, QuantGraph
-from mcuq_lab.quantize.requantize import requantize_add, requantize_average
+from tests.baselines.layers_without_weights import layer_without_weights
 
 ENGINE = ENGINES["cmsis_nn"]
 
@@ -85,21 +81,3 @@ def test_layers_without_weights(session, fact):
     assert found.bit_exact
     assert FASTEST <= found.cycles / int(fact["cycles"]) <= SLOWEST
     assert found.layers[0].scratch_bytes == int(fact["scratch_bytes"])
-
-
-def layer_without_weights(fact) -> QuantGraph:
-    """x + x, or a pool of x."""
-    size, channels, kernel, stride = (
-        int(fact[name]) for name in ("size", "channels", "kernel", "stride")
-    )
-    window = Window(kernel, kernel, stride, stride)
-    x = QTensor("x", Shape(size, size, channels), 8, 1 / 255, 0)
-    y = replace(x, name="y", shape=Shape(*window.output(size, size), channels))
-    if fact["kind"] == "add":
-        y = replace(y, scale=2 / 255)
-        op = QAdd("y", ("x", "x"), "y", *requantize_add("y", x, x, y), 8)
-    elif fact["kind"] == "maximum":
-        op = QMaxPool("y", ("x",), "y", window)
-    else:
-        op = QAveragePool("y", ("x",), "y", window, requantize_average("y", kernel**2, x, y))
-    return QuantGraph(fact["kind"], Policy(()), {"x": x, "y": y}, (op,), "x", "y")

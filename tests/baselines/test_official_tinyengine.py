@@ -26,6 +26,7 @@ UNROLLED = single_layer(QConv2d, Shape(4, 3, 8), 4, Window(1, 1), out_zero_point
 CONVOLVE = single_layer(QConv2d, Shape(5, 6, 4), 6, SAME, zero_point=100)
 FIRST = single_layer(QConv2d, Shape(8, 6, 3), 6, Window.square(3, 2, 1), zero_point=77)
 FULLY = single_layer(QFullyConnected, Shape(1, 1, 12), 10, zero_point=9)
+ADDITION = random_graph(9012, bits=8, max_ops=6)
 AVERAGE, MAXIMUM = random_graph(9023, bits=8, max_ops=6), random_graph(9010, bits=8, max_ops=6)
 
 
@@ -89,6 +90,12 @@ def test_pools_of_windows_side_by_side(named, session, graph, function):
     assert function in [layer.kernel for layer in found.layers]
 
 
+def test_additions_round_without_a_c_library(named, session):
+    found = measure_network(ADDITION, named, session, random_inputs(ADDITION, 3))
+    assert found.bit_exact
+    assert "add_fpreq" in [layer.kernel for layer in found.layers]
+
+
 def test_what_the_library_has_no_function_for_runs_on_the_reimplementation(named, session):
     graph = random_graph(2099, bits=8, max_ops=12)
     found = measure_network(graph, named, session, random_inputs(graph, 2))
@@ -131,7 +138,7 @@ def test_the_version_is_that_of_the_files(folder):
 def test_depthwise_functions_must_have_been_generated(folder):
     shutil.rmtree(folder / "codegen")
     generate(POINTWISE, library(folder))
-    with pytest.raises(ConfigError, match="none of its 5 C files defines depthwise_kernel3x3_str"):
+    with pytest.raises(ConfigError, match="none of its 6 C files defines depthwise_kernel3x3_str"):
         generate(DEPTHWISE, library(folder))
 
 

@@ -1,5 +1,9 @@
 """The TinyEngine baseline: its C equals its specification, which stays near the network's."""
 
+import ctypes
+import subprocess
+from importlib import resources
+
 import numpy as np
 import pytest
 
@@ -68,3 +72,33 @@ def test_other_widths_are_refused():
     graph = single_layer(QConv2d, Shape(4, 4, 2), 3, Window(1, 1), a_bits=4)
     with pytest.raises(ModelError, match=r"TinyEngine .* widths \[4, 8\].* w8a8"):
         tinyengine.generate(graph)
+
+
+@pytest.fixture(scope="module")
+def te_round(tmp_path_factory):
+    """The kernels' round(), compiled for this computer."""
+    directory = tmp_path_factory.mktemp("round")
+    text = '#include "te_round.h"\ndouble rounded(double x);\n'
+    (directory / "round.c").write_text(text + "double rounded(double x) { return te_round(x); }\n")
+    kernels = resources.files(tinyengine).joinpath("kernels")
+    library = directory / "round.so"
+    command = ["gcc", "-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC"]
+    command += ["-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", f"-I{kernels}"]
+    subprocess.run([*command, str(directory / "round.c"), "-o", str(library)], check=True)
+    function = ctypes.CDLL(str(library)).rounded
+    function.argtypes, function.restype = [ctypes.c_double], ctypes.c_double
+    return function
+
+
+def test_rounding_without_a_c_library(te_round):
+    halves = [0.5 + n for n in (0, 1, 2, 127, 2**19 - 1, 2**19, 2**20 - 1, 2**20, 2**51, 2**52 - 1)]
+    powers = [2.0**n for n in (*range(-30, 64), -1074, -1022, 1023)]
+    drawn = np.random.default_rng(0).uniform(-1, 1, 2000) * 2.0 ** np.linspace(-3, 56, 2000)
+    near = [np.nextafter(x, to) for x in halves + powers for to in (-np.inf, np.inf)]
+    for x in (0.0, np.inf, *halves, *powers, *near, *drawn):
+        for value in (float(x), -float(x)):
+            whole = np.trunc(value)
+            up = np.isfinite(value) and abs(value - whole) >= 0.5
+            assert te_round(value) == whole + np.copysign(up, value)
+            assert np.signbit(te_round(value)) == np.signbit(value)
+    assert np.isnan(te_round(np.nan))

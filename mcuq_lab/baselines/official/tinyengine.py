@@ -2,8 +2,9 @@
 
 Written from `TinyEngine/include`, and from the calls that its code generator emits with float
 requantization. Depthwise functions are not in the library's sources but written by that generator,
-into its folder `codegen`, and work in place. What the library takes only in other shapes, or with
-the help of a C library (additions), runs on the re-implementation, and the note names it.
+into its folder `codegen`, and work in place. What the library takes only in other shapes runs on
+the re-implementation, and the note names it. Additions call `round` of a C library, whose place our
+own takes, and are compiled without fused multiply-adds, so that their integers are the reference's.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from mcuq_lab.baselines.official.mixed import emit_mixed
 from mcuq_lab.baselines.tensor_arena import TensorArena, scratch_name
 from mcuq_lab.baselines.tinyengine.codegen import (
     emit,
+    hex_floats,
     kernel_sources,
     plan,
     scratch_bytes,
@@ -29,6 +31,7 @@ from mcuq_lab.baselines.tinyengine.codegen import (
 from mcuq_lab.baselines.tinyengine.network import Kind, TinyNetwork, to_tinyengine, window_of
 from mcuq_lab.graph import Shape, Window
 from mcuq_lab.quantgraph import (
+    QAdd,
     QAveragePool,
     QDepthwiseConv2d,
     QMaxPool,
@@ -60,6 +63,10 @@ CONVOLVE_TYPES = (
 )
 FIRST_TYPES = CONVOLVE_TYPES.replace("q15_t *", "q15_t *, q15_t *")
 POOL_TYPES = f"{_IN}, {_SIDES}, {_U16}, {_U16}, {_U16}, {_U16}, {_I32}, {_I32}, q7_t *"
+ADD_TYPES = (
+    "int, const int8_t *, const float, const float, const int8_t *, const float, const float, "
+    "const float, const float, int8_t *"
+)
 DEPTHWISE_TYPES = (
     f"q7_t *, {_SIDES}, {_IN}, {_BIAS}, {_BIAS}, {_FLOATS}, {_LIMITS}, q7_t *, {_SIDES}, q15_t *, "
     "q7_t"
@@ -77,6 +84,18 @@ static inline void expect_success(tinyengine_status status)
 }
 """
 
+_ROUND = """/* What stands in for a C library's. */
+#include "te_round.h"
+
+double round(double value);
+
+double round(double value)
+{
+    return te_round(value);
+}
+"""
+_ROUND_FILE = "c_round.c"
+
 
 def version_of(library: Library) -> str:
     """ "(<digest of its files>)": TinyEngine has no version numbers.
@@ -93,6 +112,8 @@ def function_for(network: TinyNetwork, arena: TensorArena, op: QOp) -> str:
     x, y = network.tensors[op.inputs[0]].shape, network.tensors[op.output].shape
     if isinstance(op, QAveragePool | QMaxPool):
         return _pool_function(op, y)
+    if isinstance(op, QAdd):
+        return "add_fpreq"
     if not isinstance(op, QWeighted):
         return ""
     window = window_of(op)
@@ -156,18 +177,21 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
     prototypes, kernels = kernel_sources(others)
     declared = [f"tinyengine_status {name}({_types(name)});" for name in called]
     directory = f"{library.key}/freestanding"
-    system = ("-isystem", f"{library.key}/TinyEngine/include", "-idirafter", directory)
+    paths = ("-isystem", f"{library.key}/TinyEngine/include", "-idirafter", directory)
+    options = (*paths, "-ffp-contract=off")
     files = [
         SourceFile(
             "model.c",
             model_source(title, "\n".join((_HEAD, *declared, *prototypes)), layers),
-            system,
+            paths,
         ),
         SourceFile("model.h", model_header(graph, arena, title)),
         *freestanding_headers(directory, "c", "cmsis"),
         *kernels,
-        *library.sources_for(called, system),
+        *library.sources_for(called, options),
     ]
+    if "add_fpreq" in called:
+        files.append(SourceFile(_ROUND_FILE, _ROUND))
     if not any(path.endswith(_GENERATED) for path in library.files):
         files.append(SourceFile(f"{directory}/{_GENERATED}", "/* Nothing was generated. */\n"))
     return Sources(
@@ -184,6 +208,7 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
 
 
 _TYPES = {
+    "add": ADD_TYPES,
     "depthwise": DEPTHWISE_TYPES,
     "convolve_1x1": POINTWISE_TYPES,
     "convolve_s8_kernel3_inputch3": FIRST_TYPES,
@@ -207,7 +232,23 @@ def _emit_pool(
         *(x.h, x.w, x.c, op.window.kernel_h, op.window.kernel_w, y.h, y.w, -128, 127),
         f"(q7_t *)(mcuq_arena + {arena.offsets[op.output]})",
     )
-    # It ends without a return, whatever it is declared to give.
+    call = f"{function}({', '.join(map(str, arguments))});"
+    return "", call, info_without_weights(op, function)
+
+
+def _emit_add(
+    network: TinyNetwork, arena: TensorArena, op: QAdd, function: str
+) -> tuple[str, str, LayerInfo]:
+    a, b, y = (network.tensors[name] for name in (*op.inputs, op.output))
+    factors = network.additions[op.name]
+    scale_a, scale_b, scale = hex_floats([factors.scale_a, factors.scale_b, factors.scale])
+    in_a, in_b, out = (
+        f"(int8_t *)(mcuq_arena + {arena.offsets[name]})" for name in (*op.inputs, op.output)
+    )
+    arguments = (
+        *(y.shape.size, in_a, scale_a, a.zero_point, in_b, scale_b, b.zero_point),
+        *(scale, y.zero_point, out),
+    )
     call = f"{function}({', '.join(map(str, arguments))});"
     return "", call, info_without_weights(op, function)
 
@@ -215,7 +256,12 @@ def _emit_pool(
 def _emit(
     network: TinyNetwork, arena: TensorArena, op: QOp, function: str
 ) -> tuple[str, str, LayerInfo]:
-    """A layer's constants, the body of its function, and what a profile says of it."""
+    """A layer's constants, the body of its function, and what a profile says of it.
+
+    The library's additions and pools end without a return, whatever they are declared to give.
+    """
+    if isinstance(op, QAdd):
+        return _emit_add(network, arena, op, function)
     if not isinstance(op, QWeighted):
         return _emit_pool(network, arena, op, function)
     x, y = network.tensors[op.inputs[0]], network.tensors[op.output]

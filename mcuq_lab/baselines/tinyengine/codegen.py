@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -51,7 +51,7 @@ _NEAREST = {
 UNROLLED_DEPTHS = (16, 24, 48)
 """Input channels for which the library unrolls the inner loop of a 1x1 convolution."""
 
-_HEADERS = ("te_layers.h",)
+_HEADERS = ("te_layers.h", "te_round.h")
 _PLAIN_HEADERS = ("cn_support.h", "cn_layers.h", "cn_output.h")
 _PLAIN = "cn_small_layers_s8.c"
 
@@ -232,7 +232,7 @@ def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> E
         arrays.append(array("int32_t", f"{name}_shift", layer.shift))
         scaling = f".multiplier = {name}_multiplier, .shift = {name}_shift,"
     else:
-        arrays.append(array("float", f"{name}_scale", _hex_floats(layer.scale)))
+        arrays.append(array("float", f"{name}_scale", hex_floats(layer.scale)))
         scaling = f".scale = {name}_scale,"
     if layer.kind is Kind.DEPTHWISE:  # its plane holds the inputs as they are
         sums = layer.weight.reshape(len(layer.weight), -1).astype(np.int64).sum(1)
@@ -268,7 +268,7 @@ def _emit_weighted(network: TinyNetwork, arena: TensorArena, op: QWeighted) -> E
     return Emitted("\n".join((*arrays, parameters)), call, kernel, info)
 
 
-def _hex_floats(values: np.ndarray) -> np.ndarray:
+def hex_floats(values: Iterable[float]) -> np.ndarray:
     """As C literals that lose no bit."""
     return np.array([float(value).hex() + "f" for value in values], dtype=object)
 
@@ -276,10 +276,10 @@ def _hex_floats(values: np.ndarray) -> np.ndarray:
 def _emit_add(network: TinyNetwork, arena: TensorArena, op: QAdd) -> Emitted:
     a, b, out = (network.tensors[name] for name in (*op.inputs, op.output))
     factors, name = network.additions[op.name], identifier(op)
-    scale_a, scale_b, zero = _hex_floats([factors.scale_a, factors.scale_b, out.zero_point])
+    scale_a, scale_b, scale = hex_floats([factors.scale_a, factors.scale_b, factors.scale])
     parameters = f"""static const te_addition {name} = {{
-    .zero_a = {a.zero_point}, .zero_b = {b.zero_point},
-    .scale_a = {scale_a}, .scale_b = {scale_b}, .zero = {zero},
+    .zero_a = {a.zero_point}, .zero_b = {b.zero_point}, .zero = {out.zero_point},
+    .scale_a = {scale_a}, .scale_b = {scale_b}, .scale = {scale},
 }};"""
     call = (
         f"te_add(&{name}, {_at(arena, op.inputs[0])}, {_at(arena, op.inputs[1])}, "

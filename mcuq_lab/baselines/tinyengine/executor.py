@@ -58,8 +58,15 @@ def _add(factors: TinyAdd, arrays: list[np.ndarray], zeros: list[int], out_zero:
     result, levels = np.empty(a.shape, np.int8), np.arange(QMIN, QMAX + 1)
     table_a = (levels - zeros[0]).astype(np.float32) * factors.scale_a
     table_b = (levels - zeros[1]).astype(np.float32) * factors.scale_b
-    zero_point = np.float32(out_zero)
-    add_floats(a.ravel(), b.ravel(), table_a, table_b, zero_point, result.reshape(-1))
+    add_floats(
+        a.ravel(),
+        b.ravel(),
+        table_a,
+        table_b,
+        factors.scale,
+        np.float32(out_zero),
+        result.reshape(-1),
+    )
     return result
 
 

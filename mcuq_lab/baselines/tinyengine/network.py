@@ -49,10 +49,11 @@ class TinyLayer:
 
 @dataclass(frozen=True)
 class TinyAdd:
-    """Scales of an addition's operands, relative to its output's."""
+    """Scales of an addition's operands and of its output."""
 
     scale_a: np.float32
     scale_b: np.float32
+    scale: np.float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +85,7 @@ def to_tinyengine(graph: QuantGraph) -> TinyNetwork:
     for op in graph.ops:
         if isinstance(op, QAdd):
             a, b, out = (network.tensors[name] for name in (*op.inputs, op.output))
-            additions[op.name] = TinyAdd(
-                np.float32(a.scale / out.scale), np.float32(b.scale / out.scale)
-            )
+            additions[op.name] = TinyAdd(*(np.float32(tensor.scale) for tensor in (a, b, out)))
     return TinyNetwork(graph, network.tensors, layers, additions)
 
 

@@ -38,9 +38,9 @@ def _compute(network: TinyNetwork, op: QOp, arrays: list[np.ndarray]) -> np.ndar
         factors = network.additions[op.name]
         left = (arrays[0] - zeros[0]).astype(np.float32) * factors.scale_a
         right = (arrays[1] - zeros[1]).astype(np.float32) * factors.scale_b
-        total = left + right + np.float32(out_zero)
-        half = np.where(total < 0, np.float32(-0.5), np.float32(0.5))
-        return np.clip(np.trunc(total + half).astype(np.int64), QMIN, QMAX)
+        total = ((left + right) / factors.scale + np.float32(out_zero)).astype(np.float64)
+        rounded = np.trunc(total + np.copysign(0.5, total))
+        return np.clip(rounded.astype(np.int64), QMIN, QMAX)
     if isinstance(op, QAveragePool):
         return _average(op.window, arrays[0])
     if isinstance(op, QMaxPool):

@@ -62,8 +62,8 @@ void te_convolve(const te_layer *layer, const int8_t *in, int16_t *columns, int8
 void te_convolve_3_channels(const te_layer *layer, const int8_t *in, int16_t *columns, int8_t *out);
 
 typedef struct {
-    int32_t zero_a, zero_b;
-    float scale_a, scale_b, zero; /* of the operands relative to the output, and its zero */
+    float zero_a, zero_b, zero; /* of the operands, and of the output */
+    float scale_a, scale_b, scale;
 } te_addition;
 
 void te_add(const te_addition *layer, const int8_t *a, const int8_t *b, int8_t *out, int32_t size);
