@@ -31,6 +31,9 @@ _COMPILED = (
     (r"le_fold_scatter_", 280),
     (r"le_(conv2d|depthwise)_.*_(row|halves|fold)", 55),  # a table and a call
     (r"le_(conv2d|depthwiseconv2d)_.*_generic", 1550),
+    (r"le_conv2d_w\da[48]_points_", 650),
+    (r"le_conv2d_w\da2_points_", 1100),
+    (r"le_depthwiseconv2d_.*_points_", 550),
     (r"le_fullyconnected_.*_bytes_", 1300),
     (r"le_fullyconnected_.*_single_", 110),
     (r"le_fullyconnected_", 600),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mcuq_lab.graph import Shape, Window
@@ -94,10 +96,16 @@ def chain(
     seed: int = 0,
     size: tuple[int, int] = (5, 4),
     stride: int = 1,
+    kernel: int = 3,
+    channels: int = 5,
+    more: Sequence[int] = (1, -2, 3, -1, 2, -3),
 ) -> QuantGraph:
-    """Layers of one kind in a row, with these (w_bits, a_bits); odd shapes, padded windows."""
+    """Layers of one kind in a row, with these (w_bits, a_bits); odd shapes, padded windows.
+
+    The first one has `channels`, each has one of `more` more than that before it, in turn.
+    """
     net = _Network(8, seed)
-    x, channels, window = "input", 5, Window.square(3, stride, 1)
+    x, window = "input", Window.square(kernel, stride, kernel // 2)
     if kind is QFullyConnected:
         net.tensor(x, Shape(1, 1, 71), 1.0, pairs[0][1])
         channels, window = 70, None
@@ -105,7 +113,7 @@ def chain(
         net.tensor(x, Shape(*size, channels), 1.0, pairs[0][1])
     for index, (w_bits, _) in enumerate(pairs):
         if kind is not QDepthwiseConv2d:
-            channels += (-1) ** index * (index % 3 + 1)
+            channels += more[index % len(more)]
         out_bits = pairs[index + 1][1] if index + 1 < len(pairs) else 8
         x = net.layer(kind, f"layer{index}", x, channels, window, w_bits, out_bits)
     return net.finish(x)

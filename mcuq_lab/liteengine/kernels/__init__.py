@@ -6,6 +6,7 @@ from mcuq_lab.liteengine.kernels.add_generic import lower_add_generic
 from mcuq_lab.liteengine.kernels.conv2d_generic import lower_conv2d_generic
 from mcuq_lab.liteengine.kernels.depthwise_fold import lower_depthwise_fold
 from mcuq_lab.liteengine.kernels.depthwise_generic import lower_depthwise_generic
+from mcuq_lab.liteengine.kernels.depthwise_points import lower_depthwise_points
 from mcuq_lab.liteengine.kernels.fullyconnected import (
     lower_fullyconnected_bytes,
     lower_fullyconnected_lanes,
@@ -13,6 +14,7 @@ from mcuq_lab.liteengine.kernels.fullyconnected import (
 )
 from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.kernels.layout import lower_concat, lower_flatten
+from mcuq_lab.liteengine.kernels.points import lower_points
 from mcuq_lab.liteengine.kernels.pool_generic import (
     lower_averagepool_generic,
     lower_maxpool_generic,
@@ -41,7 +43,9 @@ PACKED_FAMILIES = (
     lower_vertical,
     lower_depthwise_row,
     lower_depthwise_fold,
+    lower_depthwise_points,
     lower_halves,
+    lower_points,
     lower_fullyconnected_bytes,
     lower_fullyconnected_single,
 )
