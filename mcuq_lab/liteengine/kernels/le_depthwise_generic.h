@@ -17,7 +17,7 @@ typedef struct {
     le_window window;
     uint8_t pre_shift;
     uint8_t shift;
-    const uint8_t *weights;        /* one stream of in_c fields for each tap (ky, kx) */
+    const uint8_t *weights;        /* one stream: [two channels][ky][kx][channel]      */
     const le_requantize *channels; /* in_c                                            */
 } le_depthwise_layer;
 
@@ -32,10 +32,12 @@ LE_INLINE void le_depthwise_tap_rows(int32_t *low, int32_t *high, const int16_t 
                                      unsigned kernel_h, unsigned kernel_w) {
 #pragma GCC unroll 7
     for (unsigned ky = 0; ky < kernel_h; ++ky) {
+        const int16_t *pixel = rows[ky] + offset;
+        LE_NOT_BEFORE(pixel); /* a pointer for each tap would not stay in a register */
 #pragma GCC unroll 7
         for (unsigned kx = 0; kx < kernel_w; ++kx) {
-            uint32_t a = le_load32(rows[ky] + offset + kx * halves);
-            uint32_t w = le_load32(weights + (ky * kernel_w + kx) * halves);
+            uint32_t a = le_load32(pixel + kx * halves);
+            uint32_t w = le_load32(weights + 2 * (ky * kernel_w + kx));
             LE_NOT_BEFORE_2(a, w);
             *low = le_smlabb(a, w, *low);
             *high = le_smlatt(a, w, *high);
@@ -55,7 +57,7 @@ LE_INLINE void le_depthwise_taps(int32_t *low, int32_t *high, const le_window *w
             *low = le_smlabb(a, w, *low);
             *high = le_smlatt(a, w, *high);
             pixel += halves;
-            weights += halves;
+            weights += 2;
         }
         row = le_next_slot(window, ring, row);
     }
@@ -72,15 +74,11 @@ LE_INLINE void le_depthwise_generic(const le_depthwise_layer *layer, const uint8
     const uint32_t pixel_bytes = le_pixel_bytes(channels, out_storage);
     const uint32_t halves = window->pixel_halves;
     const uint32_t taps = (uint32_t)window->kernel_h * window->kernel_w;
-    const uint32_t tap_bytes = (channels * w_bits + 7) / 8;
     const unsigned pre_shift = layer->pre_shift, shift = layer->shift;
     int16_t *ring = (int16_t *)(void *)scratch;
     int16_t *weights = ring + window->kernel_h * window->row_halves;
 
-    for (uint32_t tap = 0; tap < taps; ++tap) {
-        le_unpack_weights(weights + tap * halves, layer->weights + tap * tap_bytes, channels,
-                          w_bits);
-    }
+    le_unpack_weights(weights, layer->weights, (channels + 1) / 2 * 2 * taps, w_bits);
     uint32_t widened = 0;
     for (uint32_t y = 0; y < window->out_h; ++y) {
         uint32_t top = y * window->stride_h;
@@ -93,21 +91,23 @@ LE_INLINE void le_depthwise_generic(const le_depthwise_layer *layer, const uint8
         uint32_t column = 0;
         for (uint32_t x = 0; x < window->out_w; ++x) {
             const le_requantize *first = layer->channels;
+            const int16_t *w = weights;
             for (uint32_t channel = 0; channel < channels; channel += 2) {
                 const int two = channel + 1 < channels;
                 const le_requantize *second = two ? first + 1 : first;
                 int32_t low = first->start, high = second->start;
                 if (kernel_h > 0) {
-                    le_depthwise_tap_rows(&low, &high, rows, weights + channel, column + channel,
+                    le_depthwise_tap_rows(&low, &high, rows, w, column + channel,
                                           halves, kernel_h, kernel_w);
                 } else {
-                    le_depthwise_taps(&low, &high, window, ring, rows[0], weights + channel,
-                                      column + channel, halves);
+                    le_depthwise_taps(&low, &high, window, ring, rows[0], w, column + channel,
+                                      halves);
                 }
                 le_put_pair(out, channel, out_storage,
                             le_requantize_sum(low, first, pre_shift, shift, out_bits),
                             le_requantize_sum(high, second, pre_shift, shift, out_bits), two);
                 first += 2;
+                w += 2 * taps;
             }
             column += window->stride_w * halves;
             out += pixel_bytes;
