@@ -92,7 +92,7 @@ def _pixel_halves(op: QDepthwiseConv2d, source: QTensor) -> int:
 
 
 def _cycles(op: QDepthwiseConv2d, source: QTensor, output: QTensor) -> int:
-    """Estimate, fitted to simulated Cortex-M4 runs: outputs by pairs of channels, widening, rest."""
+    """Estimate, fitted to simulated Cortex-M4 runs: pairs of channels, and widening."""
     window, channels = op.window, source.shape.c
     taps, pairs = window.kernel_h * window.kernel_w, (channels + 1) // 2
     unrolled = (window.kernel_h, window.kernel_w) in _UNROLLED
