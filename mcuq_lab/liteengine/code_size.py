@@ -35,7 +35,7 @@ _COMPILED = (
     (r"le_conv2d_w\da2_points_", 1100),
     (r"le_depthwiseconv2d_.*_points_", 550),
     (r"le_fullyconnected_.*_bytes_", 1300),
-    (r"le_fullyconnected_.*_single_", 110),
+    (r"le_fullyconnected_.*_signed", 250),
     (r"le_fullyconnected_", 600),
     (r"le_(average|max)pool_", 900),
     (r"le_add_", 500),

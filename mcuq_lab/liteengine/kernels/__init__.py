@@ -10,7 +10,7 @@ from mcuq_lab.liteengine.kernels.depthwise_points import lower_depthwise_points
 from mcuq_lab.liteengine.kernels.fullyconnected import (
     lower_fullyconnected_bytes,
     lower_fullyconnected_lanes,
-    lower_fullyconnected_single,
+    lower_fullyconnected_signed,
 )
 from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.kernels.layout import lower_concat, lower_flatten
@@ -47,7 +47,7 @@ PACKED_FAMILIES = (
     lower_halves,
     lower_points,
     lower_fullyconnected_bytes,
-    lower_fullyconnected_single,
+    lower_fullyconnected_signed,
 )
 """General operand packing."""
 

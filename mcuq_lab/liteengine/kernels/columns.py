@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array
+from mcuq_lab.quantgraph import Requantize
 
 COLUMN_BYTES = 12
 """Of the structure that describes a column."""
@@ -18,6 +19,16 @@ def padded_offsets(offset: np.ndarray, missing: int) -> np.ndarray:
     """Offsets of a requantization, and behind them `missing` channels' that yield 0 with a
     multiplier of 0."""
     return np.pad(offset, (0, missing), constant_values=min(0, int(offset.min())))
+
+
+def padded_constants(requantize: Requantize, missing: int) -> Requantize:
+    """A requantization with `missing` more channels that yield 0."""
+    return replace(
+        requantize,
+        start=np.pad(requantize.start, (0, missing)),
+        multiplier=np.pad(requantize.multiplier, (0, missing)),
+        offset=padded_offsets(requantize.offset, missing),
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_struct
 from mcuq_lab.liteengine.dense import pack_stream
+from mcuq_lab.liteengine.kernels.columns import padded_constants
 from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import (
     WINDOW_ROWS,
@@ -24,7 +25,7 @@ from mcuq_lab.target import DEFAULT_TARGET, Target
 _HEADERS = ("le_rows.h", "le_depthwise_generic.h")
 _PARAMETERS = "const le_depthwise_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
 _UNROLLED = ((3, 3), (5, 5))
-_LAYER_BYTES = 40
+_LAYER_BYTES = 36
 _CYCLES_OF_A_GAP = 20  # of widening a pixel by itself
 
 
@@ -43,9 +44,11 @@ def lower_depthwise_generic(
         kernel += f"k{size[0]}"
     else:
         size = (0, 0)
+    requantize = op.requantize
+    kernel += f"p{requantize.pre_shift}h{requantize.shift}"
     body = (
         f"le_depthwise_generic(layer, in, out, scratch, {op.w_bits}, {source.storage_bits}, "
-        f"{output.bits}, {size[0]}, {size[1]});"
+        f"{requantize.pre_shift}, {requantize.shift}, {output.bits}, {size[0]}, {size[1]});"
     )
     taps = op.window.kernel_h * op.window.kernel_w
     padded = np.pad(op.weight.reshape(source.shape.c, taps), ((0, source.shape.c % 2), (0, 0)))
@@ -54,8 +57,6 @@ def lower_depthwise_generic(
     pixel_halves = _pixel_halves(op, source)
     fields = {
         "window": window_fields(op.window, source, output, pixel_halves),
-        "pre_shift": op.requantize.pre_shift,
-        "shift": op.requantize.shift,
         "weights": f"{name}_weights",
         "channels": f"{name}_channels",
     }
@@ -65,10 +66,10 @@ def lower_depthwise_generic(
         packing="",
         files=specialised(kernel, _PARAMETERS, body, _HEADERS),
         declarations=c_array("uint8_t", f"{name}_weights", weights)
-        + c_requantize(f"{name}_channels", op.requantize)
+        + c_requantize(f"{name}_channels", padded_constants(requantize, source.shape.c % 2))
         + c_struct("le_depthwise_layer", f"{name}_layer", fields),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
-        weights_bytes=weights.size + 12 * source.shape.c + _LAYER_BYTES,
+        weights_bytes=weights.size + 12 * 2 * len(pairs) + _LAYER_BYTES,
         scratch_bytes=eight_byte_aligned(2 * (rows + padded.size)),
         ahead=ahead_of_rows(op.window, source, output),
         by_rows=ByRows("le_depthwise_layer", WINDOW_ROWS),
@@ -96,11 +97,11 @@ def _cycles(op: QDepthwiseConv2d, source: QTensor, output: QTensor) -> int:
     window, channels = op.window, source.shape.c
     taps, pairs = window.kernel_h * window.kernel_w, (channels + 1) // 2
     unrolled = (window.kernel_h, window.kernel_w) in _UNROLLED
-    pair = 46 + (7.5 * taps if unrolled else 4.6 * taps + 61 * window.kernel_h)
+    pair = 33 + (7.1 * taps if unrolled else 6.1 * taps + 48 * window.kernel_h)
     pixels = output.shape.h * output.shape.w
     rows = min(source.shape.h, (output.shape.h - 1) * window.stride_h + window.kernel_h)
     quads, rest = divmod(channels, 4)
     gapless = channels * source.storage_bits % 8 == 0 and _pixel_halves(op, source) == channels
-    widened = 3.1 * channels if gapless else 22 + 18 * quads + 6 * rest
-    fixed = 240 + 66 * output.shape.h * window.kernel_h + 17 * pairs * taps
-    return int(pixels * (60 + pairs * pair) + rows * source.shape.w * widened + fixed)
+    widened = 3.1 * channels if gapless else 19 + 18 * quads + 6 * rest
+    fixed = 310 + 67 * output.shape.h * window.kernel_h + 10 * pairs * taps
+    return int(pixels * (58 + pairs * pair) + rows * source.shape.w * widened + fixed)

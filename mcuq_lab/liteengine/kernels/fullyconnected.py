@@ -8,6 +8,7 @@ import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_struct
 from mcuq_lab.liteengine.dense import LANE_FIELDS, pack_lanes
+from mcuq_lab.liteengine.kernels.columns import padded_constants
 from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Lowered, near_fastest
@@ -20,8 +21,7 @@ _LAYER_BYTES = 20
 _CHANNELS = (4, 2, 1)
 _BYTES_GROUP = 8  # inputs in a round of the loop
 _LARGEST_SUM = 1 << 24
-_SINGLE_CYCLES = {8: 22, 4: 26, 2: 27}
-"""Of a round, by the width of fields: fitted to simulated Cortex-M4 runs."""
+_MOST_SIGNED = 8  # outputs
 
 
 def lower_fullyconnected_lanes(
@@ -80,24 +80,31 @@ def lower_fullyconnected_bytes(
     )  # fmt: skip
 
 
-def lower_fullyconnected_single(
+def lower_fullyconnected_signed(
     op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
 ) -> tuple[Lowered, ...]:
-    """A `QFullyConnected` with one output: wider tiles would compute others for nothing."""
-    if not isinstance(op, QFullyConnected) or len(op.weight) > 1:
+    """A `QFullyConnected` of few outputs: wider tiles would compute others for nothing."""
+    if not isinstance(op, QFullyConnected) or len(op.weight) > _MOST_SIGNED:
         return ()
-    source = tensors[op.inputs[0]]
-    weights = _padded(op.weight, 1, _BYTES_GROUP).astype(np.int8).view(np.uint8)
-    kernel = f"le_fullyconnected_a{source.storage_bits}_single_{_suffix(op.requantize)}"
+    storage = tensors[op.inputs[0]].storage_bits
+    pairs, single = divmod(len(op.weight), 2)
+    word = 32 // storage
+    padded = _padded(op.weight, 1, max(word, _BYTES_GROUP))
+    # (channel, word, its half, two pairs, first or second pair)
+    words = padded.reshape(len(padded), -1, 2, word // 4, 2).transpose(0, 1, 3, 2, 4)
+    quads = words.reshape(len(padded), -1, 4)
+    tiles = (quads[i : i + 2].swapaxes(0, 1).reshape(-1) for i in range(0, len(quads), 2))
+    weights = np.concatenate(list(tiles)).astype(np.int8).view(np.uint8)
+    kernel = f"le_fullyconnected_a{storage}_signed{min(pairs, 1) * 2 + single}"
     body = (
-        f"le_fullyconnected_single(layer, in, out, {source.storage_bits}, "
+        f"le_fullyconnected_signed(layer, in, out, {storage}, {min(pairs, 1)}, {single}, "
         f"{_constants(op.requantize)});"
     )
-    rounds = weights.shape[1] // _BYTES_GROUP
+    headers = ("le_fields.h", "le_fullyconnected_signed.h")
     return (
         _lowered(
-            op, kernel, body, "plain", ("le_fullyconnected_single.h",), weights, weights.shape[1],
-            1, rounds * _SINGLE_CYCLES[source.storage_bits] + 60,
+            op, f"{kernel}_{_suffix(op.requantize)}", body, "plain", headers, weights,
+            padded.shape[1], 1, _signed_cycles(pairs, single, padded.shape[1]),
         ),
     )  # fmt: skip
 
@@ -151,7 +158,7 @@ def _lowered(
         "weights": f"{name}_weights",
         "channels": f"{name}_channels",
     }
-    constants = _padded_constants(op.requantize, -oc % channels)
+    constants = padded_constants(op.requantize, -oc % channels)
     return Lowered(
         kernel=kernel,
         packing=packing,
@@ -193,20 +200,6 @@ def _by_tiles(halves: np.ndarray) -> np.ndarray:
     return np.concatenate(list(tiles)).view(np.uint8)
 
 
-def _padded_constants(requantize: Requantize, missing: int) -> Requantize:
-    def longer(values: np.ndarray) -> np.ndarray:
-        return np.pad(values, (0, missing))
-
-    return Requantize(
-        longer(requantize.start),
-        longer(requantize.multiplier),
-        longer(requantize.offset),
-        requantize.pre_shift,
-        requantize.shift,
-        requantize.bits,
-    )
-
-
 def _suffix(requantize: Requantize) -> str:
     return f"o{requantize.bits}p{requantize.pre_shift}h{requantize.shift}"
 
@@ -236,3 +229,8 @@ def _bytes_cycles(oc: int, ic: int, storage: int) -> int:
 def _sum_cycles(ic: int, storage: int) -> int:
     words = -(-ic * storage // 32)
     return 60 + words * {8: 9, 4: 12, 2: 15}[storage]
+
+
+def _signed_cycles(pairs: int, single: int, inputs: int) -> int:
+    """Estimate, fitted to simulated Cortex-M4 runs."""
+    return 60 + pairs * (inputs * 36 // 8 + 40) + single * (inputs * 24 // 8 + 20)

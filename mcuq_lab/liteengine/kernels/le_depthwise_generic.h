@@ -15,13 +15,11 @@
 
 typedef struct {
     le_window window;
-    uint8_t pre_shift;
-    uint8_t shift;
     const uint8_t *weights;        /* one stream: [two channels][ky][kx][channel]      */
-    const le_requantize *channels; /* in_c                                            */
+    const le_requantize *channels; /* in_c, rounded up to whole pairs                 */
 } le_depthwise_layer;
 
-_Static_assert(sizeof(void *) != 4 || sizeof(le_depthwise_layer) == 40, "as counted for flash");
+_Static_assert(sizeof(void *) != 4 || sizeof(le_depthwise_layer) == 36, "as counted for flash");
 
 /* Most rows that a kernel known at compile time may have. */
 enum { LE_DEPTHWISE_ROWS = 7 };
@@ -66,15 +64,14 @@ LE_INLINE void le_depthwise_taps(int32_t *low, int32_t *high, const le_window *w
 /* `kernel_h` and `kernel_w` are constants, at most LE_DEPTHWISE_ROWS, or 0 for any. */
 LE_INLINE void le_depthwise_generic(const le_depthwise_layer *layer, const uint8_t *in,
                                     uint8_t *out, uint8_t *scratch, unsigned w_bits,
-                                    unsigned in_storage, unsigned out_bits, unsigned kernel_h,
-                                    unsigned kernel_w) {
+                                    unsigned in_storage, unsigned pre_shift, unsigned shift,
+                                    unsigned out_bits, unsigned kernel_h, unsigned kernel_w) {
     const le_window *window = &layer->window;
     const unsigned out_storage = le_storage_bits(out_bits);
     const uint32_t channels = window->in_c;
     const uint32_t pixel_bytes = le_pixel_bytes(channels, out_storage);
     const uint32_t halves = window->pixel_halves;
     const uint32_t taps = (uint32_t)window->kernel_h * window->kernel_w;
-    const unsigned pre_shift = layer->pre_shift, shift = layer->shift;
     int16_t *ring = (int16_t *)(void *)scratch;
     int16_t *weights = ring + window->kernel_h * window->row_halves;
 
@@ -93,9 +90,9 @@ LE_INLINE void le_depthwise_generic(const le_depthwise_layer *layer, const uint8
             const le_requantize *first = layer->channels;
             const int16_t *w = weights;
             for (uint32_t channel = 0; channel < channels; channel += 2) {
-                const int two = channel + 1 < channels;
-                const le_requantize *second = two ? first + 1 : first;
-                int32_t low = first->start, high = second->start;
+                /* Of a channel behind the last one, only narrow fields are written: zeros. */
+                const int two = out_storage < 8 || channel + 1 < channels;
+                int32_t low = first[0].start, high = first[1].start;
                 if (kernel_h > 0) {
                     le_depthwise_tap_rows(&low, &high, rows, w, column + channel,
                                           halves, kernel_h, kernel_w);
@@ -104,8 +101,11 @@ LE_INLINE void le_depthwise_generic(const le_depthwise_layer *layer, const uint8
                                       halves);
                 }
                 le_put_pair(out, channel, out_storage,
-                            le_requantize_sum(low, first, pre_shift, shift, out_bits),
-                            le_requantize_sum(high, second, pre_shift, shift, out_bits), two);
+                            le_requantize_const(low, first[0].multiplier, first[0].offset,
+                                                pre_shift, shift, out_bits),
+                            le_requantize_const(high, first[1].multiplier, first[1].offset,
+                                                pre_shift, shift, out_bits),
+                            two);
                 first += 2;
                 w += 2 * taps;
             }

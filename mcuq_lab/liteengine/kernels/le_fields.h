@@ -7,10 +7,15 @@
 #include "le_dsp.h"
 #include "le_memory.h"
 
-/* Pair `j` of a word: the fields that begin at bit j * storage of either half. */
-LE_INLINE uint32_t le_field_pair(uint32_t word, unsigned j, unsigned storage) {
-    return storage == 8 ? le_uxtb16(word, 8 * j)
-                        : (word >> (j * storage)) & ((1u << storage) - 1u) * 0x00010001u;
+/* A field at the lowest bits of either half. */
+LE_INLINE uint32_t le_field_mask(unsigned storage) {
+    return ((1u << storage) - 1u) * 0x00010001u;
+}
+
+/* Pair `j` of a word: the fields that begin at bit j * storage of either half. Where the mask waits
+ * in a register, that is one instruction. */
+LE_INLINE uint32_t le_field_pair(uint32_t word, unsigned j, unsigned storage, uint32_t mask) {
+    return storage == 8 ? le_uxtb16(word, 8 * j) : (word >> (j * storage)) & mask;
 }
 
 /* One to four bytes, a constant number of them, as the low ones of a word. */

@@ -29,10 +29,12 @@ _Static_assert(sizeof(void *) != 4 || sizeof(le_points_layer) == 32, "as counted
 /* Adds the products of pairs 0 .. `pairs` of a word of each pixel. */
 LE_INLINE void le_points_add(int32_t *sums, uint32_t fields0, uint32_t fields1, const uint32_t *w,
                              unsigned pairs, unsigned storage, unsigned channels) {
+    uint32_t mask = le_field_mask(storage);
+    LE_IN_REGISTER(mask);
 #pragma GCC unroll 8
     for (unsigned j = 0; j < pairs; ++j) {
-        uint32_t halves0 = le_field_pair(fields0, j, storage);
-        uint32_t halves1 = le_field_pair(fields1, j, storage);
+        uint32_t halves0 = le_field_pair(fields0, j, storage, mask);
+        uint32_t halves1 = le_field_pair(fields1, j, storage, mask);
 #pragma GCC unroll 2
         for (unsigned i = 0; i < channels; ++i) {
             uint32_t weight = le_load32(w + j * channels + i);

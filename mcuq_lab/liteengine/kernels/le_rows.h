@@ -38,6 +38,18 @@ LE_INLINE const int16_t *le_next_slot(const le_window *window, const int16_t *ri
     return slot == ring + window->kernel_h * window->row_halves ? ring : slot;
 }
 
+/* Writes `count` halves of padding. */
+LE_INLINE void le_fill_row(int16_t *to, int32_t value, uint32_t count) {
+    const uint32_t both = le_pkhbt((uint32_t)value, (uint32_t)value, 16);
+    for (; count >= 4; count -= 4) {
+        le_store32(to, both);
+        le_store32(to + 2, both);
+        to += 4;
+        LE_KEEP_LOOP(count);
+    }
+    le_fill16(to, value, count);
+}
+
 /* Widens row `row` of the padded input into its slot. */
 LE_INLINE void le_widen_row(const le_window *window, int16_t *to, const uint8_t *in, uint32_t row,
                             unsigned storage) {
@@ -45,12 +57,12 @@ LE_INLINE void le_widen_row(const le_window *window, int16_t *to, const uint8_t 
     const uint32_t halves = window->pixel_halves;
     const uint32_t pixel_bytes = le_pixel_bytes(window->in_c, storage);
     if (row < window->pad_top || row >= (uint32_t)window->pad_top + window->in_h) {
-        le_fill16(to, window->zero_point, columns * halves);
+        le_fill_row(to, window->zero_point, columns * halves);
         return;
     }
     uint32_t left = window->pad_left < columns ? window->pad_left : columns;
     uint32_t inside = columns - left < window->in_w ? columns - left : window->in_w;
-    le_fill16(to, window->zero_point, left * halves);
+    le_fill_row(to, window->zero_point, left * halves);
     to += left * halves;
     in += (row - window->pad_top) * window->in_w * pixel_bytes;
     if (halves == window->in_c && window->in_c * storage % 8 == 0) {
@@ -63,7 +75,7 @@ LE_INLINE void le_widen_row(const le_window *window, int16_t *to, const uint8_t 
             in += pixel_bytes;
         }
     }
-    le_fill16(to, window->zero_point, (columns - left - inside) * halves);
+    le_fill_row(to, window->zero_point, (columns - left - inside) * halves);
 }
 
 /* Widens the rows from `widened` on that a window beginning at row `top` needs; returns the first
