@@ -158,7 +158,8 @@ def _cycles(op: QConv2d, source: QTensor, points: Points) -> int:
     pairs = words * group // 2 + (rest + 1) // 2
     output_pairs, single = divmod(op.out_channels, 2)
     rest_cycles = 5.8 if rest else 0
-    two_pixels = 23 + output_pairs * (69 + 13.2 * pairs + rest_cycles)
-    two_pixels += single * (19 + 9.8 * pairs + rest_cycles)
+    two, one = (13.2, 9.8) if source.storage_bits == 8 else (12.2, 7.4)  # of a pair of terms
+    two_pixels = 23 + output_pairs * (69 + two * pairs + rest_cycles)
+    two_pixels += single * (19 + one * pairs + rest_cycles)
     unpacking = 145 + 5 * pairs * op.out_channels
     return int((points.count + 1) // 2 * two_pixels + unpacking)
