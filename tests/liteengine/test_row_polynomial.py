@@ -114,6 +114,34 @@ def test_segments_of_several_rows_in_one_call(w_bits, a_bits, width, channels):
     check(graph, on_core=True)
 
 
+@needs_toolchain
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(
+    ("a_bits", "channels"), [(8, 1), (8, 2), (8, 3), (3, 3), (4, 5), (4, 7), (2, 3), (2, 10), (2, 15)]
+)
+def test_few_channels_are_packed_at_once(a_bits, channels, stride):
+    """Pixels of one to four bytes, the last of which ends with the tensor."""
+    graph = single_layer(
+        QConv2d,
+        Shape(5, 9, channels),
+        3,
+        Window.square(3, stride, 1),
+        w_bits=3,
+        a_bits=a_bits,
+        out_bits=a_bits,
+        zero_point=1,
+        seed=channels,
+    )
+    ways = lower_row_polynomial(graph.ops[0], graph.tensors)
+    assert any(way.kernel.endswith(f"_c{channels}") for way in ways)
+
+    def few(op, tensors, target):
+        return tuple(way for way in ways if way.kernel.endswith(f"_c{channels}"))[:1]
+
+    check_exact(graph, (few,), on_core=False)
+    check_exact(graph, (few,), on_core=True)
+
+
 def test_outputs_may_take_the_inputs_place_where_rows_are_packed_before():
     for out_channels, in_place in ((8, True), (4, True), (16, False)):
         graph = single_layer(

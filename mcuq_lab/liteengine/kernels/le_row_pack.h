@@ -15,6 +15,7 @@ typedef struct {
     unsigned in_pairs;  /* a range is two channels          */
     unsigned storage;   /* bits of an activation            */
     unsigned low, bits; /* of the slice                     */
+    unsigned few;       /* all channels of a layer that has less than a word of them; or 0 */
 } le_row_shape;
 
 /* a + (b << shift), modulo 2^32, in one instruction: compilers shift first and add then. */
@@ -49,8 +50,20 @@ LE_INLINE uint32_t le_row_lanes_word(const uint32_t *fields, unsigned lsb,
     return le_row_add((fields[0] >> lsb) & mask, (fields[1] >> lsb) & mask, shape->field_bits);
 }
 
-/* Packs `blocks` blocks of `count` channels, a word of them or one: pixels lie `step` bytes apart
- * from `pixel` on, the first channel begins at bit `bit`. */
+/* `count` channels of a pixel: a word of them, one, or all of a layer that has few. */
+LE_INLINE uint32_t le_row_pixel(const uint8_t *pixel, unsigned count, const le_row_shape *shape) {
+    const unsigned bits = count * shape->storage;
+    if (bits <= 8) {
+        return *pixel;
+    }
+    if (bits <= 16) {
+        return le_load16(pixel);
+    }
+    return bits <= 24 ? le_load16(pixel) | ((uint32_t)pixel[2] << 16) : le_load32(pixel);
+}
+
+/* Packs `blocks` blocks of `count` channels, see `le_row_pixel`: pixels lie `step` bytes apart from
+ * `pixel` on, the first channel begins at bit `bit`. */
 LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step, uint32_t blocks,
                                unsigned count, uint32_t bit, const le_row_layer *layer,
                                const le_row_shape *shape) {
@@ -60,7 +73,7 @@ LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step
     for (; blocks > 0; --blocks) {
 #pragma GCC unroll 8
         for (unsigned i = 0; i < shape->pixels; ++i) {
-            fields[i] = count == 1 ? (uint32_t)*pixel >> bit : le_load32(pixel);
+            fields[i] = le_row_pixel(pixel, count, shape) >> bit;
             if (count == 1 && shape->lanes == 2) { /* the next channel into the upper half */
                 fields[i] |= fields[i] << (16 - shape->storage);
             }
@@ -104,7 +117,7 @@ LE_INLINE void le_row_pack_channels(uint32_t *to, const uint8_t *row, const uint
         uint32_t left = pixels - whole * shape->pixels;
         for (uint32_t i = 0; i < shape->pixels; ++i) {
             const uint8_t *from = i < left ? row + (whole * shape->pixels + i) * step : pad;
-            le_store32(last + 4 * i, count == 1 ? *from : le_load32(from));
+            le_store32(last + 4 * i, le_row_pixel(from, count, shape));
             LE_KEEP_LOOP(i);
         }
         le_row_pack_run(to, last, 4, 1, count, bit, layer, shape);
@@ -119,6 +132,16 @@ LE_INLINE void le_row_pack(uint32_t *entry, const uint8_t *row, const uint8_t *p
                            const le_row_shape *shape) {
     const unsigned group = 32 / shape->storage;
     uint32_t channel = 0;
+    if (shape->few > 0) {
+        const uint32_t step = le_pixel_bytes(shape->few, shape->storage);
+        for (uint32_t phase = 0; phase < shape->phases; ++phase) {
+            le_row_pack_channels(entry, row, pad, shape->few, 0, phase, layer, shape);
+            entry += shape->slots;
+            row = row ? row + step : row;
+            LE_KEEP_LOOP(phase);
+        }
+        return;
+    }
     while (channel < channels) {
         const uint32_t range = shape->in_pairs ? channel / 2 : channel / layer->range;
         const uint32_t within = channel - range * (shape->in_pairs ? 2u : layer->range);

@@ -32,6 +32,8 @@ class KernelKey:
     """What a kernel is specialised by.
 
     `padded`: of two phases, the second one has two taps, because there is padding on the left.
+    `few`: input channels of a dense layer that has less than a word of them, which are packed at
+    once; else 0.
     """
 
     w_bits: int
@@ -40,6 +42,7 @@ class KernelKey:
     packing: RowPacking
     tile: Tile
     padded: bool
+    few: int = 0
 
 
 @cache
@@ -53,7 +56,8 @@ def row_kernel(key: KernelKey) -> tuple[str, Files]:
     cuts = _cuts("a", packing.a_slices) + _cuts("w", packing.w_slices)
     op = "depthwise" if tile.depthwise else "conv2d"
     words = "_t" if packing.words == 2 else "_l" if key.padded else ""
-    kernel = f"le_{op}_w{key.w_bits}a{key.a_bits}_row{cuts}{words}_{tile.name}"
+    few = f"_c{key.few}" if key.few else ""
+    kernel = f"le_{op}_w{key.w_bits}a{key.a_bits}_row{cuts}{words}_{tile.name}{few}"
     fields = {
         "pack": packer,
         "unpack": unpacker,
@@ -94,7 +98,7 @@ def pack_function(key: KernelKey) -> tuple[str, Files]:
     pairs = "_dw" if tile.depthwise else ""
     name = (
         f"le_row_pack_a{key.a_bits}{_cuts('c', packing.a_slices)}_m{packing.pixels}"
-        f"s{packing.field_bits}{toggle}_{tile.band_name}{pairs}"
+        f"s{packing.field_bits}{toggle}_{tile.band_name}{pairs}{f'_c{key.few}' if key.few else ''}"
     )
     statements = []
     for index, part in enumerate(packing.a_slices):
@@ -102,7 +106,7 @@ def pack_function(key: KernelKey) -> tuple[str, Files]:
         statements.append(
             f"{{\n        const le_row_shape shape = {{{packing.pixels}, {packing.field_bits}, "
             f"{int(packing.toggle)}, {tile.slots}, {packing.phases}, {packing.lanes}, "
-            f"{int(tile.depthwise)}, {key.storage}, {part.low}, {part.bits}}};\n"
+            f"{int(tile.depthwise)}, {key.storage}, {part.low}, {part.bits}, {key.few}}};\n"
             f"        le_row_pack({to}, row, pad, channels, layer, &shape);\n    }}"
         )
     parameters = (

@@ -198,6 +198,13 @@ class RowLayout:
         return len(self.packing.a_slices) * self.slice_bytes
 
     @property
+    def few_channels(self) -> int:
+        """All input channels, where they are less than a word of them and are packed at once."""
+        channels = self.source.shape.c
+        many = channels * self.source.storage_bits > 32 - self.source.storage_bits
+        return 0 if many or self.depthwise or self.packing.lanes > 1 else channels
+
+    @property
     def summed_planes(self) -> int:
         """Planes that one output channel sums over, with padding."""
         return 1 if self.depthwise else self.ranges * self.range
@@ -296,7 +303,8 @@ class RowLayout:
         call = tiles + direct * self._direct_cycles + (1 - direct) * self._line_cycles
         words = self.summed_planes * 6 * len(self.packing.w_slices)
         word = (8 if self.packing.phases == 1 else 4.5) * self.packing.lanes
-        prepare = word * words + 300 + 60 * segments
+        # start values of toggled words come with sums of the weights
+        prepare = word * words + 300 + (60 + 175 * self.packing.toggle) * segments
         return int(
             row_pairs * channel_pairs * call
             + bands * channel_pairs * prepare
@@ -321,14 +329,20 @@ class RowLayout:
     def _direct_cycles(self) -> float:
         """Of two rows of two channels, besides their tiles, where they are written directly."""
         planned = (220 + 75 * len(self.packing.segments) + 35 * self._runs) / self.batch
-        return planned + 60 * self._runs + 260 * self.flush + 150 * (self.right < self.tiles)
+        shared = self.output.storage_bits == 2
+        cut = 0
+        if self.right < self.tiles:  # pixels behind the last whole tile are copied from the line
+            pixels = self.fields - self.right * self.packing.pixels
+            cut = 100 + 45 * pixels + 9 * self.packing.pixels * shared
+        return planned + 60 * self._runs + 260 * self.flush + cut + 60 * shared
 
     @property
     def _line_cycles(self) -> float:
         """The same where their edges are copied from the line."""
         edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
         segments = len(self.packing.segments)
-        return 350 + 75 * segments + 95 * (self._runs + 1) + 25 * edges + 260 * self.flush
+        shared = 60 * (self.output.storage_bits == 2)
+        return 350 + 75 * segments + 95 * (self._runs + 1) + 25 * edges + 260 * self.flush + shared
 
     @cached_property
     def _runs(self) -> int:
@@ -341,6 +355,11 @@ class RowLayout:
         m, channels = self.packing.pixels, self.source.shape.c
         fields = 32 // self.source.storage_bits
         words, single = divmod(channels, fields)
+        if self.few_channels:
+            slices = len(self.packing.a_slices) * self.packing.phases
+            loads = m * (3 if channels * self.source.storage_bits > 16 else 2)
+            start = 290 if self.packing.phases == 1 else 100
+            return slices * (start + self.blocks * (channels * (2 * m + 1) + loads + 8))
         if self.packing.phases == 1:
             by_word = 200 + self.blocks * (fields * (2 * m + 1) + m + 12)
             by_channel = 160 + self.blocks * (4 * m + 14)

@@ -207,7 +207,13 @@ def _lowered(layout: RowLayout) -> Lowered:
     name = c_identifier(op.name)
     padded_phases = packing.phases > 1 and op.window.pad_left > 0
     key = KernelKey(
-        op.w_bits, source.bits, source.storage_bits, packing, layout.tile, padded_phases
+        op.w_bits,
+        source.bits,
+        source.storage_bits,
+        packing,
+        layout.tile,
+        padded_phases,
+        layout.few_channels,
     )
     if isinstance(layout, VerticalLayout):
         kernel, files = vertical_kernel(key, layout.vertical_tile)

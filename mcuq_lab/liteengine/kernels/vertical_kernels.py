@@ -31,7 +31,8 @@ def vertical_kernel(key: KernelKey, tile: VerticalTile) -> tuple[str, Files]:
     unpacker, unpack_files = _unpacker(key, tile.planes)
     starter, start_files = start_function(packing)
     tiler, tile_files = _tiler(tile)
-    kernel = f"le_conv2d_w{key.w_bits}a{key.a_bits}_vertical_{tile.name}"
+    few = f"_c{key.few}" if key.few else ""
+    kernel = f"le_conv2d_w{key.w_bits}a{key.a_bits}_vertical_{tile.name}{few}"
     fields = {
         "pack": packer,
         "unpack": unpacker,
