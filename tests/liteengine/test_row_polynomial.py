@@ -117,7 +117,8 @@ def test_segments_of_several_rows_in_one_call(w_bits, a_bits, width, channels):
 @needs_toolchain
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize(
-    ("a_bits", "channels"), [(8, 1), (8, 2), (8, 3), (3, 3), (4, 5), (4, 7), (2, 3), (2, 10), (2, 15)]
+    ("a_bits", "channels"),
+    [(8, 1), (8, 2), (8, 3), (3, 3), (4, 5), (4, 7), (2, 3), (2, 10), (2, 15)],
 )
 def test_few_channels_are_packed_at_once(a_bits, channels, stride):
     """Pixels of one to four bytes, the last of which ends with the tensor."""

@@ -177,6 +177,22 @@ LE_INLINE int32_t le_row_field(const uint32_t *run, unsigned lsb, unsigned bits,
     return is_signed ? le_sbfx(value, at, bits) : (int32_t)le_ubfx(value, at, bits);
 }
 
+/* Three filter rows of 2-bit weights as words: six bits each, columns 2, 1, 0, that begin at bit
+ * `lsb` and `next` bits apart. `rows` are the words of all rows, see row_kernels.py. */
+LE_INLINE void le_row_three(uint32_t words[3], uint32_t *run, unsigned lsb, unsigned next,
+                            const uint32_t *rows) {
+    uint32_t first = (uint32_t)le_row_field(run, lsb, 6, 0);
+    uint32_t second = (uint32_t)le_row_field(run, lsb + next, 6, 0);
+    uint32_t third = (uint32_t)le_row_field(run, lsb + 2 * next, 6, 0);
+    LE_NOT_BEFORE(first); /* three loads side by side pipeline */
+    LE_NOT_BEFORE_2(second, third);
+    words[0] = rows[first];
+    words[1] = rows[second];
+    words[2] = rows[third];
+    LE_NOT_BEFORE_2(words[0], words[1]);
+    LE_NOT_BEFORE(words[2]);
+}
+
 /* What weight words are made of the taps w2, w1, w0 of a filter row. */
 enum {
     LE_ROW_ONE_WORD = 1,  /* all three                                                          */
@@ -207,10 +223,22 @@ LE_INLINE void le_row_put_words(volatile uint32_t *to, unsigned i, uint32_t w2, 
 
 /* Weight words of one input channel, slice [low, low + bits), from its 18 fields (filter row,
  * output channel, columns 2, 1, 0) that begin at bit `lsb` of `run`. */
-LE_INLINE void le_row_unpack_channel(volatile uint32_t *to, const uint32_t *run, unsigned lsb,
+LE_INLINE void le_row_unpack_channel(volatile uint32_t *to, uint32_t *run, unsigned lsb,
                                      unsigned w_bits, unsigned low, unsigned bits,
-                                     unsigned field_bits, unsigned form, uint32_t second) {
+                                     unsigned field_bits, unsigned form, uint32_t second,
+                                     const uint32_t *rows) {
     const int is_signed = low + bits == w_bits;
+    if (w_bits == 2 && form == LE_ROW_ONE_WORD) {
+#pragma GCC unroll 2
+        for (unsigned i = 0; i < 6; i += 3) {
+            uint32_t words[3];
+            le_row_three(words, run, lsb + 6 * i, 6, rows);
+            to[i] = words[0];
+            to[i + 1] = words[1];
+            to[i + 2] = words[2];
+        }
+        return;
+    }
 #pragma GCC unroll 8
     for (unsigned i = 0; i < 6; ++i) {
         unsigned at = lsb + low + 3 * i * w_bits;
@@ -238,10 +266,11 @@ LE_INLINE void le_row_unpack_bytes(volatile uint32_t *to, const int8_t *from, un
  * In flash, 18 fields of one input channel are a stream that begins on a byte (2-bit weights: two
  * input channels). `cut` is the weight slices' border: slice 0 is bits [cut, w_bits), slice 1 bits
  * [0, cut); 0 for a single slice. The second slice, or the second words, lie behind `padded`
- * planes. */
+ * planes. `rows` as in le_row_three, for one word of 2-bit weights. */
 LE_INLINE const uint8_t *le_row_unpack(uint32_t *to, const uint8_t *from, uint32_t channels,
                                        uint32_t padded, unsigned w_bits, unsigned cut,
-                                       unsigned field_bits, unsigned form) {
+                                       unsigned field_bits, unsigned form,
+                                       const uint32_t *rows) {
     const unsigned group = w_bits == 2 ? 2 : 1;
     const unsigned group_bytes = (group * 18 * w_bits + 7) / 8;
     const unsigned channel_words = 6 * le_row_planes(form);
@@ -266,10 +295,10 @@ LE_INLINE const uint8_t *le_row_unpack(uint32_t *to, const uint8_t *from, uint32
                 break; /* an odd number of channels */
             }
             le_row_unpack_channel(to, run, k * 18 * w_bits, w_bits, cut, w_bits - cut, field_bits,
-                                  form, second);
+                                  form, second, rows);
             if (cut > 0) {
                 le_row_unpack_channel(to + second, run, k * 18 * w_bits, w_bits, 0, cut,
-                                      field_bits, form, second);
+                                      field_bits, form, second, rows);
             }
             to += channel_words;
         }
@@ -290,7 +319,7 @@ LE_INLINE void le_row_unpack_ranges(uint32_t *to, const uint8_t *from, const le_
     for (uint32_t channel = 0; channel < layer->in_c; channel += layer->range) {
         uint32_t left = layer->in_c - channel;
         from = le_row_unpack(to, from, left < layer->range ? left : layer->range, layer->range,
-                             w_bits, 0, field_bits, LE_ROW_TWO_WORDS);
+                             w_bits, 0, field_bits, LE_ROW_TWO_WORDS, 0);
         to += 12 * layer->range;
     }
 }

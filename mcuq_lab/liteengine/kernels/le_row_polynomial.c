@@ -119,24 +119,27 @@ static void le_row_flush(const le_row_state *state, const le_row_run *run, const
     uint32_t sums[4] = {0, 0, 0, 0}, pairs[2];
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
         const uint32_t shift = layer->segments[i].shift;
-        const uint32_t *carried = i + 1u < layer->segment_count ? run[i].carried : last->carried;
-        uint32_t more0 = 0, more1 = 0;
+        const uint32_t *carried = (i + 1u < layer->segment_count ? run : last)->carried;
+        uint32_t more[2] = {0, 0};
         if (layer->zero_point != 0) { /* column 2 sees the padding */
-            int32_t low[6], high[6];
-            le_row_sums(layer, low, state->channel, i);
-            le_row_sums(layer, high, state->channel + 1, i);
-            more0 = (uint32_t)(low[2] * low[5]);
-            more1 = (uint32_t)(high[2] * high[5]);
+            for (uint32_t oc = 0; oc < 2; ++oc) {
+                int32_t values[6];
+                le_row_sums(layer, values, state->channel + oc, i);
+                more[oc] = (uint32_t)(values[2] * values[5]);
+            }
         }
-        sums[0] = (sums[0] << shift) + (carried[0] & mask) + more0;
-        sums[1] = (sums[1] << shift) + (carried[1] & mask) + more1;
-        sums[2] = (sums[2] << shift) + (carried[2] & mask) + more0;
-        sums[3] = (sums[3] << shift) + (carried[3] & mask) + more1;
+#pragma GCC unroll 4
+        for (unsigned k = 0; k < 4; ++k) {
+            sums[k] = (sums[k] << shift) + (carried[k] & mask) + more[k % 2];
+        }
+        ++run;
     }
-    sums[0] -= state->call.surplus[0];
-    sums[1] -= state->call.surplus[1];
-    sums[2] -= state->call.surplus[0];
-    sums[3] -= state->call.surplus[1];
+    if (layer->surplus.bytes != 0) {
+#pragma GCC unroll 4
+        for (unsigned k = 0; k < 4; ++k) {
+            sums[k] -= state->call.surplus[k % 2];
+        }
+    }
     state->kernel->requantize(&state->call, sums, pairs);
     if (out0 == out1) {
         pairs[1] = pairs[0];

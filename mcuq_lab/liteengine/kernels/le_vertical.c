@@ -41,6 +41,9 @@ static void le_vertical_begin(le_vertical_state *state, uint8_t *scratch) {
     state->pad = scratch;
     state->call.w = state->w;
     state->call.chains = state->chains;
+    for (uint32_t i = 0; i < segments; ++i) {
+        state->chains[i].is_last = i + 1 == segments;
+    }
     for (uint32_t i = 0; i < le_pixel_bytes(layer->in_c, kernel->a_storage); ++i) {
         uint32_t byte = layer->zero_point * (kernel->a_storage == 2   ? 0x55u
                                              : kernel->a_storage == 4 ? 0x11u
@@ -82,29 +85,7 @@ static void le_vertical_prepare(le_vertical_state *state, uint32_t channel) {
     call->multiplier1 = layer->multipliers[channel + 1];
     call->offset1 = le_column_value(&layer->offsets, channel + 1);
     call->upper = state->kept;
-    for (uint32_t i = 0; i < layer->segment_count; ++i) {
-        le_vertical_chain *chain = &state->chains[i];
-        le_row_chain row;
-        int32_t values[2][6];
-        le_row_sums(layer, values[0], channel, i);
-        le_row_sums(layer, values[1], channel + 1, i);
-        kernel->start(&row, values[0], values[1], layer);
-        chain->is_last = i + 1u == layer->segment_count;
-        for (uint32_t oc = 0; oc < 2; ++oc) {
-            const int32_t uppermost = values[oc][1];
-            const int32_t taps = values[oc][layer->start_values == 3 ? 2 : 4];
-            /* centres T, whose uppermost field is the widest one */
-            const int32_t centre = (taps * kernel->amax) >> 1;
-            const uint32_t at = kernel->top - 32u;
-            chain->begin[2 * oc] = row.next[2 * oc] << 1;
-            chain->begin[2 * oc + 1] =
-                ((row.next[2 * oc + 1] - ((uint32_t)(uppermost + centre) << at)) << 1 |
-                 row.next[2 * oc] >> 31) +
-                (1u << 31);
-            chain->rest[oc] = (uint32_t)(uppermost + centre) << at;
-            chain->first[oc] = row.first[2 * oc] - row.next[2 * oc];
-        }
-    }
+    kernel->start(state->chains, layer, channel);
 }
 
 /* Copies pixels `begin` to `end` of the line's row `r` to `out`, the place of pixel 0. */
@@ -166,18 +147,23 @@ static void le_vertical_run(le_vertical_state *state, uint8_t *row0, uint32_t ro
 static void le_vertical_flush(const le_vertical_state *state, uint8_t *last, uint32_t rows) {
     const le_row_layer *layer = state->layer;
     const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
-    for (uint32_t r = 0; r < rows; ++r) {
-        const uint32_t at = 4 * (r % 2) + 2 * (r / 2);
-        uint32_t sums[2] = {0, 0};
+    uint32_t more[2] = {0, 0};
+    if (layer->zero_point != 0) { /* column 2 sees the padding */
         for (uint32_t i = 0; i < layer->segment_count; ++i) {
             for (uint32_t oc = 0; oc < 2; ++oc) {
-                sums[oc] += state->chains[i].carried[at + oc] & mask;
-                if (layer->zero_point != 0) { /* column 2 sees the padding */
-                    int32_t values[6];
-                    le_row_sums(layer, values, state->channel + oc, i);
-                    sums[oc] += (uint32_t)(values[2] * values[5]);
-                }
+                int32_t values[6] = {0, 0, 0, 0, 0, 0};
+                le_row_sums(layer, values, state->channel + oc, i);
+                more[oc] += (uint32_t)(values[2] * values[5]);
             }
+        }
+    }
+    for (uint32_t r = 0; r < rows; ++r) {
+        const uint32_t *carried = state->chains->carried + 4 * (r % 2) + 2 * (r / 2);
+        uint32_t sums[2] = {more[0], more[1]};
+        for (uint32_t left = layer->segment_count; left > 0; --left) {
+            sums[0] += carried[0] & mask;
+            sums[1] += carried[1] & mask;
+            carried += LE_VERTICAL_CHAIN_BYTES / 4;
         }
         const uint32_t pair = state->kernel->requantize(&state->call, sums);
         if (state->two_bytes) {

@@ -52,13 +52,10 @@ typedef struct {
     void (*pack)(uint32_t *entry, const uint8_t *row, const uint8_t *pad, uint32_t channels,
                  const le_row_layer *layer);
     void (*unpack)(uint32_t *to, const uint8_t *from, const le_row_layer *layer);
-    void (*start)(le_row_chain *chain, const int32_t *low, const int32_t *high,
-                  const le_row_layer *layer);
+    void (*start)(le_vertical_chain *chain, const le_row_layer *layer, uint32_t channel);
     void (*tile)(le_vertical_call *call);
     uint32_t (*requantize)(const le_vertical_call *call, const uint32_t sums[2]);
     uint8_t pixels, field_bits;
-    uint8_t amax;     /* largest activation                    */
-    uint8_t top;      /* bit where the uppermost field begins  */
     uint8_t a_storage;
     uint8_t out_bits;
 } le_vertical_kernel;

@@ -30,22 +30,73 @@ LE_INLINE void le_vertical_combine(uint32_t *entry, const uint32_t *before, uint
     }
 }
 
+/* One number of `le_row_layer.starts`. */
+LE_INLINE uint32_t le_vertical_number(const uint8_t *from, uint32_t index, uint32_t bytes) {
+    return bytes == 1 ? from[index] : le_load32(from + 4 * index);
+}
+
+/* Start values of output channels `channel` and `channel` + 1 in all segments, from K, K of the
+ * uppermost field, and the sum of the uppermost taps of each channel and segment. */
+LE_INLINE void le_vertical_start(le_vertical_chain *chain, const le_row_layer *layer,
+                                 uint32_t channel, unsigned pixels, unsigned field_bits,
+                                 unsigned amax) {
+    const unsigned at = (pixels + 1) * field_bits - 32; /* where the uppermost field begins */
+    const uint32_t segments = layer->segment_count, values = layer->start_values;
+    const uint32_t bytes = layer->start_bytes, unit = (uint32_t)layer->start_unit;
+    uint64_t ones = 0; /* fields that start with K */
+#pragma GCC unroll 8
+    for (unsigned field = 2; field <= pixels; ++field) {
+        ones |= (uint64_t)1 << (field * field_bits);
+    }
+    for (uint32_t oc = 0; oc < 2; ++oc) {
+        const uint8_t *numbers =
+            (const uint8_t *)layer->starts + (channel + oc) * segments * values * bytes;
+        le_vertical_chain *to = chain;
+        for (uint32_t i = 0; i < segments; ++i) {
+            const uint32_t k = le_vertical_number(numbers, 0, bytes) * unit;
+            const uint32_t uppermost = le_vertical_number(numbers, 1, bytes) * unit;
+            const int32_t taps =
+                (int32_t)le_vertical_number(numbers, values - 1, bytes) + layer->sum_base;
+            /* centres T, whose uppermost field is the widest one */
+            const uint32_t centre = (uint32_t)((taps * (int32_t)amax) >> 1);
+            const uint64_t fields = (ones >> field_bits) * k + (k - uppermost);
+            const uint64_t begin = fields << (field_bits + 1);
+            uint32_t first = (uppermost << field_bits) + k; /* as if carried */
+            if (values == 5 && layer->pad_left) {           /* they see the padding */
+                const uint32_t zero_point = (uint32_t)layer->segments[i].zero_point;
+                first += ((uint32_t)taps * zero_point) << field_bits;
+            }
+            to->begin[2 * oc] = (uint32_t)begin;
+            to->begin[2 * oc + 1] = (uint32_t)(begin >> 32) - (centre << (at + 1)) + (1u << 31);
+            to->rest[oc] = (uppermost + centre) << at;
+            to->first[oc] = first;
+            numbers += values * bytes;
+            ++to;
+        }
+    }
+}
+
 /* Writes the four products' weights of one input and one output channel, `next` words apart, from
- * nine fields in a run of `words` (filter row, columns 2, 1, 0), with three between two rows. */
+ * nine fields in a run of `words` (filter row, columns 2, 1, 0), with three between two filter
+ * rows. */
 LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, unsigned words,
                                           unsigned lsb, unsigned w_bits, unsigned field_bits,
-                                          unsigned next) {
+                                          unsigned next, const uint32_t *rows) {
     uint32_t g[3];
+    if (w_bits == 2) {
+        le_row_three(g, run, lsb, 12, rows);
+    } else {
 #pragma GCC unroll 3
-    for (unsigned ky = 0; ky < 3; ++ky) {
-        const unsigned at = lsb + 6 * ky * w_bits;
-        g[ky] = (uint32_t)le_row_field(run, at, w_bits, 1);
-        g[ky] = le_row_add(g[ky], (uint32_t)le_row_field(run, at + w_bits, w_bits, 1), field_bits);
-        g[ky] = le_row_add(g[ky], (uint32_t)le_row_field(run, at + 2 * w_bits, w_bits, 1),
-                           2 * field_bits);
+        for (unsigned ky = 0; ky < 3; ++ky) {
+            const unsigned at = lsb + 6 * ky * w_bits;
+            const uint32_t w1 = (uint32_t)le_row_field(run, at + w_bits, w_bits, 1);
+            const uint32_t w0 = (uint32_t)le_row_field(run, at + 2 * w_bits, w_bits, 1);
+            g[ky] = le_row_add((uint32_t)le_row_field(run, at, w_bits, 1), w1, field_bits);
+            g[ky] = le_row_add(g[ky], w0, 2 * field_bits);
 #pragma GCC unroll 8
-        for (unsigned i = 0; i < words; ++i) {
-            LE_NOT_BEFORE(run[i]);
+            for (unsigned i = 0; i < words; ++i) {
+                LE_NOT_BEFORE(run[i]);
+            }
         }
     }
     const uint32_t outer = g[0] + g[2];
@@ -56,9 +107,10 @@ LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, 
 }
 
 /* Unpacks the weights of two output channels, segments of `planes` planes; those behind the last
- * channel are zeros. With 2-bit weights `planes` is even. */
+ * channel are zeros. With 2-bit weights `planes` is even, and `rows` as in le_row_three. */
 LE_INLINE void le_vertical_unpack(uint32_t *to, const uint8_t *from, const le_row_layer *layer,
-                                  unsigned planes, unsigned w_bits, unsigned field_bits) {
+                                  unsigned planes, unsigned w_bits, unsigned field_bits,
+                                  const uint32_t *rows) {
     const unsigned group = w_bits == 2 ? 2 : 1;
     const unsigned group_bytes = (group * 18 * w_bits + 7) / 8, words = (group_bytes + 3) / 4;
     const unsigned next = 2 * planes;
@@ -74,9 +126,9 @@ LE_INLINE void le_vertical_unpack(uint32_t *to, const uint8_t *from, const le_ro
 #pragma GCC unroll 2
             for (unsigned k = 0; k < group; ++k) { /* an odd channel more: zeros */
                 const unsigned at = k * 18 * w_bits;
-                le_vertical_unpack_channel(to, run, words, at, w_bits, field_bits, next);
+                le_vertical_unpack_channel(to, run, words, at, w_bits, field_bits, next, rows);
                 le_vertical_unpack_channel(to + 1, run, words, at + 3 * w_bits, w_bits, field_bits,
-                                           next);
+                                           next, rows);
                 to += 2;
             }
         } while (to < end);

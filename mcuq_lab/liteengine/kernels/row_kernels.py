@@ -13,6 +13,7 @@ from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
 from mcuq_lab.liteengine.kernels.row_tile_asm import tile_assembly
 from mcuq_lab.liteengine.kernels.specialise import (
     driven_kernel,
+    includes,
     kernel_header,
     prototype_header,
     specialised,
@@ -128,19 +129,43 @@ def _unpacker(key: KernelKey) -> tuple[str, Files]:
     if packing.phases == 2:
         form = "PHASES_PADDED" if key.padded else "PHASES"
     constants = f"{key.w_bits}, {cut}, {packing.field_bits}, LE_ROW_{form}"
-    headers = _HEADERS
+    headers, rows, files = _HEADERS, "0", ()
     if packing.lanes == 2:
         constants = f"{key.w_bits}, {packing.field_bits}, {int(key.padded)}"
         body = f"le_row_lanes_unpack(to, from, layer, {constants});"
         headers = (*_HEADERS, "le_row_lanes.h")
-    elif depthwise:
-        body = f"(void)layer;\n    (void)le_row_unpack(to, from, 1, 1, {constants});"
-    elif words == 2:
+    elif words == 2 and not depthwise:
         body = f"le_row_unpack_ranges(to, from, layer, {key.w_bits}, {packing.field_bits});"
     else:
-        body = f"(void)le_row_unpack(to, from, layer->in_c, layer->range, {constants});"
+        if form == "ONE_WORD":
+            rows, files = filter_rows(key.w_bits, packing.field_bits)
+        channels = "1, 1" if depthwise else "layer->in_c, layer->range"
+        body = f"(void)le_row_unpack(to, from, {channels}, {constants}, {rows});"
+        body = f"(void)layer;\n    {body}" if depthwise else body
     parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"
-    return name, specialised(name, parameters, body, headers)
+    return name, (*specialised(name, parameters, body, headers, includes(files)), *files)
+
+
+@cache
+def filter_rows(w_bits: int, field_bits: int) -> tuple[str, Files]:
+    """Words of all filter rows of 2-bit weights, as a C expression, and its files.
+
+    A row of three taps is six bits, columns 2, 1, 0 from the lowest one on; 64 words spare the
+    unpacking two thirds of its instructions. Of wider weights there are too many rows: none.
+    """
+    if w_bits > 2:
+        return "0", ()
+    name = f"le_row_words_w2_s{field_bits}"
+    taps = [[(row >> at & 1) - (row >> at & 2) for at in (0, 2, 4)] for row in range(64)]
+    words = [sum(tap << (i * field_bits) for i, tap in enumerate(row)) % (1 << 32) for row in taps]
+    numbers = ",".join(f"{word}u" for word in words)
+    prototype = f"LE_INTERNAL const uint32_t *{name}(void)"
+    source = (
+        f'#include "{name}.h"\n\n{prototype} {{\n'
+        f"    static const uint32_t words[64] = {{{numbers}}};\n    return words;\n}}\n"
+    )
+    header = prototype_header(name, "le_row_polynomial.h", prototype)
+    return f"{name}()", (header, SourceFile(f"{name}.c", source))
 
 
 def start_function(packing: RowPacking) -> tuple[str, Files]:

@@ -303,6 +303,8 @@ class RowLayout:
         call = tiles + direct * self._direct_cycles + (1 - direct) * self._line_cycles
         words = self.summed_planes * 6 * len(self.packing.w_slices)
         word = (8 if self.packing.phases == 1 else 4.5) * self.packing.lanes
+        if self.op.w_bits == 2 and self.packing.phases == 1 and self.packing.words == 1:
+            word = 5.5  # three taps at once out of a table
         # start values of toggled words come with sums of the weights
         prepare = word * words + 300 + (60 + 175 * self.packing.toggle) * segments
         return int(
@@ -326,6 +328,11 @@ class RowLayout:
         return replaced * (row_pairs - 1) / row_pairs
 
     @property
+    def _flush_cycles(self) -> int:
+        """Of the last column of two rows, where no tile yields it."""
+        return (215 + 35 * len(self.packing.segments)) * self.flush
+
+    @property
     def _direct_cycles(self) -> float:
         """Of two rows of two channels, besides their tiles, where they are written directly."""
         planned = (220 + 75 * len(self.packing.segments) + 35 * self._runs) / self.batch
@@ -334,7 +341,7 @@ class RowLayout:
         if self.right < self.tiles:  # pixels behind the last whole tile are copied from the line
             pixels = self.fields - self.right * self.packing.pixels
             cut = 100 + 45 * pixels + 9 * self.packing.pixels * shared
-        return planned + 60 * self._runs + 260 * self.flush + cut + 60 * shared
+        return planned + 60 * self._runs + self._flush_cycles + cut + 60 * shared
 
     @property
     def _line_cycles(self) -> float:
@@ -342,7 +349,9 @@ class RowLayout:
         edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
         segments = len(self.packing.segments)
         shared = 60 * (self.output.storage_bits == 2)
-        return 350 + 75 * segments + 95 * (self._runs + 1) + 25 * edges + 260 * self.flush + shared
+        return (
+            350 + 75 * segments + 95 * (self._runs + 1) + 25 * edges + self._flush_cycles + shared
+        )
 
     @cached_property
     def _runs(self) -> int:

@@ -24,7 +24,11 @@ def kernel_header(name: str) -> SourceFile:
 
 @cache
 def specialised(
-    kernel: str, parameters: str, body: str, headers: tuple[str, ...]
+    kernel: str,
+    parameters: str,
+    body: str,
+    headers: tuple[str, ...],
+    included: tuple[str, ...] = (),
 ) -> tuple[SourceFile, ...]:
     """The files of one kernel: the headers it is made of, its prototype, and its function.
 
@@ -34,14 +38,21 @@ def specialised(
         body: the statement that calls the inline function with this kernel's constants.
         headers: names of this package's headers, each before those that include it; the last one
             is what the kernel's own header includes.
+        included: names of generated headers that the body needs besides.
     """
     prototype = f"LE_INTERNAL void {kernel}({parameters})"
-    source = f'#include "{kernel}.h"\n\n{prototype} {{\n    {body}\n}}\n'
+    lines = "".join(f'#include "{name}"\n' for name in (f"{kernel}.h", *included))
+    source = f"{lines}\n{prototype} {{\n    {body}\n}}\n"
     return (
         *(kernel_header(name) for name in headers),
         prototype_header(kernel, headers[-1], prototype),
         SourceFile(f"{kernel}.c", source),
     )
+
+
+def includes(files: Sequence[SourceFile]) -> tuple[str, ...]:
+    """Names of the headers among files."""
+    return tuple(file.name for file in files if file.is_header)
 
 
 def prototype_header(name: str, included: str, prototypes: str) -> SourceFile:

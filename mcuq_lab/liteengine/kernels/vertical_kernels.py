@@ -7,11 +7,12 @@ from functools import cache
 from mcuq_lab.liteengine.kernels.row_kernels import (
     Files,
     KernelKey,
+    filter_rows,
     pack_function,
-    start_function,
 )
 from mcuq_lab.liteengine.kernels.specialise import (
     driven_kernel,
+    includes,
     kernel_header,
     prototype_header,
     specialised,
@@ -29,7 +30,7 @@ def vertical_kernel(key: KernelKey, tile: VerticalTile) -> tuple[str, Files]:
     packing = key.packing
     packer, pack_files = pack_function(key)
     unpacker, unpack_files = _unpacker(key, tile.planes)
-    starter, start_files = start_function(packing)
+    starter, start_files = _starter(key)
     tiler, tile_files = _tiler(tile)
     few = f"_c{key.few}" if key.few else ""
     kernel = f"le_conv2d_w{key.w_bits}a{key.a_bits}_vertical_{tile.name}{few}"
@@ -41,8 +42,6 @@ def vertical_kernel(key: KernelKey, tile: VerticalTile) -> tuple[str, Files]:
         "requantize": f"{tiler}_outputs",
         "pixels": packing.pixels,
         "field_bits": packing.field_bits,
-        "amax": (1 << key.a_bits) - 1,
-        "top": (packing.pixels + 1) * packing.field_bits,
         "a_storage": key.storage,
         "out_bits": tile.row.out_bits,
     }
@@ -64,8 +63,18 @@ def _unpacker(key: KernelKey, planes: int) -> tuple[str, Files]:
     """The function that unpacks weights, by name, and its files."""
     s = key.packing.field_bits
     name = f"le_vertical_unpack_w{key.w_bits}_s{s}n{planes}"
-    body = f"le_vertical_unpack(to, from, layer, {planes}, {key.w_bits}, {s});"
+    rows, files = filter_rows(key.w_bits, s)
+    body = f"le_vertical_unpack(to, from, layer, {planes}, {key.w_bits}, {s}, {rows});"
     parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"
+    return name, (*specialised(name, parameters, body, _HEADERS, includes(files)), *files)
+
+
+def _starter(key: KernelKey) -> tuple[str, Files]:
+    """The function that computes start values, by name, and its files."""
+    m, s = key.packing.pixels, key.packing.field_bits
+    name = f"le_vertical_start_a{key.a_bits}_m{m}s{s}"
+    body = f"le_vertical_start(chain, layer, channel, {m}, {s}, {(1 << key.a_bits) - 1});"
+    parameters = "le_vertical_chain *chain, const le_row_layer *layer, uint32_t channel"
     return name, specialised(name, parameters, body, _HEADERS)
 
 

@@ -101,10 +101,11 @@ class VerticalLayout(RowLayout):
         shape, segments = self.output.shape, len(self.packing.segments)
         groups, channel_pairs = -(-shape.h // GROUP_ROWS), (shape.c + 1) // 2
         bands = -(-groups // self.pairs)
-        call = self.tiles * self._tile_cycles + 330 + 60 * segments
+        call = self.tiles * self._tile_cycles + 330 + 30 * segments
         call += 350 * (self.right < self.tiles) + 350 * (self.lead != 1)
-        call += 420 * segments * self.flush
-        prepare = 28 * 2 * self.range + 150 + 130 * segments
+        call += 560 * self.flush
+        plane = 40 if self.op.w_bits == 2 else 60
+        prepare = plane * self.range + 200 + 100 * segments
         entries = self.blocks * self.range
         return int(
             groups * channel_pairs * call
