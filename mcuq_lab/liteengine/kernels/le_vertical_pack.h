@@ -107,30 +107,36 @@ LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, 
 }
 
 /* Unpacks the weights of two output channels, segments of `planes` planes; those behind the last
- * channel are zeros. With 2-bit weights `planes` is even, and `rows` as in le_row_three. */
+ * channel are zeros. `group` channels go at a time, of which `planes` is a multiple, and with weights
+ * of more than two bits the number of channels. `rows` as in le_row_three. */
 LE_INLINE void le_vertical_unpack(uint32_t *to, const uint8_t *from, const le_row_layer *layer,
                                   unsigned planes, unsigned w_bits, unsigned field_bits,
-                                  const uint32_t *rows) {
-    const unsigned group = w_bits == 2 ? 2 : 1;
+                                  unsigned group, const uint32_t *rows) {
     const unsigned group_bytes = (group * 18 * w_bits + 7) / 8, words = (group_bytes + 3) / 4;
+    const unsigned early = w_bits == 4 ? 3 : words; /* words of the first channel */
     const unsigned next = 2 * planes;
     uint32_t run[6];
     for (uint32_t left = layer->in_c;;) {
         const uint32_t *end = to + 2 * (left < planes ? left : planes);
         do {
 #pragma GCC unroll 8
-            for (unsigned i = 0; i < words; ++i) {
+            for (unsigned i = 0; i < early; ++i) {
                 run[i] = le_load32(from + 4 * i);
             }
-            from += group_bytes;
 #pragma GCC unroll 2
             for (unsigned k = 0; k < group; ++k) { /* an odd channel more: zeros */
                 const unsigned at = k * 18 * w_bits;
-                le_vertical_unpack_channel(to, run, words, at, w_bits, field_bits, next, rows);
-                le_vertical_unpack_channel(to + 1, run, words, at + 3 * w_bits, w_bits, field_bits,
+                const unsigned held = k == 0 ? early : words;
+#pragma GCC unroll 2
+                for (unsigned i = early; i < held; ++i) {
+                    run[i] = le_load32(from + 4 * i);
+                }
+                le_vertical_unpack_channel(to, run, held, at, w_bits, field_bits, next, rows);
+                le_vertical_unpack_channel(to + 1, run, held, at + 3 * w_bits, w_bits, field_bits,
                                            next, rows);
                 to += 2;
             }
+            from += group_bytes;
         } while (to < end);
         if (left <= planes) {
             break;

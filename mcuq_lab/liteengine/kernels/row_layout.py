@@ -348,10 +348,8 @@ class RowLayout:
         """The same where their edges are copied from the line."""
         edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
         segments = len(self.packing.segments)
-        shared = 60 * (self.output.storage_bits == 2)
-        return (
-            350 + 75 * segments + 95 * (self._runs + 1) + 25 * edges + self._flush_cycles + shared
-        )
+        cycles = 350 + 75 * segments + 95 * (self._runs + 1) + 25 * edges + self._flush_cycles
+        return cycles + 60 * (self.output.storage_bits == 2)
 
     @cached_property
     def _runs(self) -> int:

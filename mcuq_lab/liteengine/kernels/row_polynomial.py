@@ -216,7 +216,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         layout.few_channels,
     )
     if isinstance(layout, VerticalLayout):
-        kernel, files = vertical_kernel(key, layout.vertical_tile)
+        kernel, files = vertical_kernel(key, layout.vertical_tile, layout.even)
         loop, words = layout.loop_cycles / 2, f"{packing}, F(2, 3)"
     else:
         kernel, files = row_kernel(key)

@@ -25,15 +25,15 @@ _HEADERS = ("le_row_polynomial.h", "le_row_pack.h", "le_vertical.h", "le_vertica
 
 
 @cache
-def vertical_kernel(key: KernelKey, tile: VerticalTile) -> tuple[str, Files]:
-    """Name and files of a kernel."""
+def vertical_kernel(key: KernelKey, tile: VerticalTile, even: bool) -> tuple[str, Files]:
+    """Name and files of a kernel; `even`: 4-bit weights of two channels are unpacked at a time."""
     packing = key.packing
     packer, pack_files = pack_function(key)
-    unpacker, unpack_files = _unpacker(key, tile.planes)
+    unpacker, unpack_files = _unpacker(key, tile.planes, even)
     starter, start_files = _starter(key)
     tiler, tile_files = _tiler(tile)
     few = f"_c{key.few}" if key.few else ""
-    kernel = f"le_conv2d_w{key.w_bits}a{key.a_bits}_vertical_{tile.name}{few}"
+    kernel = f"le_conv2d_w{key.w_bits}a{key.a_bits}_vertical_{tile.name}{few}{'e' * even}"
     fields = {
         "pack": packer,
         "unpack": unpacker,
@@ -59,12 +59,13 @@ def vertical_kernel(key: KernelKey, tile: VerticalTile) -> tuple[str, Files]:
     return kernel, tuple(dict.fromkeys((*files, *functions)))
 
 
-def _unpacker(key: KernelKey, planes: int) -> tuple[str, Files]:
+def _unpacker(key: KernelKey, planes: int, even: bool) -> tuple[str, Files]:
     """The function that unpacks weights, by name, and its files."""
     s = key.packing.field_bits
-    name = f"le_vertical_unpack_w{key.w_bits}_s{s}n{planes}"
+    name = f"le_vertical_unpack_w{key.w_bits}_s{s}n{planes}{'e' * even}"
     rows, files = filter_rows(key.w_bits, s)
-    body = f"le_vertical_unpack(to, from, layer, {planes}, {key.w_bits}, {s}, {rows});"
+    group = 2 if even or key.w_bits == 2 else 1
+    body = f"le_vertical_unpack(to, from, layer, {planes}, {key.w_bits}, {s}, {group}, {rows});"
     parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"
     return name, (*specialised(name, parameters, body, _HEADERS, includes(files)), *files)
 

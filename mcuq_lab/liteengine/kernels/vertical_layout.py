@@ -39,6 +39,11 @@ class VerticalLayout(RowLayout):
         return padded(padded(first, 2) if self.op.w_bits == 2 else first, self.unroll)
 
     @property
+    def even(self) -> bool:
+        """Whether 4-bit weights are unpacked by two channels: 18 bytes."""
+        return self.op.w_bits == 4 and self.planes % 2 == 0 and self.source.shape.c % 2 == 0
+
+    @property
     def range(self) -> int:
         return len(self.packing.segments) * self.planes
 
@@ -104,7 +109,7 @@ class VerticalLayout(RowLayout):
         call = self.tiles * self._tile_cycles + 330 + 30 * segments
         call += 350 * (self.right < self.tiles) + 350 * (self.lead != 1)
         call += 560 * self.flush
-        plane = 40 if self.op.w_bits == 2 else 60
+        plane = 40 if self.op.w_bits == 2 else 57 if self.even else 60
         prepare = plane * self.range + 200 + 100 * segments
         entries = self.blocks * self.range
         return int(
