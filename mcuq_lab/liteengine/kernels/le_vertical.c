@@ -122,6 +122,7 @@ static void le_vertical_run(le_vertical_state *state, uint8_t *row0, uint32_t ro
         call->step[r] = to_line ? 2 : nowhere ? 0 : (int32_t)step;
         call->first[r] = nowhere || (begin == 0 && !to_line) ? spare : first;
         call->out[r] = nowhere ? spare : first + call->step[r];
+        LE_KEEP_LOOP(r);
     }
     if (to_line && state->kept != 0) { /* the tile function merges pixels with what is there */
         for (uint32_t i = 0; i < 2 * LE_VERTICAL_ROWS * m; ++i) {

@@ -41,8 +41,8 @@ LE_INLINE void le_vertical_start(le_vertical_chain *chain, const le_row_layer *l
                                  uint32_t channel, unsigned pixels, unsigned field_bits,
                                  unsigned amax) {
     const unsigned at = (pixels + 1) * field_bits - 32; /* where the uppermost field begins */
-    const uint32_t segments = layer->segment_count, values = layer->start_values;
-    const uint32_t bytes = layer->start_bytes, unit = (uint32_t)layer->start_unit;
+    const uint32_t segments = layer->segment_count, unit = (uint32_t)layer->start_unit;
+    uint32_t bytes = layer->start_bytes, values = layer->start_values;
     uint64_t ones = 0; /* fields that start with K */
 #pragma GCC unroll 8
     for (unsigned field = 2; field <= pixels; ++field) {
@@ -53,6 +53,7 @@ LE_INLINE void le_vertical_start(le_vertical_chain *chain, const le_row_layer *l
             (const uint8_t *)layer->starts + (channel + oc) * segments * values * bytes;
         le_vertical_chain *to = chain;
         for (uint32_t i = 0; i < segments; ++i) {
+            LE_NOT_BEFORE_2(bytes, values); /* one loop, not one for each of their values */
             const uint32_t k = le_vertical_number(numbers, 0, bytes) * unit;
             const uint32_t uppermost = le_vertical_number(numbers, 1, bytes) * unit;
             const int32_t taps =
