@@ -123,7 +123,7 @@ static void le_row_flush(const le_row_state *state, const le_row_run *run, const
         uint32_t more[2] = {0, 0};
         if (layer->zero_point != 0) { /* column 2 sees the padding */
             for (uint32_t oc = 0; oc < 2; ++oc) {
-                int32_t values[6];
+                int32_t values[6] = {0, 0, 0, 0, 0, 0};
                 le_row_sums(layer, values, state->channel + oc, i);
                 more[oc] = (uint32_t)(values[2] * values[5]);
             }
