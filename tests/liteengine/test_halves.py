@@ -10,6 +10,7 @@ import pytest
 
 from mcuq_lab.graph import Shape, Window
 from mcuq_lab.liteengine.kernels.halves import lower_halves
+from mcuq_lab.liteengine.kernels.halves_tile import HalvesTile
 from mcuq_lab.liteengine.packing.halves import (
     BYTE_SURPLUS,
     HalvesPacking,
@@ -226,3 +227,28 @@ def test_many_odd_layers(seed, on_core):
     if on_core and not has_toolchain():
         pytest.skip("needs arm-none-eabi-gcc")
     check(odd_layer(seed), on_core=on_core)
+
+
+def test_different_tiles_have_different_names():
+    shifts = range(1, 16)
+    all_places = {
+        fields(pixels, channels, (pixels > 1) * a_shift, (channels > 1) * w_shift)
+        for pixels, channels in itertools.product((1, 2), (1, 2))
+        for a_shift, w_shift in itertools.product(shifts, shifts)
+    }
+    tiles = [
+        HalvesTile(
+            pixels=1 + max(field.pixel for field in places),
+            channels=1 + max(field.channel for field in places),
+            fields=places,
+            unroll=2,
+            parts=1,
+            bytes=False,
+            out_bits=4,
+            pre_shift=0,
+            shift=8,
+        )
+        for places in all_places
+        if len({field.low for field in places}) == len(places)
+    ]
+    assert len({tile.name for tile in tiles}) == len(tiles) > 200

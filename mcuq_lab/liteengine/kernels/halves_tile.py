@@ -85,5 +85,7 @@ class HalvesTile:
         """Part of the tile function's name; different tiles have different names."""
         text = "b" if self.bytes else f"p{self.pixels}q{self.channels}"
         text += f"s{'_'.join(map(str, self.lows[1:]))}" if len(self.fields) > 1 else ""
+        # Fields at the same places may lie pixel by pixel or channel by channel.
+        text += "" if len(self.fields) < 4 or self.even_fields_are_channel_0 else "r"
         text += f"g{self.parts}" if self.parts > 1 else ""
         return f"{text}_u{self.unroll}_o{self.out_bits}p{self.pre_shift}h{self.shift}"
