@@ -33,6 +33,7 @@ SINGLE = (
         "ldr <d:a>, =<status>; vmsr fpscr, <d:a>",
         "(vcmp|vcmpe).f32 <s>, <s>; vmrs APSR_nzcv, fpscr",
         "vldr <s>, <@pool>; b <@over>; .balign 4; <@pool>: .word <corner>; <@over>:",
+        "vldr <e>, <@pool>; b <@over>; .balign 4; <@pool>: .word <corner>, <corner>; <@over>:",
         *(f"vpush {{<ss:{n}>}}; vpop {{<ss:{n}>}}" for n in (1, 3, 6)),
         "vpush {<es:2>}; vpop {<es:2>}",
     ),
