@@ -132,5 +132,5 @@ def _named(model: str, chosen: pd.DataFrame, points: dict[tuple[str, str], float
         if (kept := points.get((model, policy))) is not None:
             lines.append(f"{kept:+.1f} points")
     if not any(known == model for known, _ in points):
-        lines.append("accuracy unknown")
+        lines.append("no accuracy")
     return "\n".join(lines)
