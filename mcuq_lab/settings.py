@@ -1,6 +1,7 @@
 """What this computer has: where a user's data sets and compiler lie, how its simulated boards fail.
 
-Read from `mcuq.toml` in the working directory, or else from `~/.config/mcuq/mcuq.toml`:
+Read from `mcuq.toml` in the working directory or the nearest folder above it (notebooks work below
+the project's), or else from `~/.config/mcuq/mcuq.toml`:
 
     [data]
     cifar10 = "/data/cifar10"          # parquet files, or torchvision's folder
@@ -113,10 +114,9 @@ def load_settings(directory: Path | None = None, home: Path | None = None) -> Se
     Raises:
         ConfigError: the file is no TOML, or has an unknown or wrong entry.
     """
-    candidates = (
-        (directory or Path.cwd()) / FILE_NAME,
-        (home or Path.home()) / ".config" / "mcuq" / FILE_NAME,
-    )
+    directory = (directory or Path.cwd()).absolute()
+    folders = (directory, *directory.parents, (home or Path.home()) / ".config" / "mcuq")
+    candidates = (folder / FILE_NAME for folder in folders)
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:
         return Settings()

@@ -105,7 +105,8 @@ def _load_cifar10(root: str | Path | None) -> Dataset:
     if root is None:
         raise ConfigError(
             "data set 'cifar10' needs data_root, the folder that holds "
-            f"{' and '.join(_PARQUET_FILES)} or {_PICKLE_FOLDER}/; the data set 'digits' needs none"
+            f"{' and '.join(_PARQUET_FILES)} or {_PICKLE_FOLDER}/: name it under [data] in "
+            "mcuq.toml, or in place of the data set's name; the data set 'digits' needs none"
         )
     root = Path(root).expanduser()
     if all((root / f).is_file() for f in _PARQUET_FILES):

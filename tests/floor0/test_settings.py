@@ -22,6 +22,8 @@ def test_the_working_directory_comes_before_the_home(tmp_path):
     settings = load_settings(work, home)
     assert settings.gcc is None
     assert settings.data_roots == {"cifar10": work / "images"}
+    (work / "notebooks").mkdir()
+    assert load_settings(work / "notebooks", home) == settings
 
 
 def test_faults_of_the_simulator_are_a_line_or_a_file(tmp_path):
