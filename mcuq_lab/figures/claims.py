@@ -25,7 +25,7 @@ SETTINGS = (FASTEST, "w8a8", "w4a4", "w2a2")
 """The panels: settings of LiteEngine, where they were measured."""
 
 _BAND = "#B3B3B3"
-_TITLES = {FASTEST: "LiteEngine at its fastest policy that keeps the accuracy"}
+_TITLES = {FASTEST: "LiteEngine's fastest that keeps the accuracy"}
 
 
 @styled
