@@ -65,9 +65,11 @@ def lower_depthwise_generic(
         kernel=kernel,
         packing="",
         files=specialised(kernel, _PARAMETERS, body, _HEADERS),
-        declarations=c_array("uint8_t", f"{name}_weights", weights)
-        + c_requantize(f"{name}_channels", padded_constants(requantize, source.shape.c % 2))
-        + c_struct("le_depthwise_layer", f"{name}_layer", fields),
+        declarations=lambda: (
+            c_array("uint8_t", f"{name}_weights", weights)
+            + c_requantize(f"{name}_channels", padded_constants(requantize, source.shape.c % 2))
+            + c_struct("le_depthwise_layer", f"{name}_layer", fields)
+        ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=weights.size + 12 * 2 * len(pairs) + _LAYER_BYTES,
         scratch_bytes=eight_byte_aligned(2 * (rows + padded.size)),

@@ -54,9 +54,11 @@ def lower_depthwise_points(
         kernel=kernel,
         packing="plain",
         files=specialised(kernel, _PARAMETERS, body, _HEADERS),
-        declarations=c_array("uint8_t", f"{name}_weights", weights)
-        + c_requantize(f"{name}_channels", requantize)
-        + c_struct(_TYPE, f"{name}_layer", fields),
+        declarations=lambda: (
+            c_array("uint8_t", f"{name}_weights", weights)
+            + c_requantize(f"{name}_channels", requantize)
+            + c_struct(_TYPE, f"{name}_layer", fields)
+        ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=weights.size + 12 * channels + _LAYER_BYTES,
         scratch_bytes=eight_byte_aligned(2 * padded.size),
