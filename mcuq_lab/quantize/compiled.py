@@ -96,11 +96,11 @@ def histogram_errors(values, counts, scales, zero_points, qmax, errors):
 
 
 @njit(**_OPTIONS)
-def requantize_rows(acc, start, multiplier, offset, pre_shift, shift, qmax):
-    """The integer requantization of `mcuq_lab.quantgraph`, in place on acc[pixels, oc].
+def requantize_rows(acc, start, multiplier, offset, pre_shift, shift, qmax, out):
+    """The integer requantization of `mcuq_lab.quantgraph`, of acc[pixels, oc] to uint8 out.
 
-    `acc` is floating point and holds integers; so do the results. The shifts are logical on the
-    product, which is not negative, and arithmetic on the sum.
+    `acc` is floating point and holds integers. The shifts are logical on the product, which is not
+    negative, and arithmetic on the sum.
     """
     pre_shift = np.uint64(pre_shift)
     for pixel in range(acc.shape[0]):
@@ -108,22 +108,22 @@ def requantize_rows(acc, start, multiplier, offset, pre_shift, shift, qmax):
             shifted = np.uint64(np.uint32(np.int32(acc[pixel, oc]) + start[oc])) << pre_shift
             t = np.int32((shifted * np.uint64(multiplier[oc])) >> np.uint64(32))
             y = (t + offset[oc]) >> shift
-            acc[pixel, oc] = min(max(y, 0), qmax)
+            out[pixel, oc] = min(max(y, 0), qmax)
 
 
 @njit(**_OPTIONS)
-def requantize_signed_rows(acc, start, multiplier, offset, pre_shift, shift, qmax):
+def requantize_signed_rows(acc, start, multiplier, offset, pre_shift, shift, qmax, out):
     """As `requantize_rows`, where acc + start may be negative; all constants are int64."""
     for pixel in range(acc.shape[0]):
         for oc in range(acc.shape[1]):
             shifted = (np.int64(acc[pixel, oc]) + start[oc]) << pre_shift
             y = (((shifted * multiplier[oc]) >> 32) + offset[oc]) >> shift
-            acc[pixel, oc] = min(max(y, 0), qmax)
+            out[pixel, oc] = min(max(y, 0), qmax)
 
 
 @njit(**_OPTIONS)
 def add_flat(a, b, multiplier_a, multiplier_b, offset, shift, qmax, out):
-    """The integer addition of `mcuq_lab.quantgraph` on floating-point arrays of integers."""
+    """The integer addition of `mcuq_lab.quantgraph` on uint8 arrays."""
     for i in range(a.size):
         total = np.int32(a[i]) * multiplier_a + np.int32(b[i]) * multiplier_b + offset
         out[i] = min(max(total >> shift, 0), qmax)

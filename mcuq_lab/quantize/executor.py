@@ -2,7 +2,9 @@
 
 Equal to `run_reference` bit for bit, for the same reason: convolutions in floating point are exact
 while `amax * sum|w|` stays below 2**24 (float32) or 2**53 (float64), whatever the order of their
-sums. Only direct convolutions are asked of torch: a Winograd transform would round.
+sums. Only direct convolutions are asked of torch: a Winograd transform would round. Where the
+processor sums products of bytes exactly, convolutions take them as they are. Values between
+operators are uint8 tensors (N, c, h, w), channels last in memory.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from mcuq_lab.quantgraph import (
     QWeighted,
     Requantize,
 )
+from mcuq_lab.quantize.byte_convolution import convolve_bytes, exact_bytes
 from mcuq_lab.quantize.compiled import add_flat, requantize_rows, requantize_signed_rows
 from mcuq_lab.quantize.inputs import quantize_input
 from mcuq_lab.quantize.network import convolve
@@ -64,7 +67,7 @@ def run_unchecked(graph: QuantGraph, inputs: np.ndarray, batch: int = _BATCH) ->
             _run_batch(graph, inputs[first : first + batch])[graph.output_name]
             for first in range(0, len(inputs), batch)
         ]
-    return np.concatenate([y.permute(0, 2, 3, 1).numpy() for y in outputs]).astype(np.uint8)
+    return np.concatenate([y.permute(0, 2, 3, 1).numpy() for y in outputs])
 
 
 def evaluate(
@@ -97,7 +100,7 @@ def _direct_convolutions() -> Iterator[None]:
 
 
 def _run_batch(graph: QuantGraph, inputs: np.ndarray) -> Mapping[str, Tensor]:
-    values = {graph.input_name: torch.from_numpy(inputs).permute(0, 3, 1, 2).float()}
+    values = {graph.input_name: torch.from_numpy(inputs).permute(0, 3, 1, 2)}
     last_reader = {name: i for i, op in enumerate(graph.ops) for name in op.inputs}
     for i, op in enumerate(graph.ops):
         sources = [graph.tensors[name] for name in op.inputs]
@@ -110,21 +113,25 @@ def _run_batch(graph: QuantGraph, inputs: np.ndarray) -> Mapping[str, Tensor]:
 
 @singledispatch
 def _compute(op: QOp, sources: list[QTensor], x: list[Tensor]) -> Tensor:
-    """One operator on float (N, c, h, w) tensors of integers."""
+    """One operator on uint8 (N, c, h, w) tensors."""
     raise ModelError(f"The executor knows no operator {op.op} ('{op.name}').")
 
 
 @_compute.register(QConv2d)
 @_compute.register(QDepthwiseConv2d)
 def _(op, sources, x):
-    source, window = sources[0], op.window
+    source, window, depthwise = sources[0], op.window, isinstance(op, QDepthwiseConv2d)
     x, dtype = x[0], _exact_dtype(op, source)
-    if source.zero_point and window.padded:
+    weight = torch.from_numpy(op.weight).permute(0, 3, 1, 2)
+    centred = source.zero_point and window.padded
+    if dtype == torch.float32 and not centred and exact_bytes():
+        return _requantize_weighted(op, source, convolve_bytes(x, weight, window, depthwise))
+    x = x.to(dtype)
+    if centred:
         # Padding counts as the zero point: subtract it, pad with zeros, and add its share.
         x = x - source.zero_point
-    weight = torch.from_numpy(op.weight).to(dtype).permute(0, 3, 1, 2)
-    acc = convolve(x.to(dtype), weight, None, window, isinstance(op, QDepthwiseConv2d))
-    if source.zero_point and window.padded:
+    acc = convolve(x, weight.to(dtype), None, window, depthwise)
+    if centred:
         share = op.weight.reshape(op.out_channels, -1).sum(1, dtype=np.int64) * source.zero_point
         acc += torch.from_numpy(share).to(dtype)[:, None, None]
     return _requantize_weighted(op, source, acc)
@@ -154,7 +161,8 @@ def _(op: QAveragePool, sources, x):
     kernel, stride = (window.kernel_h, window.kernel_w), (window.stride_h, window.stride_w)
     # Sums of at most 2**31 / 255 pixels: beyond float32 for maps above 256 x 256 only.
     exact = sources[0].qmax * window.kernel_h * window.kernel_w < 1 << 24
-    total = F.avg_pool2d(x[0] if exact else x[0].double(), kernel, stride, divisor_override=1)
+    values = x[0].float() if exact else x[0].double()
+    total = F.avg_pool2d(values, kernel, stride, divisor_override=1)
     constants = op.requantize
     channels = np.ones(total.shape[1], np.int32)
     per_channel = Requantize(
@@ -172,7 +180,7 @@ def _(op: QAveragePool, sources, x):
 def _(op: QMaxPool, sources, x):
     window = op.window
     kernel, stride = (window.kernel_h, window.kernel_w), (window.stride_h, window.stride_w)
-    return F.max_pool2d(x[0], kernel, stride)
+    return F.max_pool2d(x[0].float(), kernel, stride).to(torch.uint8)
 
 
 @_compute.register
@@ -189,21 +197,22 @@ def _requantize_weighted(op: QWeighted, source: QTensor, acc: Tensor) -> Tensor:
     constants = op.requantize
     if (constants.start >= accumulator_start(op.weight, source.qmax)).all():
         return _requantize(acc, constants)
-    acc = acc.contiguous(memory_format=torch.channels_last)
     arrays = (constants.start, constants.multiplier, constants.offset)
+    acc, out = _rows(acc)
     requantize_signed_rows(
         _pixels(acc),
         *(array.astype(np.int64) for array in arrays),
         constants.pre_shift,
         constants.shift,
         (1 << constants.bits) - 1,
+        _pixels(out),
     )
-    return acc.float()
+    return out
 
 
 def _requantize(acc: Tensor, constants: Requantize) -> Tensor:
     """Of sums that `start` makes non-negative."""
-    acc = acc.contiguous(memory_format=torch.channels_last)
+    acc, out = _rows(acc)
     requantize_rows(
         _pixels(acc),
         constants.start,
@@ -212,8 +221,15 @@ def _requantize(acc: Tensor, constants: Requantize) -> Tensor:
         constants.pre_shift,
         np.int32(constants.shift),
         np.int32((1 << constants.bits) - 1),
+        _pixels(out),
     )
-    return acc.float()
+    return out
+
+
+def _rows(acc: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums, and bytes for what becomes of them, both channels last."""
+    acc = acc.contiguous(memory_format=torch.channels_last)
+    return acc, torch.empty_like(acc, dtype=torch.uint8)
 
 
 def _pixels(x: Tensor) -> np.ndarray:

@@ -2,18 +2,38 @@
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 
 from mcuq_lab.errors import ConfigError, NumericsError
 from mcuq_lab.graph import Shape, Window
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import QConv2d
-from mcuq_lab.quantize import calibrate, evaluate, quantize, quantize_input, run_integers
+from mcuq_lab.quantize import (
+    calibrate,
+    evaluate,
+    executor,
+    quantize,
+    quantize_input,
+    run_integers,
+)
+from mcuq_lab.quantize.byte_convolution import convolve_bytes, exact_bytes
 from mcuq_lab.quantize.executor import predict
 from mcuq_lab.quantize.random_graphs import random_graph, random_inputs, single_layer
 from mcuq_lab.quantize.reference import run_reference
 from tests.quantize.graphs import GRAPHS, images, residual_graph
 
 
+@pytest.fixture(params=["bytes", "floats"])
+def sums(request, monkeypatch):
+    """Both ways to sum a convolution, wherever the processor has both."""
+    if request.param == "floats":
+        monkeypatch.setattr(executor, "exact_bytes", lambda: False)
+    elif not exact_bytes():
+        pytest.skip("this processor has no exact int8 convolutions")
+
+
+@pytest.mark.usefixtures("sums")
 @pytest.mark.parametrize("seed", range(120))
 def test_random_networks_are_exact(seed):
     graph = random_graph(seed, max_ops=8)
@@ -30,6 +50,33 @@ def test_sums_beyond_float32_are_exact(weights):
     np.testing.assert_array_equal(run_integers(graph, inputs), run_reference(graph, inputs))
 
 
+@pytest.mark.skipif(not exact_bytes(), reason="no exact int8 convolutions on this processor")
+@pytest.mark.parametrize("depthwise", [False, True])
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window(1, 1), Window(1, 1, 2, 2), Window.square(3, 1, 1), Window(3, 3, 2, 2, 0, 1, 0, 1),
+        Window(5, 2, 1, 3, 4, 0, 1, 2), Window.square(7, 2, 3),
+    ],
+)  # fmt: skip
+def test_sums_of_bytes_are_exact(window, depthwise):
+    rng = np.random.default_rng(window.kernel_h)
+    for channels in (1, 3, 16, 33):
+        x = torch.from_numpy(rng.integers(0, 256, (2, 9, 8, channels), np.uint8))
+        x = x.permute(0, 3, 1, 2)
+        shape = (21, channels, window.kernel_h, window.kernel_w)
+        shape = (channels, 1, *shape[2:]) if depthwise else shape
+        weight = torch.from_numpy(rng.integers(-128, 128, shape, np.int8))
+        x[0], weight[0] = 255, -128
+        padding = (window.pad_left, window.pad_right, window.pad_top, window.pad_bottom)
+        expected = F.conv2d(
+            F.pad(x.double(), padding), weight.double(),
+            stride=(window.stride_h, window.stride_w), groups=channels if depthwise else 1,
+        )  # fmt: skip
+        assert torch.equal(convolve_bytes(x, weight, window, depthwise).double(), expected)
+
+
+@pytest.mark.usefixtures("sums")
 @pytest.mark.parametrize("name", GRAPHS)
 def test_quantized_networks_are_exact(name):
     graph = GRAPHS[name]()
