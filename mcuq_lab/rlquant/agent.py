@@ -36,14 +36,14 @@ class Agent:
 
     Args:
         config: size and pace of the training.
-        n_layers: steps of an episode.
+        n_steps: steps of an episode.
         seed: of everything drawn; two agents of one seed and one history are alike.
     """
 
     name = "agent"
 
-    def __init__(self, config: AgentConfig, n_layers: int, seed: int) -> None:
-        self._config, self._n_layers, self._seed = config, n_layers, seed
+    def __init__(self, config: AgentConfig, n_steps: int, seed: int) -> None:
+        self._config, self._n_steps, self._seed = config, n_steps, seed
         self._importer = ThreadPoolExecutor(1, thread_name_prefix="import-rllib")
         self._imported: Future = self._importer.submit(_import, config.algorithm)
         self._algorithm: Algorithm | None = None
@@ -79,7 +79,7 @@ class Agent:
     def _get_algorithm(self) -> Algorithm:
         if self._algorithm is None:
             self._imported.result()
-            self._algorithm = make_algorithm(self._config, self._n_layers, self._seed)
+            self._algorithm = make_algorithm(self._config, self._n_steps, self._seed)
         return self._algorithm
 
     def _roll_out(self, algorithm: Algorithm, round_: Round) -> np.ndarray:
@@ -90,13 +90,13 @@ class Agent:
         return episodes.bits
 
 
-def make_algorithm(config: AgentConfig, n_layers: int, seed: int) -> Algorithm:
-    """The algorithm that `config` names, for episodes of `n_layers` steps.
+def make_algorithm(config: AgentConfig, n_steps: int, seed: int) -> Algorithm:
+    """The algorithm that `config` names, for episodes of `n_steps` steps.
 
     Raises:
         ConfigError: RLlib cannot be imported.
     """
-    return getattr(_import(config.algorithm), _CLASSES[config.algorithm])(config, n_layers, seed)
+    return getattr(_import(config.algorithm), _CLASSES[config.algorithm])(config, n_steps, seed)
 
 
 def _import(algorithm: str) -> ModuleType:

@@ -16,7 +16,7 @@ from mcuq_lab.rlquant.env import World
 class Algorithm(Protocol):
     """Learns to choose widths in imagined episodes, conditioned on a preference.
 
-    Made from `(config: AgentConfig, n_layers: int, seed: int)`. What it draws follows from that
+    Made from `(config: AgentConfig, n_steps: int, seed: int)`. What it draws follows from that
     seed, the worlds entered with their seeds, and the generators handed in.
     """
 

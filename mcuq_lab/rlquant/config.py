@@ -62,7 +62,7 @@ class AgentConfig:
     parallel_envs: int = 20
     """Environments that one sampling pass of PPO steps together."""
     minibatch_size: int = 250
-    """Steps a gradient; at most episodes_per_iteration times layers."""
+    """Steps a gradient; at most episodes_per_iteration times layers (times ties)."""
     epochs: int = 8
     """Passes of PPO over each batch of episodes."""
     updates_per_iteration: int = 64

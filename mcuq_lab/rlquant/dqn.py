@@ -37,7 +37,7 @@ class MaskedDqnModule(DefaultDQNTorchRLModule):
 class Dqn(OffPolicy):
     """A DQN agent; see `Algorithm`."""
 
-    def __init__(self, config: AgentConfig, n_layers: int, seed: int) -> None:
+    def __init__(self, config: AgentConfig, n_steps: int, seed: int) -> None:
         super().__init__(config, dqn_config(config), seed)
 
     def logits(self, observations: np.ndarray) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""The upper level as a gymnasium environment: one step a layer, one policy an episode.
+"""The upper level as a gymnasium environment: one step a decision, one policy an episode.
+
+A decision is a layer, or in a restricted space a tie of layers, met at its first one.
 
 Observation (a flat float32 vector): the layer's descriptors as in HAQ, the widths chosen for the
 layer before, what the policy costs so far (its rest at the smallest widths), what is left of each
@@ -83,7 +85,7 @@ class Episodes:
 
     Attributes:
         bits: policies so far (n, L, 2), layers ahead at the smallest widths.
-        layer: the layer to decide next.
+        layer: the layer to decide next; the number of layers when all are.
         parts: what the last step (after `judge`: the judgement) adds to each objective over the
             reference, (n, 3); its reward is `penalty - preference . parts` under any preference.
         penalty: what it pays besides, (n,): `FAILURE_REWARD` in place of a failure's parts.
@@ -117,14 +119,17 @@ class Episodes:
         return np.concatenate([*columns, self.preferences, masks], axis=1).astype(np.float32)
 
     def step(self, actions: np.ndarray) -> np.ndarray:
-        """Decides the next layer by actions (n, 2); returns the cost part of the rewards (n,)."""
+        """Decides the next layer, and those tied to it, by actions (n, 2); returns the cost part of
+        the rewards (n,)."""
         for i, (w, a) in enumerate(actions):
             pair = nearest_feasible(self._feasible[i], int(w), int(a))
             self.bits[i, self.world.costs.space.tied(self.layer)] = np.add(pair, MIN_BITS)
-        self.layer += 1
         before, self._costs = self._costs, self.world.scaled_costs(self.bits)
         # The first step also pays the floor that no policy goes below, so that the sum is exact.
-        added = self._costs - (before if self.layer > 1 else 0.0)
+        added = self._costs - (before if self.layer else 0.0)
+        space = self.world.costs.space
+        ahead = (layer for layer in space.decisions if layer > self.layer)
+        self.layer = next(ahead, space.n_layers)
         if not self.done:
             self._feasible = self._find_feasible()
         self.parts = np.column_stack([np.zeros(len(added)), added])

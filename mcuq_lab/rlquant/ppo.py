@@ -29,9 +29,9 @@ from mcuq_lab.rlquant.space import N_WIDTHS
 class Ppo:
     """A PPO agent for `BitWidthEnv`; see `Algorithm`."""
 
-    def __init__(self, config: AgentConfig, n_layers: int, seed: int) -> None:
-        self._batch_steps = config.episodes_per_iteration * n_layers
-        self._config = ppo_config(config, n_layers)
+    def __init__(self, config: AgentConfig, n_steps: int, seed: int) -> None:
+        self._batch_steps = config.episodes_per_iteration * n_steps
+        self._config = ppo_config(config, n_steps)
         self._config.validate()
         seed_everything(seed)
         self._runner = SingleAgentEnvRunner(config=self._config)
@@ -102,9 +102,9 @@ class Ppo:
         self._runner.module.set_state(self._learners.get_weights()[DEFAULT_MODULE_ID])
 
 
-def ppo_config(config: AgentConfig, n_layers: int) -> PPOConfig:
-    """RLlib's configuration for episodes of `n_layers` steps."""
-    batch_steps = config.episodes_per_iteration * n_layers
+def ppo_config(config: AgentConfig, n_steps: int) -> PPOConfig:
+    """RLlib's configuration for episodes of `n_steps` steps."""
+    batch_steps = config.episodes_per_iteration * n_steps
     model = DefaultModelConfig(
         fcnet_hiddens=[config.hidden_units] * 2, fcnet_activation="tanh", vf_share_layers=False
     )

@@ -20,14 +20,14 @@ from mcuq_lab.rlquant.space import N_WIDTHS
 
 @dataclass(frozen=True, eq=False)
 class Played:
-    """Whole episodes, n of L steps.
+    """Whole episodes, n of S steps over L layers.
 
     Attributes:
         bits: policies, int8 (n, L, 2).
         preferences: under which they were played, (n, 3).
-        observations: before each step and after the last, float32 (n, L + 1, OBSERVATION_WIDTH).
-        actions: what was done, numbers of pairs, int64 (n, L).
-        totals: added to each objective before each step, and by all of them, (n, L + 1, 3).
+        observations: before each step and after the last, float32 (n, S + 1, OBSERVATION_WIDTH).
+        actions: what was done, numbers of pairs, int64 (n, S).
+        totals: added to each objective before each step, and by all of them, (n, S + 1, 3).
         penalties: paid at the end, (n,).
     """
 
@@ -82,13 +82,14 @@ def play(world: World, preferences: np.ndarray, choose: Choose) -> Played:
         observations.append(episodes.observe())
     episodes.judge()
     totals[-1] += episodes.parts
-    pairs = episodes.bits.astype(np.int64) - MIN_BITS
+    decisions = list(world.costs.space.decisions)
+    pairs = episodes.bits[:, decisions].astype(np.int64) - MIN_BITS
     return Played(
         bits=episodes.bits,
         preferences=preferences,
         observations=np.stack(observations, axis=1),
         # What was done need not be what was asked for: a pair may be closed though its halves are
-        # open, and layers that are tied to an earlier one follow it.
+        # open.
         actions=pairs[..., 0] * N_WIDTHS + pairs[..., 1],
         totals=np.stack(totals, axis=1),
         penalties=episodes.penalty.copy(),
@@ -123,16 +124,16 @@ class Replay:
     def sample(self, n: int, rng: np.random.Generator) -> Transitions:
         """`n` transitions, as likely to begin at any step of any episode as at any other."""
         played = self._played
-        n_layers = played.actions.shape[1]
+        n_steps = played.actions.shape[1]
         episode = rng.integers(len(played.bits), size=n)
-        first = rng.integers(n_layers, size=n)
-        last = np.minimum(first + self._steps, n_layers)
+        first = rng.integers(n_steps, size=n)
+        last = np.minimum(first + self._steps, n_steps)
         preference = played.preferences[episode]
         before, after = played.observations[episode, first], played.observations[episode, last]
         if self._hindsight:
             preference = draw_preference(rng, n)
             before[:, PREFERENCE] = after[:, PREFERENCE] = preference
-        ends = last == n_layers
+        ends = last == n_steps
         added = played.totals[episode, last] - played.totals[episode, first]
         rewards = np.where(ends, played.penalties[episode], 0.0) - (preference * added).sum(axis=1)
         actions = played.actions[episode, first]

@@ -56,7 +56,7 @@ class MaskedSacModule(DefaultSACTorchRLModule):
 class Sac(OffPolicy):
     """A SAC agent; see `Algorithm`."""
 
-    def __init__(self, config: AgentConfig, n_layers: int, seed: int) -> None:
+    def __init__(self, config: AgentConfig, n_steps: int, seed: int) -> None:
         super().__init__(config, sac_config(config), seed)
 
     def logits(self, observations: np.ndarray) -> np.ndarray:

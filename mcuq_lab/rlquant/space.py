@@ -107,6 +107,11 @@ class SearchSpace:
         """The layers that have the same widths as `layer`, itself included."""
         return self._members[self.ties[layer]] if self.restricted else np.array([layer])
 
+    @cached_property
+    def decisions(self) -> tuple[int, ...]:
+        """The layers whose widths are decided: all, or the first of each tie."""
+        return tuple(i for i in range(self.n_layers) if self.tied(i)[0] == i)
+
     def open_choices(self, bits: np.ndarray, layer: int) -> np.ndarray:
         """As `allowed`, for `layer` of a policy (L, 2) whose earlier layers are decided."""
         first = self.tied(layer)[0]

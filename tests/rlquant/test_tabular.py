@@ -25,6 +25,7 @@ from mcuq_lab.rlquant.budgets import Budgets
 from mcuq_lab.rlquant.costs import initial_costs
 from mcuq_lab.rlquant.env import Episodes, Outcome, World, draw_preference
 from mcuq_lab.rlquant.proposers import mutate
+from mcuq_lab.rlquant.replay import Replay, play
 from mcuq_lab.rlquant.search_benchmark import curve_frame, run_once, search_configs, summarize
 from mcuq_lab.rlquant.space import SearchSpace, tied_policies, to_policy
 from mcuq_lab.rlquant.tabular import (
@@ -80,10 +81,34 @@ def test_masks_lead_every_episode_into_the_space():
     reference = ReferencePoint(0.5, 1e7, 1e5)
     world = World(initial_costs(SPACE), Budgets(), reference, lambda bits: Outcome(False))
     rng = np.random.default_rng(0)
-    episodes = Episodes(world, draw_preference(rng, 16))
+    preferences = draw_preference(rng, 16)
+    episodes = Episodes(world, preferences)
+    steps, rewards = 0, np.zeros(16)
     while not episodes.done:
-        episodes.step(rng.integers(0, 7, (16, 2)))
+        rewards += episodes.step(rng.integers(0, 7, (16, 2)))
+        steps += 1
+    assert steps == len(SPACE.decisions) == max(SPACE.ties) + 1, "one step a tie"
     assert {policy.tobytes() for policy in episodes.bits} <= KEYS
+    paid = (preferences[:, 1:] * world.scaled_costs(episodes.bits)).sum(axis=1)
+    assert np.allclose(rewards, -paid)
+
+
+def test_a_replay_holds_one_step_a_tie():
+    reference = ReferencePoint(0.5, 1e7, 1e5)
+    world = World(initial_costs(SPACE), Budgets(), reference, lambda bits: Outcome(True, 0.7))
+    rng = np.random.default_rng(0)
+    replay = Replay(100, 2, hindsight=False)
+    preferences = draw_preference(rng, 16)
+    played = play(world, preferences, lambda seen, _: rng.integers(0, 7, (len(seen), 2)))
+    replay.add(played)
+    assert played.actions.shape == (16, len(SPACE.decisions))
+    again = Replay(100, 2, hindsight=False)
+    again.restore(replay.state())
+    again.enter(world)
+    ours, theirs = (r.sample(200, np.random.default_rng(1)) for r in (replay, again))
+    assert np.array_equal(ours.actions, theirs.actions)
+    assert np.array_equal(ours.observations, theirs.observations)
+    assert np.allclose(ours.rewards, theirs.rewards)
 
 
 def test_ties_that_do_not_fit_are_refused():

@@ -76,7 +76,7 @@ def _rlquant(problem: Problem) -> Method:
     from mcuq_lab.rlquant.agent import Agent
     from mcuq_lab.rlquant.methods.surrogate_search import SurrogateSearch
 
-    agent = Agent(problem.config.agent, problem.space.n_layers, problem.config.seed)
+    agent = Agent(problem.config.agent, len(problem.space.decisions), problem.config.seed)
     return SurrogateSearch(problem, [agent, _mutations(problem)])
 
 
