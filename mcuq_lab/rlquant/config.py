@@ -59,8 +59,6 @@ class AgentConfig:
     """Iterations in each later round."""
     rollouts: int = 1024
     """Policies that the agent proposes a round, each under a preference drawn anew."""
-    parallel_envs: int = 20
-    """Environments that one sampling pass of PPO steps together."""
     minibatch_size: int = 250
     """Steps a gradient; at most episodes_per_iteration times layers (times ties)."""
     epochs: int = 8
@@ -111,6 +109,9 @@ class ProposalConfig:
     """Uniform policies that are measured first, besides w8a8, which every search starts with."""
     random_anchors: int = 8
     """Random policies that are measured first."""
+    informed_anchors: int = 2
+    """The same in RLQuant, which knows what each width does alone: more random policies would
+    teach it less than those it picks itself."""
     agent_share: float = 0.34
     """At least this part of each batch are the agent's own rollouts (in an ablation: proposals of
     whatever stands in its place); the rest goes to whoever promises most."""
@@ -257,7 +258,12 @@ def quick_config(**changes: Any) -> SearchConfig:
     return SearchConfig(**(values | changes))
 
 
+_RETIRED = {"agent.parallel_envs"}
+"""Entries of earlier versions that changed no result and mean nothing any more."""
+
+
 def _build(cls: type, values: Mapping[str, Any], prefix: str):
+    values = {k: v for k, v in values.items() if prefix + k not in _RETIRED}
     known = {f.name for f in fields(cls)}
     unknown = set(values) - known
     if unknown:

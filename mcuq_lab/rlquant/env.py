@@ -15,7 +15,7 @@ measured costs differ from the known ones. A failure (does not fit, hangs, fault
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,13 +61,13 @@ class World:
         costs: what is known about costs (its `space` is the search space).
         budgets: hard limits, kept by masks.
         reference: scales the objectives.
-        judge: what becomes of a policy (L, 2): imagined by a surrogate, or measured.
+        judge: what becomes of policies (n, L, 2): imagined by a surrogate, or measured.
     """
 
     costs: Costs
     budgets: Budgets
     reference: ReferencePoint
-    judge: Callable[[np.ndarray], Outcome]
+    judge: Callable[[np.ndarray], Sequence[Outcome]]
 
     def scaled_costs(self, bits: np.ndarray) -> np.ndarray:
         """(cycles, SRAM) of policies over the reference's, float64 of shape (..., 2)."""
@@ -138,8 +138,7 @@ class Episodes:
     def judge(self) -> np.ndarray:
         """The last part of the rewards, (n,); only when done."""
         self.parts = np.zeros_like(self.parts)
-        for i, bits in enumerate(self.bits):
-            outcome = self.world.judge(bits)
+        for i, outcome in enumerate(self.world.judge(self.bits)):
             if outcome.ok:
                 self.parts[i] = self._judged_parts(outcome, self._costs[i])
             else:

@@ -43,6 +43,14 @@ class Played:
         """Sum of each episode's rewards, (n,)."""
         return self.penalties - (self.preferences * self.totals[:, -1]).sum(axis=1)
 
+    @property
+    def rewards(self) -> np.ndarray:
+        """Of each step, (n, S)."""
+        added = np.diff(self.totals, axis=1)
+        rewards = -(self.preferences[:, None] * added).sum(axis=2)
+        rewards[:, -1] += self.penalties
+        return rewards
+
     def then(self, later: Played, most: int) -> Played:
         """These episodes and `later` ones, the last `most` of them."""
         pairs = ((getattr(self, f.name), getattr(later, f.name)) for f in fields(Played))

@@ -1,8 +1,9 @@
 """What accuracy a policy will have, guessed from the policies measured so far.
 
-A Gaussian process on two views of a policy: the quantization noise of each layer (a step of b bits
-has a variance of about 4^-b), in which accuracy falls smoothly, and the widths themselves. Its
-uncertainty decides what is worth measuring next.
+A Gaussian process on the quantization noise of each layer (a step of b bits has a variance of about
+4^-b), in which accuracy falls smoothly. Where it is known what each width does alone, policies are
+compared by that, too: layer by layer, and in all. Its uncertainty decides what is worth measuring
+next.
 """
 
 from __future__ import annotations
@@ -23,13 +24,31 @@ _NOISE_POWER = 0.5
 """Features are 2^-b, not 4^-b: with 4^-b all widths above 4 bits would look alike."""
 
 
-class AccuracySurrogate:
-    """A Gaussian process fitted to measured rows."""
+_AMPLITUDE_SPAN = 3.0
+"""Features of the narrowest policy lie about as far from the widest one's as by widths alone."""
+_LEAST_SHARE = 1e-3
+"""Of the narrowest policy's noise: differences below it do not count in the logarithm."""
 
-    def __init__(self, space: SearchSpace, rows: Sequence[Row], seed: int) -> None:
-        """Fits the rows that succeeded; there must be at least one."""
+
+class AccuracySurrogate:
+    """A Gaussian process fitted to measured rows.
+
+    Args:
+        space: of the policies.
+        rows: of which those that succeeded are fitted; there must be at least one.
+        seed: of the fit.
+        sensitivity: what each width does alone, (L, 2, N_WIDTHS), see `Evaluator`; None if unknown.
+    """
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        rows: Sequence[Row],
+        seed: int,
+        sensitivity: np.ndarray | None = None,
+    ) -> None:
         rows = [row for row in rows if row.ok]
-        self._space = space
+        self._space, self._sensitivity = space, sensitivity
         accuracy = np.array([row.accuracy_quick for row in rows])
         self._mean, self._scale = accuracy.mean(), max(accuracy.std(), 1e-3)
         features = self._features(np.array([row.policy for row in rows]))
@@ -58,8 +77,29 @@ class AccuracySurrogate:
         return np.clip(drawn * self._scale + self._mean, 0.0, 1.0)
 
     def _features(self, bits: np.ndarray) -> np.ndarray:
-        bits = self._space.canonical(bits).astype(np.float64)
-        return (2.0 ** (MIN_BITS - bits)).reshape(len(bits), -1)
+        bits = self._space.canonical(bits)
+        steps = (2.0 ** (MIN_BITS - bits.astype(np.float64))).reshape(len(bits), -1)
+        if self._sensitivity is None:
+            return steps
+        noise = noise_of(self._space, self._sensitivity, bits)
+        narrowest = self._space.uniform(MIN_BITS, MIN_BITS)
+        most = noise_of(self._space, self._sensitivity, narrowest).sum()
+        share = noise / max(most, np.finfo(np.float64).tiny)
+        total = np.log(share.sum(axis=-1, keepdims=True) + _LEAST_SHARE)
+        return np.concatenate([steps, _AMPLITUDE_SPAN * np.sqrt(share), total], axis=-1)
+
+
+def noise_of(space: SearchSpace, sensitivity: np.ndarray, bits: np.ndarray) -> np.ndarray:
+    """What each width of canonical policies (..., L, 2) does alone, float64 (..., 2 * L).
+
+    A tensor that several layers read counts once, in equal parts.
+    """
+    index, layers = bits.astype(np.intp) - MIN_BITS, np.arange(space.n_layers)
+    groups = space.input_groups
+    readers = np.bincount(groups)[groups]
+    weights = sensitivity[layers, 0, index[..., 0]]
+    activations = sensitivity[layers, 1, index[..., 1]] / readers
+    return np.concatenate([weights, activations], axis=-1)
 
 
 def _kernel(n_features: int) -> Kernel:

@@ -51,9 +51,11 @@ def make(algorithm: str, seed: int = 3, **changes):
 
 def make_world(budgets: Budgets = Budgets(), costs=COSTS) -> World:  # noqa: B008 (frozen)
     evaluator = SyntheticEvaluator(GRAPH)
-    return World(
-        costs, budgets, REFERENCE, lambda bits: Outcome(True, evaluator.true_accuracy(bits))
-    )
+
+    def judge(bits):
+        return [Outcome(True, evaluator.true_accuracy(policy)) for policy in bits]
+
+    return World(costs, budgets, REFERENCE, judge)
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +144,9 @@ def test_a_restored_agent_learns_on_as_the_original_would(algorithm, world):
     seen = observations(world)
     assert (first.logits(seen) == second.logits(seen)).all()
     # Another world, as the next round brings one: the surrogate has learnt.
-    other = replace(world, judge=lambda bits: Outcome(True, bits.mean() / 10))
+    other = replace(
+        world, judge=lambda bits: [Outcome(True, policy.mean() / 10) for policy in bits]
+    )
     returns = []
     for agent in (first, second):
         agent.enter(other, seed=2)
@@ -221,7 +225,7 @@ def test_the_replay_forgets_the_oldest_and_is_worked_out_anew_in_another_world(w
     assert [int(b.max()) for b in bits] == [5, 5, 8, 8, 8, 8]
     twin = Replay(6, 1, hindsight=False)
     twin.restore(replay.state())
-    other = replace(world, judge=lambda bits: Outcome(ok=False))
+    other = replace(world, judge=lambda bits: [Outcome(ok=False)] * len(bits))
     drawn = []
     for each in (replay, twin):
         each.enter(other)

@@ -23,7 +23,7 @@ COSTS = initial_costs(SPACE)
 REFERENCE = ReferencePoint(0.5, float(COSTS.cycles(SPACE.uniform(8, 8))), 10_000.0)
 
 
-def world(judge=lambda bits: Outcome(True, 0.7), budgets=None):
+def world(judge=lambda bits: [Outcome(True, 0.7)] * len(bits), budgets=None):
     return World(COSTS, budgets or Budgets(), REFERENCE, judge)
 
 
@@ -82,14 +82,14 @@ def test_costs_are_paid_when_they_are_chosen():
 
 def test_measured_costs_replace_known_ones_at_the_end():
     cycles = 3.0 * REFERENCE.cycles
-    judge = lambda bits: Outcome(True, 1.0, cycles=cycles, sram_bytes=5_000.0)  # noqa: E731
+    outcome = Outcome(True, 1.0, cycles=cycles, sram_bytes=5_000.0)
     chosen = [(3, 3)] * SPACE.n_layers
-    assert play(entered(world(judge)), chosen, (0, 1, 0))[0] == pytest.approx(-3.0)
-    assert play(entered(world(judge)), chosen, (0, 0, 1))[0] == pytest.approx(-0.5)
+    assert play(entered(world(lambda bits: [outcome])), chosen, (0, 1, 0))[0] == pytest.approx(-3.0)
+    assert play(entered(world(lambda bits: [outcome])), chosen, (0, 0, 1))[0] == pytest.approx(-0.5)
 
 
 def test_a_failure_is_a_reward():
-    env = entered(world(lambda bits: Outcome(ok=False)))
+    env = entered(world(lambda bits: [Outcome(ok=False)]))
     total, _ = play(env, [(6, 6)] * SPACE.n_layers, (1, 0, 0))
     assert total == pytest.approx(FAILURE_REWARD)
 

@@ -79,7 +79,9 @@ def test_what_draws_in_a_space_stays_in_it():
 
 def test_masks_lead_every_episode_into_the_space():
     reference = ReferencePoint(0.5, 1e7, 1e5)
-    world = World(initial_costs(SPACE), Budgets(), reference, lambda bits: Outcome(False))
+    world = World(
+        initial_costs(SPACE), Budgets(), reference, lambda bits: [Outcome(False)] * len(bits)
+    )
     rng = np.random.default_rng(0)
     preferences = draw_preference(rng, 16)
     episodes = Episodes(world, preferences)
@@ -95,7 +97,8 @@ def test_masks_lead_every_episode_into_the_space():
 
 def test_a_replay_holds_one_step_a_tie():
     reference = ReferencePoint(0.5, 1e7, 1e5)
-    world = World(initial_costs(SPACE), Budgets(), reference, lambda bits: Outcome(True, 0.7))
+    good = Outcome(True, 0.7)
+    world = World(initial_costs(SPACE), Budgets(), reference, lambda bits: [good] * len(bits))
     rng = np.random.default_rng(0)
     replay = Replay(100, 2, hindsight=False)
     preferences = draw_preference(rng, 16)

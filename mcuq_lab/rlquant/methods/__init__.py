@@ -1,4 +1,4 @@
-"""Search methods, one name each: ours, its ablations without RL, and the rivals."""
+"""Search methods, one name each: ours, the same without RL, and the rivals."""
 
 from __future__ import annotations
 
@@ -77,12 +77,19 @@ def _rlquant(problem: Problem) -> Method:
     from mcuq_lab.rlquant.methods.surrogate_search import SurrogateSearch
 
     agent = Agent(problem.config.agent, len(problem.space.decisions), problem.config.seed)
-    return SurrogateSearch(problem, [agent, _mutations(problem)])
+    return SurrogateSearch(problem, [agent, _mutations(problem)], informed=True)
+
+
+def _without_rl(problem: Problem) -> Method:
+    from mcuq_lab.rlquant.methods.surrogate_search import SurrogateSearch
+
+    return SurrogateSearch(problem, [_mutations(problem)], informed=True)
 
 
 METHODS: MappingProxyType[str, Callable[[Problem], Method]] = MappingProxyType(
     {
         "rlquant": _rlquant,
+        "without_rl": _without_rl,
         "sa_mutation": _sa_mutation,
         "sa_nsga2": _sa_nsga2,
         "nsga2": _nsga2,

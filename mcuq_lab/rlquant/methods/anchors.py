@@ -10,17 +10,21 @@ from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
 from mcuq_lab.rlquant.space import to_bits
 
 
-def anchors(problem: Problem) -> list[Proposal]:
-    """Uniform policies, then random ones: the same for every method; the random ones follow the
-    seed. Under hard budgets random policies that keep them stand in for uniform ones that do not,
-    by what the first rows teach."""
+def anchors(problem: Problem, n_random: int | None = None) -> list[Proposal]:
+    """Uniform policies, then random ones, which follow the seed: the same for every method, but
+    for the number of random ones, `proposals.random_anchors` unless given.
+
+    Under hard budgets random policies that keep them stand in for uniform ones that do not, by
+    what the first rows teach.
+    """
     proposals, gauge, rows = problem.config.proposals, problem.gauge, problem.first_rows
     texts = proposals.uniform_anchors
     uniform = to_bits([Policy.parse(text, problem.space.n_layers) for text in texts])
     uniform = problem.space.canonical(uniform)
     costs = gauge.costs(rows)
     kept = gauge.first_within(costs, uniform, len(uniform), rows)
-    missing = proposals.random_anchors + len(uniform) - len(kept)
+    n_random = proposals.random_anchors if n_random is None else n_random
+    missing = n_random + len(uniform) - len(kept)
     drawn = draw_within(costs, gauge.budgets, problem.rng(0), missing)
     if gauge.budgets.any:
         drawn = [gauge.bring_within(costs, bits, rows) for bits in drawn]

@@ -1,7 +1,8 @@
 """The surrogate loop: fit what was measured, imagine, pick what promises most, measure.
 
-RLQuant is this loop with the RL agent (and mutations of the front) as proposers; its ablations
-without RL are the same loop with other proposers, so that they differ in nothing else.
+RLQuant is this loop with the RL agent (and mutations of the front) as proposers, informed by what
+each width does alone. `without_rl` is the same without the agent, so that they differ in nothing
+else; the rivals `sa_mutation` and `sa_nsga2` know nothing but their measurements.
 """
 
 from __future__ import annotations
@@ -21,16 +22,25 @@ from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
 
 class SurrogateSearch:
-    """Anchors first, then rounds of `proposals.batch_size` policies."""
+    """Anchors first, then rounds of `proposals.batch_size` policies.
 
-    def __init__(self, problem: Problem, proposers: Sequence[Proposer]) -> None:
+    Args:
+        proposers: who imagines candidates, one after the other.
+        informed: the surrogate knows the problem's sensitivity, and fewer random anchors do.
+    """
+
+    def __init__(
+        self, problem: Problem, proposers: Sequence[Proposer], *, informed: bool = False
+    ) -> None:
         self._problem = problem
         self._proposers = tuple(proposers)
+        self._informed = informed
         self._rounds = 0
 
     def ask(self, rows: Sequence[Row]) -> list[Proposal]:
         if self._rounds == 0 or not any(row.ok for row in rows):
-            return anchors(self._problem)
+            settings = self._problem.config.proposals
+            return anchors(self._problem, settings.informed_anchors if self._informed else None)
         round_ = self._prepare(rows)
         pool: list[Proposal] = []
         for proposer in self._proposers:
@@ -62,10 +72,11 @@ class SurrogateSearch:
     def _prepare(self, rows: Sequence[Row]) -> Round:
         problem = self._problem
         costs = problem.gauge.costs(rows)
-        surrogate = AccuracySurrogate(problem.space, rows, problem.config.seed)
+        sensitivity = problem.sensitivity() if self._informed else None
+        surrogate = AccuracySurrogate(problem.space, rows, problem.config.seed, sensitivity)
 
-        def judge(bits: np.ndarray) -> Outcome:
-            return Outcome(ok=True, accuracy=float(surrogate.mean(bits[None])[0]))
+        def judge(bits: np.ndarray) -> list[Outcome]:
+            return [Outcome(ok=True, accuracy=float(guess)) for guess in surrogate.mean(bits)]
 
         kept = self._kept(rows)
         front = front_mask(objectives(kept))
