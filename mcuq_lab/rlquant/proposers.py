@@ -10,6 +10,7 @@ import numpy as np
 from mcuq_lab.results import front_mask
 from mcuq_lab.rlquant.env import World
 from mcuq_lab.rlquant.space import SearchSpace
+from mcuq_lab.rlquant.sram_surrogate import SramSurrogate
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
 
@@ -20,6 +21,7 @@ class Round:
     Attributes:
         number: from 0.
         world: costs, budgets and reference, judged by the surrogate.
+        sram: peaks of whole policies, more exact than the world's.
         front: measured policies that nobody dominates, (f, L, 2).
         rng: the round's own generator.
     """
@@ -27,13 +29,15 @@ class Round:
     number: int
     world: World
     surrogate: AccuracySurrogate
+    sram: SramSurrogate
     front: np.ndarray
     rng: np.random.Generator
 
     def imagined(self, bits: np.ndarray) -> np.ndarray:
         """Expected objectives over the reference for policies (n, L, 2); (n, 3)."""
-        error = (1.0 - self.surrogate.mean(bits)) / self.world.reference.error
-        return np.column_stack([error, self.world.scaled_costs(bits)])
+        error, cycles = 1.0 - self.surrogate.mean(bits), self.world.costs.cycles(bits)
+        points = np.column_stack([error, cycles, self.sram.mean(bits)])
+        return points / self.world.reference.array
 
 
 class Proposer(Protocol):

@@ -18,6 +18,7 @@ from mcuq_lab.rlquant.methods.anchors import anchors, stack, unseen
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
 from mcuq_lab.rlquant.proposers import Proposer, Round
 from mcuq_lab.rlquant.selection import pick_batch
+from mcuq_lab.rlquant.sram_surrogate import SramSurrogate
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
 
@@ -84,6 +85,7 @@ class SurrogateSearch:
             number=self._rounds - 1,
             world=World(costs, problem.budgets, problem.reference, judge),
             surrogate=surrogate,
+            sram=SramSurrogate(costs, rows, problem.config.seed),
             front=np.array([row.policy for row in kept], dtype=np.int8)[front],
             rng=problem.rng(3, self._rounds),
         )
@@ -95,7 +97,7 @@ class SurrogateSearch:
         bits = stack(pool, self._problem.space.n_layers)
         errors = 1.0 - round_.surrogate.samples(bits, settings.draws, round_.rng)
         costs = round_.world.costs
-        costs = np.column_stack([costs.cycles(bits), costs.sram_bytes(bits)])
+        costs = np.column_stack([costs.cycles(bits), round_.sram.mean(bits)])
         points = objectives(self._kept(rows))
         front = points[front_mask(points)]
         own = np.flatnonzero([p.origin == self._proposers[0].name for p in pool])

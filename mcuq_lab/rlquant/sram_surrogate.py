@@ -1,0 +1,49 @@
+"""What a policy's peak SRAM will be, guessed from the policies measured so far.
+
+Estimates by live tensors (`memory`) know nothing of scratch, operation in place and strips, which
+the planner weighs against each other: peaks jump where another schedule wins. Trees learn where.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesRegressor
+
+from mcuq_lab.results import Row
+from mcuq_lab.rlquant.costs import Costs
+
+_TREES = 60
+_ENOUGH_ROWS = 12
+"""Fewer rows teach less than the estimate knows."""
+
+
+class SramSurrogate:
+    """Extremely randomized trees on what measured peaks have beyond their estimates.
+
+    Args:
+        costs: gives the estimates.
+        rows: of which those that succeeded are fitted.
+        seed: of the trees.
+    """
+
+    def __init__(self, costs: Costs, rows: Sequence[Row], seed: int) -> None:
+        self._costs, self._trees = costs, None
+        rows = [row for row in rows if row.ok]
+        if len(rows) >= _ENOUGH_ROWS:
+            bits = np.array([row.policy for row in rows], dtype=np.int8)
+            peaks = np.array([row.sram_peak_bytes for row in rows], dtype=np.float64)
+            trees = ExtraTreesRegressor(_TREES, random_state=seed)
+            self._trees = trees.fit(self._features(bits), peaks - costs.sram_bytes(bits))
+
+    def mean(self, bits: np.ndarray) -> np.ndarray:
+        """Expected peak SRAM bytes of policies (n, L, 2); float64 (n,)."""
+        estimates = np.asarray(self._costs.sram_bytes(bits), dtype=np.float64)
+        if self._trees is None or not len(bits):
+            return estimates
+        return estimates + self._trees.predict(self._features(bits))
+
+    def _features(self, bits: np.ndarray) -> np.ndarray:
+        steps = self._costs.step_sram_bytes(bits)
+        return np.concatenate([bits.reshape(len(bits), -1), steps], axis=1)
