@@ -17,7 +17,7 @@ from mcuq_lab.rlquant.progress import read_progress
 from mcuq_lab.rlquant.search import new_run, reference_of, run_search
 from mcuq_lab.rlquant.tabular import TabularEvaluator
 
-MILESTONES = (50, 100, 300)
+MILESTONES = (25, 50, 100, 300)
 MOST_EVALUATIONS = 300
 EVALUATOR = "mcuq_lab.rlquant.tabular:make_evaluator"
 
