@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -28,7 +29,7 @@ from mcuq_lab.rlquant import (
     layer_names_of,
 )
 
-METHOD_LABELS = {"rlquant": "RLQuant"}
+METHOD_LABELS = {"rlquant": "RLQuant", "without_rl": "RLQuant without RL"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +72,11 @@ def make_report(run_dir: Path, baselines: Sequence[Path] = ()) -> Report:
     return Report(info, figures, front_of(run_dir), finals_of(run_dir))
 
 
-def curve_figure(curves: pd.DataFrame, *, board: str, simulated: bool, remark: str = "") -> Figure:
-    """`hypervolume_figure` of rows of `hypervolume_frame`, methods by the names that people use."""
+def curve_figure(curves: pd.DataFrame, **settings: Any) -> Figure:
+    """`hypervolume_figure` of rows of `hypervolume_frame`, methods by the names that people use;
+    `settings` are its other arguments."""
     labelled = curves.assign(method=curves["method"].replace(METHOD_LABELS))
-    return hypervolume_figure(labelled, board=board, simulated=simulated, remark=remark)
+    return hypervolume_figure(labelled, **settings)
 
 
 def series_of(rows: pd.DataFrame, info: RunInfo) -> pd.DataFrame:

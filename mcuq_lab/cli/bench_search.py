@@ -69,7 +69,8 @@ def search(
             found = summarize(curves, evaluator, run_dirs[0], configs[0].evaluations)
             rows += [asdict(row) for row in found]
             if figures is not None:
-                _draw(curves, evaluator, figures / f"search-{path.stem}")
+                most = found[0].hypervolume_table
+                _draw(curves, evaluator, most, figures / f"search-{path.stem}")
         if output is not None:
             document = {"command": command_line(), **provenance(), "rows": rows}
             write_atomically(output, (json.dumps(document, indent=1) + "\n").encode())
@@ -78,10 +79,12 @@ def search(
     emit(rows, as_json, columns)
 
 
-def _draw(curves: pd.DataFrame, evaluator: TabularEvaluator, path: Path) -> None:
+def _draw(curves: pd.DataFrame, evaluator: TabularEvaluator, most: float, path: Path) -> None:
     row = next(row for row in evaluator.rows.values() if row.ok)
     remark = "looked up in a table, so that seconds are those of the methods alone"
-    figure = curve_figure(curves, board=row.board, simulated=row.simulated, remark=remark)
+    figure = curve_figure(
+        curves, board=row.board, simulated=row.simulated, remark=remark, most=most
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".png", ".svg"):
         figure.savefig(path.with_suffix(suffix))

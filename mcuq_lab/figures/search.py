@@ -12,9 +12,13 @@ from mcuq_lab.figures.style import footnote, look_of, new_figure, origin, styled
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 
 
+_LEAST_MISSING = 1e-4
+"""Where a logarithmic axis ends: what misses less has as good as everything."""
+
+
 @styled
 def hypervolume_figure(
-    frame: pd.DataFrame, *, board: str, simulated: bool, remark: str = ""
+    frame: pd.DataFrame, *, board: str, simulated: bool, remark: str = "", most: float | None = None
 ) -> Figure:
     """Hypervolume of the front found so far, against evaluations and against seconds.
 
@@ -24,7 +28,12 @@ def hypervolume_figure(
             spans the quartiles.
         board, simulated: where the rows come from.
         remark: what else a reader must know.
+        most: the hypervolume that cannot be exceeded, if that is known: drawn is then what part of
+            it is missing, on a logarithmic axis, since good methods differ by thousandths.
     """
+    if most is not None:
+        missing = (1.0 - frame["hypervolume"] / most).clip(lower=_LEAST_MISSING)
+        frame = frame.assign(hypervolume=missing)
     figure, (by_count, by_time) = new_figure(2)
     look = look_of(frame["method"])
     for method, rows in frame.groupby("method", sort=False):
@@ -48,9 +57,16 @@ def hypervolume_figure(
     by_count.set_xlabel("evaluations")
     by_time.set_xlabel("seconds")
     for axes in (by_count, by_time):
-        axes.set_ylabel("hypervolume")
-        axes.set_ylim(bottom=0)
-    by_count.legend(loc="lower right")
+        if most is None:
+            axes.set_ylabel("hypervolume")
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set_ylabel("missing part of the hypervolume")
+            axes.set_yscale("log")
+            axes.set_ylim(_LEAST_MISSING, 1)
+    if most is not None:
+        by_time.set_xscale("log")
+    by_count.legend(loc="lower right" if most is None else "upper right")
     footnote(figure, f"{board} ({origin(simulated)})" + (f"; {remark}" if remark else ""))
     return figure
 

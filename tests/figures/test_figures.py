@@ -157,6 +157,22 @@ def test_hypervolume_band_and_median():
     assert axes.get_legend().get_texts()[0].get_text() == "rlquant (3 seeds)"
 
 
+def test_of_a_known_whole_the_missing_part_is_drawn():
+    frame = pd.DataFrame(
+        {
+            "method": "rlquant",
+            "seed": 0,
+            "evaluation": [1, 2, 3],
+            "seconds": [1.0, 2.0, 3.0],
+            "hypervolume": [0.1, 0.19, 0.2],
+        }
+    )
+    figure = hypervolume_figure(frame, board="nucleo_f412zg", simulated=True, most=0.2)
+    axes = figure.axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.5, 0.05, 1e-4])
+    assert axes.get_yscale() == "log"
+
+
 def test_policy_heat_map_has_a_row_for_each_layer():
     figure = policy_figure([[(8, 4), (2, 3)]] * 5, ["stem", "fc"])
     weights, activations = (axes.images[0].get_array() for axes in figure.axes[:2])
