@@ -11,7 +11,6 @@ from matplotlib.pyplot import get_cmap
 from mcuq_lab.figures.style import footnote, look_of, new_figure, origin, styled
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 
-
 _LEAST_MISSING = 1e-4
 """Where a logarithmic axis ends: what misses less has as good as everything."""
 
