@@ -96,6 +96,12 @@ def test_additions_round_without_a_c_library(named, session):
     assert "add_fpreq" in [layer.kernel for layer in found.layers]
 
 
+def test_the_addition_alone_is_compiled_without_fused_multiply_adds(folder):
+    files = generate(ADDITION, library(folder)).files
+    unfused = [file.name for file in files if "-ffp-contract=off" in file.arguments]
+    assert [name.rsplit("/", 1)[-1] for name in unfused] == ["add_fpreq.c"]
+
+
 def test_what_the_library_has_no_function_for_runs_on_the_reimplementation(named, session):
     graph = random_graph(2099, bits=8, max_ops=12)
     found = measure_network(graph, named, session, random_inputs(graph, 2))

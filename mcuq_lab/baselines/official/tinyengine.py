@@ -9,6 +9,8 @@ own takes, and are compiled without fused multiply-adds, so that their integers 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from mcuq_lab.baselines.c_text import (
@@ -94,6 +96,7 @@ double round(double value)
     return te_round(value);
 }
 """
+_ADDITION = "add_fpreq.c"
 _ROUND_FILE = "c_round.c"
 
 
@@ -153,6 +156,13 @@ def _is_first(window: Window) -> bool:
     return sizes == ((3, 3), (2, 2)) and (window.pad_top, window.pad_left) == (1, 1)
 
 
+def _as_written(file: SourceFile) -> SourceFile:
+    """The addition rounds each product, as its reference does; others may fuse multiply-adds."""
+    if not file.name.endswith(f"/{_ADDITION}"):
+        return file
+    return replace(file, arguments=(*file.arguments, "-ffp-contract=off"))
+
+
 def generate(graph: QuantGraph, library: Library) -> Sources:
     """Sources of a w8a8 network on the library; they compile for Arm only.
 
@@ -178,7 +188,6 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
     declared = [f"tinyengine_status {name}({_types(name)});" for name in called]
     directory = f"{library.key}/freestanding"
     paths = ("-isystem", f"{library.key}/TinyEngine/include", "-idirafter", directory)
-    options = (*paths, "-ffp-contract=off")
     files = [
         SourceFile(
             "model.c",
@@ -188,7 +197,7 @@ def generate(graph: QuantGraph, library: Library) -> Sources:
         SourceFile("model.h", model_header(graph, arena, title)),
         *freestanding_headers(directory, "c", "cmsis"),
         *kernels,
-        *library.sources_for(called, options),
+        *map(_as_written, library.sources_for(called, paths)),
     ]
     if "add_fpreq" in called:
         files.append(SourceFile(_ROUND_FILE, _ROUND))
