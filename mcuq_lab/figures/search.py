@@ -63,9 +63,12 @@ def hypervolume_figure(
             axes.set_ylabel("missing part of the hypervolume")
             axes.set_yscale("log")
             axes.set_ylim(_LEAST_MISSING, 1)
-    if most is not None:
+    if most is None:
+        by_count.legend(loc="lower right")
+    else:
         by_time.set_xscale("log")
-    by_count.legend(loc="lower right" if most is None else "upper right")
+        # No curve begins low: there is room for many names.
+        by_time.legend(*by_count.get_legend_handles_labels(), loc="lower left")
     footnote(figure, f"{board} ({origin(simulated)})" + (f"; {remark}" if remark else ""))
     return figure
 
