@@ -263,7 +263,7 @@ def quick_config(**changes: Any) -> SearchConfig:
 
 
 _RETIRED = {"agent.parallel_envs"}
-"""Entries of earlier versions that changed no result and mean nothing any more."""
+"""Entries of earlier versions that mean nothing any more."""
 
 
 def _build(cls: type, values: Mapping[str, Any], prefix: str):
