@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mcuq_lab.graph import Window
+from mcuq_lab.quantize.network import evenly_padded
 
 
 @cache
@@ -39,10 +40,7 @@ def convolve_bytes(x: Tensor, weight: Tensor, window: Window, depthwise: bool) -
     Exact where `exact_bytes` and all sums are below 2**24. `x` is (N, ic, h, w), `weight`
     (oc, ic, kh, kw), or (oc, 1, kh, kw) if depthwise.
     """
-    padding = [window.pad_top, window.pad_left]
-    if padding != [window.pad_bottom, window.pad_right]:
-        x = F.pad(x, (window.pad_left, window.pad_right, window.pad_top, window.pad_bottom))
-        padding = [0, 0]
+    x, padding = evenly_padded(x, window)
     stride, dilation = [window.stride_h, window.stride_w], [1, 1]
     groups = x.shape[1] if depthwise else 1
     n = len(weight)

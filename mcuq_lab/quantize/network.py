@@ -152,14 +152,21 @@ def _(node: Concat, inputs, parameters):
     return torch.cat(inputs, 1)
 
 
+def evenly_padded(x: Tensor, window: Window) -> tuple[Tensor, tuple[int, int]]:
+    """`x` and the padding (vertical, horizontal) that is left to a convolution: `x` is padded here
+    where opposite sides differ."""
+    padding = (window.pad_top, window.pad_left)
+    if padding == (window.pad_bottom, window.pad_right):
+        return x, padding
+    sides = (window.pad_left, window.pad_right, window.pad_top, window.pad_bottom)
+    return F.pad(x, sides), (0, 0)
+
+
 def convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None, window: Window, depthwise: bool
 ) -> Tensor:
     """A convolution with zero padding, which torch takes only if opposite sides are equal."""
-    padding = (window.pad_top, window.pad_left)
-    if padding != (window.pad_bottom, window.pad_right):
-        x = F.pad(x, (window.pad_left, window.pad_right, window.pad_top, window.pad_bottom))
-        padding = (0, 0)
+    x, padding = evenly_padded(x, window)
     stride = (window.stride_h, window.stride_w)
     if weight.shape[2:] == (1, 1) and padding == (0, 0) and stride != (1, 1):
         # The pixels that count, first. With a stride, the gradient of a 1x1 convolution writes

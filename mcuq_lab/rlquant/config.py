@@ -62,7 +62,7 @@ class AgentConfig:
     rollouts: int = 1024
     """Policies that the agent proposes a round, each under a preference drawn anew."""
     minibatch_size: int = 250
-    """Steps a gradient; at most episodes_per_iteration times layers (times ties)."""
+    """Steps a gradient; at most episodes_per_iteration times layers, or ties."""
     epochs: int = 8
     """Passes of PPO over each batch of episodes."""
     updates_per_iteration: int = 64

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -139,7 +139,7 @@ class BoardEvaluator(Evaluator):
 
     def image_bytes(self, policy: Policy) -> int | None:
         """See `Evaluator`; known for an image that is too large for the board's flash, too."""
-        network = self._post_training(policy)
+        network = quantize(self.graph, policy, self._tables)
         try:
             sources = self._engine.generate(network, self._target, self._tuned())
             return build(sources, self._board).sizes.flash_total_bytes
@@ -197,10 +197,6 @@ class BoardEvaluator(Evaluator):
                     f"{losses[-1]:.2f} nats this policy is hopeless."
                 )
         return to_integers(self.graph, state), note
-
-    @lru_cache(maxsize=8)  # noqa: B019 (as above)
-    def _post_training(self, policy: Policy) -> QuantGraph:
-        return quantize(self.graph, policy, self._tables)
 
     def _tuned(self) -> Mapping[str, int]:
         self._connect()

@@ -98,14 +98,14 @@ class Ppo:
         halves = torch.from_numpy(logits).reshape(n, steps, 2, N_WIDTHS).log_softmax(dim=-1)
         actions = np.stack(np.divmod(played.actions, N_WIDTHS), axis=-1)
         chosen = halves.gather(-1, torch.from_numpy(actions)[..., None]).sum(dim=(-2, -1)).numpy()
-        logits = logits.reshape(n, steps, -1)
+        logits, rewards = logits.reshape(n, steps, -1), played.rewards
         return [
             SingleAgentEpisode(
                 observation_space=BitWidthEnv.observation_space,
                 action_space=BitWidthEnv.action_space,
                 observations=list(played.observations[i]),
                 actions=list(actions[i]),
-                rewards=list(played.rewards[i]),
+                rewards=list(rewards[i]),
                 terminated=True,
                 extra_model_outputs={
                     Columns.ACTION_DIST_INPUTS: list(logits[i]),

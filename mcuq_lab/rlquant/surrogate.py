@@ -49,6 +49,10 @@ class AccuracySurrogate:
     ) -> None:
         rows = [row for row in rows if row.ok]
         self._space, self._sensitivity = space, sensitivity
+        if sensitivity is not None:
+            narrowest = space.uniform(MIN_BITS, MIN_BITS)
+            most = noise_of(space, sensitivity, narrowest).sum()
+            self._most_noise = max(most, np.finfo(np.float64).tiny)
         accuracy = np.array([row.accuracy_quick for row in rows])
         self._mean, self._scale = accuracy.mean(), max(accuracy.std(), 1e-3)
         features = self._features(np.array([row.policy for row in rows]))
@@ -81,10 +85,7 @@ class AccuracySurrogate:
         steps = (2.0 ** (MIN_BITS - bits.astype(np.float64))).reshape(len(bits), -1)
         if self._sensitivity is None:
             return steps
-        noise = noise_of(self._space, self._sensitivity, bits)
-        narrowest = self._space.uniform(MIN_BITS, MIN_BITS)
-        most = noise_of(self._space, self._sensitivity, narrowest).sum()
-        share = noise / max(most, np.finfo(np.float64).tiny)
+        share = noise_of(self._space, self._sensitivity, bits) / self._most_noise
         total = np.log(share.sum(axis=-1, keepdims=True) + _LEAST_SHARE)
         return np.concatenate([steps, _AMPLITUDE_SPAN * np.sqrt(share), total], axis=-1)
 
