@@ -184,7 +184,7 @@ def test_methods_are_compared_on_a_table(table, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_table_goes_on_and_ends_the_same(child_env, tmp_path):
-    child_env.setenv("SYNTHETIC_SLEEP_S", "0.02")
+    child_env.setenv("SYNTHETIC_SLEEP_S", "0.1")
     run_dir = new_table(CONFIG, GRAPH, ((8, 8), (4, 4)), root=tmp_path)
     script = tmp_path / "table.py"
     script.write_text(_TABULATE.format(str(run_dir)))
