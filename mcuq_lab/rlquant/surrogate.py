@@ -14,16 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Kernel, Matern, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from mcuq_lab.policy import MIN_BITS
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.space import SearchSpace
 
-_NOISE_POWER = 0.5
-"""Features are 2^-b, not 4^-b: with 4^-b all widths above 4 bits would look alike."""
-
-
+_SMOOTH = ConstantKernel(1.0, (0.05, 50.0)) * Matern(3.0, (0.2, 30.0), nu=2.5)
+_KERNEL = _SMOOTH + WhiteKernel(0.01, (1e-4, 0.5))
 _AMPLITUDE_SPAN = 3.0
 """Features of the narrowest policy lie about as far from the widest one's as by widths alone."""
 _LEAST_SHARE = 1e-3
@@ -57,13 +55,12 @@ class AccuracySurrogate:
         self._mean, self._scale = accuracy.mean(), max(accuracy.std(), 1e-3)
         features = self._features(np.array([row.policy for row in rows]))
         self._process = GaussianProcessRegressor(
-            _kernel(features.shape[1]), normalize_y=False, random_state=seed, alpha=1e-8
+            _KERNEL, normalize_y=False, random_state=seed, alpha=1e-8
         )
         with warnings.catch_warnings():
             # A length scale at its bound means a flat direction, which is fine here.
             warnings.simplefilter("ignore", ConvergenceWarning)
             self._process.fit(features, (accuracy - self._mean) / self._scale)
-        self._cached = self._process.kernel_
 
     def mean(self, bits: np.ndarray) -> np.ndarray:
         """Expected accuracy of policies (n, L, 2), clipped to [0, 1]; shape (n,)."""
@@ -82,6 +79,7 @@ class AccuracySurrogate:
 
     def _features(self, bits: np.ndarray) -> np.ndarray:
         bits = self._space.canonical(bits)
+        # 2^-b, not the variance 4^-b: with that all widths above 4 bits would look alike.
         steps = (2.0 ** (MIN_BITS - bits.astype(np.float64))).reshape(len(bits), -1)
         if self._sensitivity is None:
             return steps
@@ -101,8 +99,3 @@ def noise_of(space: SearchSpace, sensitivity: np.ndarray, bits: np.ndarray) -> n
     weights = sensitivity[layers, 0, index[..., 0]]
     activations = sensitivity[layers, 1, index[..., 1]] / readers
     return np.concatenate([weights, activations], axis=-1)
-
-
-def _kernel(n_features: int) -> Kernel:
-    smooth = ConstantKernel(1.0, (0.05, 50.0)) * Matern(3.0, (0.2, 30.0), nu=2.5)
-    return smooth + WhiteKernel(0.01, (1e-4, 0.5))
