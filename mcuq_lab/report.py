@@ -27,6 +27,7 @@ from mcuq_lab.rlquant import (
     hypervolume_frame,
     kept_objectives,
     layer_names_of,
+    reference_of,
 )
 
 METHOD_LABELS = {"rlquant": "RLQuant", "without_rl": "RLQuant without RL"}
@@ -43,15 +44,20 @@ class Report:
     finals: pd.DataFrame
 
 
-def make_report(run_dir: Path, baselines: Sequence[Path] = ()) -> Report:
+def make_report(
+    run_dir: Path, baselines: Sequence[Path] = (), rivals: Sequence[Path] = ()
+) -> Report:
     """Figures and front of a search.
 
     Args:
         run_dir: a search's run.
         baselines: runs whose rows (other engines, the same network) are drawn beside it.
+        rivals: other searches of the same problem, by other methods or with other seeds, whose
+            hypervolume is drawn beside its own.
 
     Raises:
-        ConfigError: a directory is no run, or the search has no successful row yet.
+        ConfigError: a directory is no run, the search has no successful row yet, or a rival's
+            problem is another one.
     """
     info = read_run_info(run_dir)
     rows = read_frame(run_dir)
@@ -65,7 +71,9 @@ def make_report(run_dir: Path, baselines: Sequence[Path] = ()) -> Report:
     figures = {
         "pareto": pareto_figure(frame, float_accuracy=float_accuracy_of(run_dir), caption=caption),
         "hypervolume": curve_figure(
-            hypervolume_frame(run_dir), board=info.board, simulated=bool(done["simulated"].iloc[0])
+            _curves(run_dir, info, rivals),
+            board=info.board,
+            simulated=bool(done["simulated"].iloc[0]),
         ),
         "policies": policy_figure(list(map(list, rows["policy"])), layer_names_of(run_dir)),
     }
@@ -131,13 +139,15 @@ def front_table(front: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def write_report(run_dir: Path, baselines: Sequence[Path] = ()) -> list[Path]:
+def write_report(
+    run_dir: Path, baselines: Sequence[Path] = (), rivals: Sequence[Path] = ()
+) -> list[Path]:
     """Writes the figures (PNG and SVG) and `summary.md` into the run; returns their paths.
 
     Raises:
         ConfigError: as `make_report`.
     """
-    report = make_report(run_dir, baselines)
+    report = make_report(run_dir, baselines, rivals)
     folder = run_dir / "figures"
     folder.mkdir(exist_ok=True)
     written = []
@@ -149,6 +159,20 @@ def write_report(run_dir: Path, baselines: Sequence[Path] = ()) -> list[Path]:
     summary = run_dir / "summary.md"
     write_atomically(summary, _summary(report).encode())
     return [*written, summary]
+
+
+def _curves(run_dir: Path, info: RunInfo, rivals: Sequence[Path]) -> pd.DataFrame:
+    """Rows of `hypervolume_frame` of a search and its rivals, the seeds of a method together."""
+    problem = (info.model, info.data, info.board, reference_of(run_dir))
+    for rival in rivals:
+        other = read_run_info(rival)
+        if (other.model, other.data, other.board, reference_of(rival)) != problem:
+            raise ConfigError(
+                f"{other.id} searched another problem than {info.id}: network, data, board and the "
+                "reference point of the hypervolume must be the same to be compared."
+            )
+    curves = pd.concat(map(hypervolume_frame, (run_dir, *rivals)), ignore_index=True)
+    return curves.sort_values("method", key=lambda names: names != info.method, kind="stable")
 
 
 def _measured_finals(run_dir: Path) -> pd.DataFrame:

@@ -20,9 +20,17 @@ def report(
     beside: Annotated[
         list[str] | None, typer.Option("--with", help="Baseline run to draw beside it.")
     ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Search of the same problem, whose hypervolume is drawn beside its own."),
+    ] = None,
 ) -> None:
     """Draws the run's figures, writes its summary page, and prints their paths."""
     with stdout_is_stderr():
-        written = write_report(find_run(run), [find_run(text) for text in beside or ()])
+        written = write_report(
+            find_run(run),
+            [find_run(text) for text in beside or ()],
+            [find_run(text) for text in against or ()],
+        )
     for path in written:
         typer.echo(path)

@@ -96,6 +96,30 @@ def test_the_page_and_its_pictures_are_written(run, baseline):
     assert "seed 3" in text
 
 
+def rival_of(run, tmp_path, reference=REFERENCE, data="digits"):
+    run_dir = create_run(
+        kind="search", model="resnet8", data=data, board="nucleo_f412zg", method="random",
+        seed=0, config=SearchConfig(method="random").to_json(), root=tmp_path,
+    )  # fmt: skip
+    write_atomically(run_dir / "reference.json", reference)
+    append_rows(run_dir, [row(0, ((8, 8), (8, 8)), 0.90, 1_800_000, 50_000)])
+    return run_dir
+
+
+def test_rivals_are_drawn_in_the_hypervolume_figure(run, tmp_path):
+    figure = make_report(run, rivals=[rival_of(run, tmp_path)]).figures["hypervolume"]
+    labels = [line.get_label() for line in figure.axes[0].get_lines()]
+    assert labels == ["RLQuant", "random"]
+
+
+@pytest.mark.parametrize(
+    "difference", [{"data": "cifar10"}, {"reference": REFERENCE.replace(b"60000.0", b"50000.0")}]
+)
+def test_rivals_must_have_searched_the_same_problem(run, tmp_path, difference):
+    with pytest.raises(ConfigError, match="another problem"):
+        make_report(run, rivals=[rival_of(run, tmp_path, **difference)])
+
+
 def test_a_run_without_a_row_says_so(tmp_path):
     run_dir = create_run(
         kind="search", model="resnet8", data="digits", board="nucleo_f412zg", method="rlquant",
