@@ -8,7 +8,9 @@ as that leaves them, for nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from mcuq_lab.errors import FitError
 from mcuq_lab.liteengine.lowering import Lowered
@@ -96,10 +98,12 @@ class Sized:
     Attributes:
         cost: of its bytes and of the cycles that it allows, see `cost_of`.
         size_bytes: its size.
+        cycles: of the fastest ways that fit into it.
     """
 
     cost: float
     size_bytes: int
+    cycles: int = field(compare=False)
 
 
 def cost_of(cycles: float, arena_bytes: float) -> float:
@@ -124,13 +128,11 @@ def cheapest_arena(
     """
     smallest = max(map(min, needs))
     free = LAYER_ARENA_BYTES if len(graph.ops) == 1 else 1
-    timed = (
-        (cycles_within(ways, needs, size), size)
-        for size in {need for some in needs for need in some if need >= smallest}
-    )
+    sizes = np.array(sorted({need for some in needs for need in some if need >= smallest}))
+    timed = zip(cycles_within(ways, needs, sizes).tolist(), sizes.tolist(), strict=True)
     return min(
         (
-            Sized(cost_of(cycles, max(size, free)), size)
+            Sized(cost_of(cycles, max(size, free)), size, cycles)
             for cycles, size in timed
             if cycles <= most_cycles
         ),
@@ -169,9 +171,12 @@ def fewest_cycles(ways: Ways) -> int:
     return sum(min(cycles for _, cycles in some) for some in ways)
 
 
-def cycles_within(ways: Ways, needs: Needs, size: int) -> int:
-    """Of the fastest ways that fit into an arena of `size` bytes."""
-    return sum(
-        min(cycles for (_, cycles), need in zip(some, counts, strict=True) if need <= size)
-        for some, counts in zip(ways, needs, strict=True)
-    )
+def cycles_within(ways: Ways, needs: Needs, sizes: np.ndarray) -> np.ndarray:
+    """Of the fastest ways that fit into arenas of `sizes` bytes, in each of which every operator
+    has one; shape as `sizes`."""
+    total = np.zeros(sizes.shape, np.int64)
+    for some, counts in zip(ways, needs, strict=True):
+        order = np.argsort(counts, kind="stable")
+        least = np.minimum.accumulate(np.array([cycles for _, cycles in some])[order])
+        total += least[np.searchsorted(np.array(counts)[order], sizes, side="right") - 1]
+    return total

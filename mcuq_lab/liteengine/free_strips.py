@@ -18,7 +18,6 @@ from mcuq_lab.liteengine.footprint import (
     Ways,
     cheapest_arena,
     cost_of,
-    cycles_within,
     needs_of,
 )
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
@@ -48,7 +47,7 @@ def free_strips(
     ways = ways_of(graph)
     needs = needs_of(graph, ways)
     least = cheapest_arena(graph, ways, needs)
-    most_cycles = NEARLY_FREE * cycles_within(ways, needs, least.size_bytes)
+    most_cycles = NEARLY_FREE * least.cycles
     most_bytes = least.size_bytes - WORTH_BYTES
     best = None
     estimate = _Estimate.of(ways, needs, most_cycles, most_bytes)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from mcuq_lab.liteengine.code_size import code_bytes
 from mcuq_lab.liteengine.lowering import Lowered
@@ -105,11 +106,12 @@ class SharedChoice:
             for i in range(len(some)):
                 if i != choice[op]:
                     yield (*choice[:op], i, *choice[op + 1 :])
-        for serving in self._by_kernel().values():
+        for serving in self._by_kernel.values():
             yield tuple(serving.get(op, i) for op, i in enumerate(choice))
         for kernel in {some[i].kernel for some, i in zip(self.options, choice, strict=True)}:
             yield self._without(kernel, choice, cycles_per_byte)
 
+    @cached_property
     def _by_kernel(self) -> Mapping[str, Mapping[int, int]]:
         """For each kernel, the operators that it can serve, each with its fastest such way."""
         found: dict[str, dict[int, int]] = {}
@@ -140,7 +142,10 @@ class SharedChoice:
 
     def _bytes_of(self, files: int) -> int:
         if files not in self._known:
-            self._known[files] = sum(
-                size for i, size in enumerate(self._file_bytes) if files >> i & 1
-            )
+            total, left = 0, files
+            while left:  # a choice uses few of the many files: only those are looked at
+                lowest = left & -left
+                total += self._file_bytes[lowest.bit_length() - 1]
+                left ^= lowest
+            self._known[files] = total
         return self._known[files]
