@@ -38,14 +38,6 @@ def packed_sums(
 ) -> np.ndarray:
     """acc + start as SMLAD computes it: `weight` (oc, 2 n), `pixels` (packing.pixels, 2 n);
     returns (packing.pixels, oc)."""
-    if packing.bytes:
-        halves = byte_pairs(weight)
-        assert (halves == halves.astype(np.int16)).all()
-        low, total = start_words(packing, weight, a_bits).reshape(-1, 2).T
-        surplus = BYTE_SURPLUS * int(pixels[0].sum())
-        total = total - surplus + halves @ pixels[0]
-        low = low - surplus + halves.astype(np.uint8).astype(np.int64) @ pixels[0]
-        return np.stack([low, (total - low) % (1 << 32) >> 8], axis=1).reshape(1, -1)
     words = half_words(weight, packing.channels, packing.w_shift)
     assert (words == words.astype(np.int16)).all()
     a = sum(pixels[i].astype(np.int64) << (i * packing.a_shift) for i in range(packing.pixels))
@@ -55,12 +47,29 @@ def packed_sums(
     first = 0
     for count, starts in zip(packing.pairs, start_words(packing, weight, a_bits), strict=True):
         part = slice(2 * first, 2 * (first + count))
-        sums = (starts + (words[:, part] * a[part]).sum(axis=1)) % (1 << 32)
+        if packing.bytes:
+            sums = byte_pair_sums(packing, weight[:, part], a[part], starts)
+        else:
+            sums = (starts + (words[:, part] * a[part]).sum(axis=1)) % (1 << 32)
         for field in packing.fields:
             values = (sums >> field.low) & ((1 << field.bits) - 1)
             totals[field.pixel, field.channel :: packing.channels] += values
         first += count
     return totals
+
+
+def byte_pair_sums(
+    packing: HalvesPacking, weight: np.ndarray, a: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+    """L and (S - L) / 256 in turn, of one segment: (oc,)."""
+    surplus = BYTE_SURPLUS if packing.surplus else 0
+    halves = byte_pairs(weight, surplus)
+    assert (halves == halves.astype(np.int16)).all()
+    lower = halves.astype(np.uint8 if packing.surplus else np.int8).astype(np.int64)
+    low, upper = starts.reshape(-1, 2).T
+    total = (low + 256 * upper - surplus * a.sum() + halves @ a) % (1 << 32)
+    low = (low - surplus * a.sum() + lower @ a) % (1 << 32)
+    return np.stack([low, (total - low) % (1 << 32) >> 8], axis=1).reshape(-1)
 
 
 def exact_sums(weight: np.ndarray, a_bits: int, pixels: np.ndarray) -> np.ndarray:
@@ -244,6 +253,7 @@ def test_different_tiles_have_different_names():
             unroll=2,
             parts=1,
             bytes=False,
+            surplus=False,
             out_bits=4,
             pre_shift=0,
             shift=8,

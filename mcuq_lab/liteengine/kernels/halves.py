@@ -93,9 +93,14 @@ class _Choice:
 
     @property
     def flash_pairs(self) -> int:
-        if self.packing.bytes:
+        if self.packing.surplus:
             return self.pairs
         return _padded(sum(self.packing.pairs), 4 // self.packing.channels)
+
+    @property
+    def w_words(self) -> int:
+        """Of weights, for a pair of terms."""
+        return 2 if self.packing.bytes else 4
 
     @property
     def scratch_bytes(self) -> int:
@@ -105,8 +110,8 @@ class _Choice:
         sizes = (
             _CALL_BYTES,
             parts * _PART_BYTES,
-            self.band // self.group * (self.pairs + packing.bytes) * 8,
-            0 if packing.bytes else max(self.pairs, self.flash_pairs) * 16,
+            self.band // self.group * (self.pairs + packing.surplus) * 8,
+            0 if packing.surplus else max(self.pairs, self.flash_pairs) * 4 * self.w_words,
             line_pixels * self.channels * self.output.storage_bits // 8,
             self.source.pixel_bytes,
         )
@@ -120,8 +125,9 @@ class _Choice:
         groups, tiles = -(-pixels // self.group), self.padded_channels // self.channels
         tile = tile_cycles(self.tile, self.part_pairs)
         band = _CYCLES_OF_A_CALL
-        if not packing.bytes:
-            band += _CYCLES_OF_UNPACKING + 4 * self.flash_pairs * self._unpacked_word_cycles
+        if not packing.surplus:
+            words = self.w_words * self.flash_pairs
+            band += _CYCLES_OF_UNPACKING + words * self._unpacked_word_cycles
         calls = groups * tiles * tile + -(-pixels // self.band) * tiles * band
         return int(calls + 2 * groups * self._word_cycles + self._copy_cycles)
 
@@ -131,11 +137,12 @@ class _Choice:
         packing, bits = self.packing, self.op.w_bits
         if joint_halves(bits, packing):
             return 3.5 + (bits + 7) / 8
-        straddling = sum(k * bits % 16 + bits > 16 for k in range(16)) / 16
+        lane = 8 if packing.bytes else 16
+        straddling = sum(k * bits % lane + bits > lane for k in range(lane)) / lane
         extraction = 1 + 3 * straddling
         if packing.channels == 2:
             return 2 * extraction + 3 + (bits + 7) / 8
-        return extraction + 2 + (bits + 7) / 16
+        return extraction + 2 + (bits + 7) / lane
 
     @property
     def _word_cycles(self) -> int:
@@ -143,7 +150,7 @@ class _Choice:
         packing, window, field_group = self.packing, self.op.window, 32 // self.source.storage_bits
         rounds, rest = divmod(self.source.shape.c, field_group)
         cycles = rounds * (6 + packing.pixels) + rest * 14 * packing.pixels
-        cycles += rounds * field_group // 2 * (2 * packing.pixels + packing.bytes)
+        cycles += rounds * field_group // 2 * (2 * packing.pixels + packing.surplus)
         if self.points:
             return 20 + 30 * packing.pixels + cycles
         return 90 + window.kernel_h * window.kernel_w * (48 + cycles)
@@ -165,6 +172,7 @@ class _Choice:
             unroll=self.unroll,
             parts=len(packing.pairs),
             bytes=packing.bytes,
+            surplus=packing.surplus,
             out_bits=requantize.bits,
             pre_shift=requantize.pre_shift,
             shift=requantize.shift,
@@ -332,7 +340,7 @@ def _kernel(
 ) -> tuple[str, tuple[SourceFile, ...]]:
     """Name and files of a kernel, which is a table of three functions and their constants."""
     packer, pack_files = _packer(STORAGE_BITS[a_bits], packing)
-    unpacker, unpack_files = ("0", ()) if packing.bytes else _unpacker(w_bits, packing)
+    unpacker, unpack_files = ("0", ()) if packing.surplus else _unpacker(w_bits, packing)
     tiler, tile_files = _tiler(tile)
     kernel = f"le_conv2d_w{w_bits}a{a_bits}_halves{'x' if packing.toggle else ''}_{tile.name}"
     fields = {
@@ -341,6 +349,7 @@ def _kernel(
         "tile": tiler,
         "pixels": packing.pixels,
         "channels": packing.channels,
+        "w_words": 2 if packing.bytes else 4,
         "a_storage": STORAGE_BITS[a_bits],
         "out_storage": tile.storage,
     }
@@ -353,10 +362,10 @@ def _packer(storage: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile
     """The function that packs a group of output pixels, by name, and its files."""
     toggle = "x" if packing.toggle else ""
     name = f"le_halves_pack_f{storage}_p{packing.pixels}s{packing.a_shift}{toggle}"
-    name += "b" if packing.bytes else ""
+    name += "b" if packing.surplus else ""
     body = (
         f"le_halves_pack(group, pixel, in, pad, layer, {storage}, {packing.pixels}, "
-        f"{packing.a_shift}, {int(packing.toggle)}, {int(packing.bytes)});"
+        f"{packing.a_shift}, {int(packing.toggle)}, {int(packing.surplus)});"
     )
     parameters = (
         "uint32_t *group, uint32_t pixel, const uint8_t *in, const uint8_t *pad, "
@@ -367,8 +376,14 @@ def _packer(storage: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile
 
 def _unpacker(w_bits: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile, ...]]:
     """The function that unpacks weights, by name, and its files."""
-    name = f"le_halves_unpack_w{w_bits}_q{packing.channels}t{packing.w_shift}"
-    body = f"le_halves_unpack(to, from, layer, {w_bits}, {packing.channels}, {packing.w_shift});"
+    if packing.bytes:
+        name = f"le_halves_unpack_w{w_bits}_b"
+        body = f"le_halves_unpack_bytes(to, from, layer, {w_bits});"
+    else:
+        name = f"le_halves_unpack_w{w_bits}_q{packing.channels}t{packing.w_shift}"
+        body = (
+            f"le_halves_unpack(to, from, layer, {w_bits}, {packing.channels}, {packing.w_shift});"
+        )
     parameters = "uint32_t *to, const uint8_t *from, const le_halves_layer *layer"
     return name, specialised(name, parameters, body, _PACK_HEADERS)
 
@@ -379,8 +394,9 @@ def _tiler(tile: HalvesTile) -> tuple[str, tuple[SourceFile, ...]]:
     places = ", ".join(f"{{{field.low}, {field.bits}}}" for field in tile.fields)
     shape = (
         f"{{.pixels = {tile.pixels}, .channels = {tile.channels}, .bytes = {int(tile.bytes)},\n"
-        f"        .fields = {{{places}}}, .out_bits = {tile.out_bits},\n"
-        f"        .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
+        f"        .surplus = {int(tile.surplus)}, .fields = {{{places}}},\n"
+        f"        .out_bits = {tile.out_bits}, .pre_shift = {tile.pre_shift},\n"
+        f"        .shift = {tile.shift}}}"
     )
     twin = f"static const le_halves_shape shape = {shape};\n    le_halves_tile(call, &shape);"
     function = tile_function(name, "le_halves", "halves_asm.py", halves_assembly(tile), twin)

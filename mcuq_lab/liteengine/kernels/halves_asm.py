@@ -17,16 +17,18 @@ cycle:
     s27        of several parts: mask of the fields 0 and 2 of four
 
 A pair of terms is 6 loads in groups of four and two, and 8 SMLAD: 16 cycles. Of byte pairs it is 4
-loads, 2 UXTB16 and 8 SMLAD, 15 cycles; L and S of a pair of channels are neighbours then. S - L
-needs no more; to L the two words behind a group are added, one for each pixel.
+loads, 2 SXTB16 and 8 SMLAD, 15 cycles; L and S of a pair of channels are neighbours then. Where
+lower bytes have a surplus, S - L needs no more; to L the two words behind a group are added, one
+for each pixel.
 
 At the end of a part sums move to the stack, a row of eight words for each part but the last; of two
-fields only the lower one does, the upper one is wide enough for all parts (`packing/halves.py`).
+fields in 32 bits only the lower one does, the upper one is wide enough for all parts
+(`packing/halves.py`).
 """
 
 from __future__ import annotations
 
-from mcuq_lab.liteengine.kernels.halves_outputs_asm import constant, halves_outputs
+from mcuq_lab.liteengine.kernels.halves_outputs_asm import constant, differences, halves_outputs
 from mcuq_lab.liteengine.kernels.halves_tile import (
     FIRST,
     ROW_BYTES,
@@ -52,7 +54,7 @@ def halves_assembly(tile: HalvesTile) -> list[str]:
         "2:",
         *tile_start(tile),
         *sum_loop(tile),
-        *(["ldmia r0!, {r4, r5}"] if tile.bytes else []),
+        *(["ldmia r0!, {r4, r5}"] if tile.surplus else []),
         *(next_part if several else []),
         *([] if tile.keeps_pointer else ["vmov s20, r0"]),
         *halves_outputs(tile),
@@ -124,7 +126,8 @@ def end_of_part(tile: HalvesTile) -> list[str]:
     """
     one_row = tile.parts == 2
     lines = ["5:", "mov r2, sp" if one_row else "vmov r2, s23"]
-    if len(tile.fields) == 4:
+    if tile.starts_over:
+        lines += differences(tile)
         lines.append("stmia r2!, {r6-r12, lr}")
         return [*lines, *([] if one_row else ["vmov s23, r2"]), "vmov r2, s22", "b.w 3b"]
     for k, (first, second) in enumerate(WORDS):
@@ -161,8 +164,8 @@ def sum_loop(tile: HalvesTile) -> list[str]:
     for begin in range(0, tile.unroll, longest):
         chunk = min(longest, tile.unroll - begin)
         for pair in range(1, chunk):
-            lines += one_pair(pair)
-        lines += one_pair(0, chunk)
+            lines += one_pair(tile, pair)
+        lines += one_pair(tile, 0, chunk)
     return [
         *lines,
         "vmov r2, s21" if tile.parts > 1 else "vmov r2, s27",
@@ -171,7 +174,7 @@ def sum_loop(tile: HalvesTile) -> list[str]:
     ]
 
 
-def _pair(number: int, chunk: int = 0) -> list[str]:
+def _pair(_: HalvesTile, number: int, chunk: int = 0) -> list[str]:
     """Pair `number` of a chunk; the last one, number 0, leads behind its `chunk` pairs.
 
     The loads that do so have 32 bits. So has one of their neighbours then, for the products to
@@ -188,13 +191,15 @@ def _pair(number: int, chunk: int = 0) -> list[str]:
     return lines
 
 
-def _byte_pair(number: int, chunk: int = 0) -> list[str]:
-    """As `_pair`, of two pixels and two byte pairs."""
+def _byte_pair(tile: HalvesTile, number: int, chunk: int = 0) -> list[str]:
+    """As `_pair`, of two words of pixels and two byte pairs."""
+    low_bytes = "uxtb16" if tile.surplus else "sxtb16"
     at, ahead = 8 * number, 8 * chunk
     lines = [f"ldr r3, [r0, #{at + 4}]", _load("r2", "r0", at, ahead)]
     lines += [f"ldr r5, [r1, #{at + 4}]", _load("r4", "r1", at, ahead)]
     lines += [*_products(1, "r4"), *_products(3, "r5")]  # S, then L
-    return [*lines, "uxtb16 r4, r4", "uxtb16 r5, r5", *_products(0, "r4"), *_products(2, "r5")]
+    lines += [f"{low_bytes} r4, r4", f"{low_bytes} r5, r5"]
+    return [*lines, *_products(0, "r4"), *_products(2, "r5")]
 
 
 def _products(word: int, weight: Register) -> list[str]:

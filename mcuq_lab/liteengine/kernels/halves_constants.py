@@ -50,7 +50,7 @@ def first_words(packing: HalvesPacking, weight: np.ndarray, a_bits: int) -> Firs
         else:
             high = 0 * high
     three = packing.channels == 2 and packing.toggle
-    if packing.bytes or three or max(low.max(), high.max()) > 0xFF:
+    if packing.surplus or three or max(low.max(), high.max()) > 0xFF:
         return FirstWords(_by_tile(start_words(packing, weight, a_bits)))
     modulus = 1 << ACCUMULATOR_BITS
     factors = factor, high_factor % modulus
@@ -75,7 +75,7 @@ def flash_weights(
     """
     channels = 4 * packing.channels
     tiles = len(terms) // channels
-    if packing.bytes:
+    if packing.surplus:
         # Behind the terms no activations are packed: what lies there times 0.
         halves = np.zeros((len(terms) // 2, 2 * flash_pairs), np.int64)
         halves[:, : terms.shape[1]] = byte_pairs(terms)
@@ -84,6 +84,13 @@ def flash_weights(
         return words.astype("<i2").reshape(tiles, -1).view(np.uint8)
     padded = np.zeros((len(terms), 2 * flash_pairs), np.int64)
     padded[:, : terms.shape[1]] = terms
+    if packing.bytes:
+        # (tile, byte pair, channel, pair, half) -> (tile, half, channel, pair, byte pair), 8 fields
+        # of each byte of a word a group
+        ordered = padded.reshape(tiles, 2, 2, -1, 2).transpose(0, 4, 2, 3, 1)
+        fields = ordered.reshape(tiles, 4, -1, 8) + (1 << (bits - 1))
+        lanes = pack_stream(fields, bits).reshape(tiles, 4, -1, bits)
+        return lanes.transpose(0, 2, 3, 1).reshape(tiles, -1)
     # (tile, channel, pair, half) -> (tile, half, pair, channel), 16 fields of each half a group
     ordered = padded.reshape(tiles, channels, -1, 2).transpose(0, 3, 2, 1)
     fields = ordered.reshape(tiles, 2, -1, 16) + (1 << (bits - 1))

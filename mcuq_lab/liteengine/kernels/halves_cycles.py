@@ -38,10 +38,10 @@ def _counted(tile: HalvesTile) -> tuple[int, int, int]:
     if tile.parts > 1:
         branch = cycles_of(["vmov r2, s22", "vmov r3, s18", "cmp r2, r3", "bne.w 5f"])
         handing_on = branch + cycles_of(end_of_part(tile)) + 2 * _TAKEN_CYCLES
-        if len(tile.fields) == 4:
+        if tile.starts_over:
             handing_on += cycles_of(start[start.index("3:") :])
     outside = [*start, *halves_outputs(tile), *tail(tile)[: 4 - tile.keeps_pointer]]
-    outside += ["ldmia r0!, {r4, r5}"] if tile.bytes else []
+    outside += ["ldmia r0!, {r4, r5}"] if tile.surplus else []
     outside += [] if tile.keeps_pointer else ["vmov s20, r0"]
     return cycles_of(sum_loop(tile)), cycles_of(outside) + branch + _TAKEN_CYCLES, handing_on
 

@@ -5,6 +5,8 @@ Temporaries are r0 to r5; r0 stays what it is where the tile says so.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from mcuq_lab.liteengine.kernels.halves_tile import (
     FIRST,
     ROW_BYTES,
@@ -16,16 +18,17 @@ from mcuq_lab.liteengine.kernels.halves_tile import (
 from mcuq_lab.liteengine.packing.halves import Field
 
 _SUM_BITS = 31  # of what is requantized, pre-shifted
+_BYTE_PAIRS = ((WORDS[0], WORDS[1]), (WORDS[2], WORDS[3]))  # L and S
 
 
 def halves_outputs(tile: HalvesTile) -> list[str]:
     """Fields become outputs, side by side in each accumulator; then pixels are put together."""
-    lines = []
-    if tile.bytes:  # S := (S - L) / 256, then L less the surplus of its pixel
-        for low, high in ((WORDS[0], WORDS[1]), (WORDS[2], WORDS[3])):
+    lines = differences(tile)
+    if tile.bytes and tile.pixels == 1:
+        for low, high in _BYTE_PAIRS:
             for small, large, surplus in zip(low, high, ("r4", "r5"), strict=True):
-                lines += [f"sub {large}, {large}, {small}", f"lsr {large}, {large}, #8"]
-                lines.append(f"add {small}, {surplus}")
+                lines.append(f"lsr {large}, {large}, #8")
+                lines += [f"add {small}, {surplus}"] if tile.surplus else []
     lines += _masks(tile)
     for index, pair in enumerate(WORDS):
         if tile.even_fields_are_channel_0:
@@ -37,7 +40,9 @@ def halves_outputs(tile: HalvesTile) -> list[str]:
             lines += [f"vmov r{2 + i}, s{4 * index + i}" for i in range(4)]
         for word in pair:
             if tile.parts == 1:
-                lines += _word_outputs(tile, word)
+                lines += _word_outputs(tile, word, _base(tile, index))
+            elif tile.bytes:
+                lines += _summed_bytes(tile, word, _base(tile, index))
             elif len(tile.fields) == 2:
                 lines += _summed_two(tile, index, word)
             else:
@@ -48,6 +53,22 @@ def halves_outputs(tile: HalvesTile) -> list[str]:
     return [*lines, "vmov s24, r2"]
 
 
+def differences(tile: HalvesTile) -> list[str]:
+    """Of byte pairs, S := S - L: 256 times the fields of its channel."""
+    if not tile.bytes:
+        return []
+    return [
+        f"sub {large}, {large}, {small}"
+        for low, high in _BYTE_PAIRS
+        for small, large in zip(low, high, strict=True)
+    ]
+
+
+def _base(tile: HalvesTile, index: int) -> int:
+    """Where the fields of word of channels `index` begin."""
+    return 8 if tile.bytes and tile.pixels == 2 and index % 2 else 0
+
+
 def _masks(tile: HalvesTile) -> list[str]:
     """Constants of the outputs, in registers."""
     if tile.even_fields_are_channel_0:
@@ -55,6 +76,8 @@ def _masks(tile: HalvesTile) -> list[str]:
         masks = {"r1": _scaled_mask(tile, bits)}
     elif tile.parts == 1:
         masks = dict(zip(("r2", "r3"), _scaled_masks(tile), strict=False))
+    elif tile.bytes:
+        masks = {"r2": _scaled_mask(tile, _by_rank(tile)[0].bits)}
     elif len(tile.fields) == 2:
         low, top = _by_rank(tile)
         masks = {"r2": _scaled_mask(tile, low.bits), "r3": _scaled_mask(tile, top.bits)}
@@ -93,8 +116,8 @@ def _place(tile: HalvesTile, field: Field) -> int:
     return field.channel * tile.storage + 16 * field.pixel
 
 
-def _word_outputs(tile: HalvesTile, word: Register) -> list[str]:
-    """`word` := the outputs of its fields, if there is one part.
+def _word_outputs(tile: HalvesTile, word: Register, base: int) -> list[str]:
+    """`word` := the outputs of its fields, which begin at bit `base`, if there is one part.
 
     The fields are requantized one by one and gathered, two in r1, four in r0 with the help of r1;
     the last one may take the accumulator itself.
@@ -107,9 +130,9 @@ def _word_outputs(tile: HalvesTile, word: Register) -> list[str]:
         multiplier = f"r{2 + 2 * field.channel}" if tile.channels == 2 else "r4"
         to = word if number == last else "r1" if number else gathering
         if masks:
-            lines.append(_extract_scaled(tile, to, word, field.low, masks[number]))
+            lines.append(_extract_scaled(tile, to, word, base + field.low, masks[number]))
         elif not (to == word and field.low == 0 and field.bits == 32):
-            lines.append(_extract(to, word, field))
+            lines.append(_extract(to, word, replace(field, low=base + field.low)))
         if tile.pre_shift and not masks:
             lines.append(f"lsl {to}, {to}, #{tile.pre_shift}")
         lines += _requantized(tile, to, multiplier)
@@ -147,6 +170,31 @@ def _summed_two(tile: HalvesTile, index: int, word: Register) -> list[str]:
         _extract_scaled(tile, word, word, top.low, "r3"),
         *_requantized(tile, word),
         f"orr {word}, r1, {word}, lsl #{_place(tile, top)}",
+    ]
+
+
+def _summed_bytes(tile: HalvesTile, word: Register, base: int) -> list[str]:
+    """As `_word_outputs`, of two pixels in several parts, which all hand on whole words."""
+    low, top = _by_rank(tile)
+    first, *others = _handed_on(tile, word)
+    lines = [
+        f"ldr r1, [sp, #{first}]",
+        _extract_scaled(tile, "r0", word, base + low.low, "r2"),
+        f"lsr {word}, {word}, #{base + top.low}",
+    ]
+    for row in (None, *others):
+        lines += [] if row is None else [f"ldr r1, [sp, #{row}]"]
+        lines += [
+            _extract_scaled(tile, "r3", "r1", base + low.low, "r2"),
+            "add r0, r3",
+            f"add {word}, {word}, r1, lsr #{base + top.low}",
+        ]
+    return [
+        *lines,
+        *_requantized(tile, "r0"),
+        *([f"lsl {word}, {word}, #{tile.pre_shift}"] if tile.pre_shift else []),
+        *_requantized(tile, word),
+        f"orr {word}, r0, {word}, lsl #{_place(tile, top)}",
     ]
 
 
@@ -225,7 +273,7 @@ def _summed_four(tile: HalvesTile, index: int, word: Register) -> list[str]:
 def _scaled_masks(tile: HalvesTile) -> tuple[int, ...]:
     """What takes each field out and scales it for the requantization in one, in registers that one
     channel in one part leaves; none where it needs no scaling or has no room."""
-    if tile.pre_shift == 0 or tile.bytes or (tile.channels, tile.parts, tile.pixels) != (1, 1, 2):
+    if tile.pre_shift == 0 or (tile.channels, tile.parts, tile.pixels) != (1, 1, 2):
         return ()
     if any(field.bits + tile.pre_shift > 32 for field in tile.fields):
         return ()

@@ -26,6 +26,7 @@ class HalvesTile:
         unroll: pairs of terms in one round of the loop.
         parts: segments of the terms.
         bytes: weights are byte pairs.
+        surplus: their lower bytes hold more than the weight, and pixels say how much that is.
         out_bits, pre_shift, shift: of the requantization.
     """
 
@@ -35,6 +36,7 @@ class HalvesTile:
     unroll: int
     parts: int
     bytes: bool
+    surplus: bool
     out_bits: int
     pre_shift: int
     shift: int
@@ -71,6 +73,11 @@ class HalvesTile:
         return [field.channel for field in ranks] == [0, 1, 0, 1]
 
     @property
+    def starts_over(self) -> bool:
+        """Whether each part starts from 0 and hands on whole words, not only the lower field."""
+        return self.bytes or len(self.fields) == 4
+
+    @property
     def rows_bytes(self) -> int:
         """Of the stack, for what the parts before the last one hand on."""
         return ROW_BYTES * (self.parts - 1)
@@ -83,7 +90,8 @@ class HalvesTile:
     @property
     def name(self) -> str:
         """Part of the tile function's name; different tiles have different names."""
-        text = "b" if self.bytes else f"p{self.pixels}q{self.channels}"
+        text = f"p{self.pixels}{'b' if self.bytes else f'q{self.channels}'}"
+        text = "b" if self.surplus else text
         text += f"s{'_'.join(map(str, self.lows[1:]))}" if len(self.fields) > 1 else ""
         # Fields at the same places may lie pixel by pixel or channel by channel.
         text += "" if len(self.fields) < 4 or self.even_fields_are_channel_0 else "r"

@@ -39,7 +39,7 @@ static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
         &scratch, layer->part_count * LE_HALVES_PART_BYTES);
     state->a = (uint32_t *)(void *)le_halves_carve(
         &scratch, layer->band / state->group * state->group_words * 4);
-    state->w = (uint32_t *)(void *)le_halves_carve(&scratch, kernel->unpack ? w_pairs * 16 : 0);
+    state->w = (uint32_t *)(void *)le_halves_carve(&scratch, kernel->unpack ? w_pairs * 4 * kernel->w_words : 0);
     state->line = le_halves_carve(
         &scratch, (layer->out_c % state->tile == 0 ? state->group : layer->band) * state->tile *
                       kernel->out_storage / 8);
@@ -81,14 +81,19 @@ static void le_halves_prepare(const le_halves_state *state, uint32_t channel,
         call->requantize[2 * i + 1] = le_column_value(&layer->offsets, channel + i);
         LE_KEEP_LOOP(i);
     }
-    const uint32_t pair_bytes = state->kernel->unpack ? 16 : 8;
+    const uint32_t pair_bytes = 4u * state->kernel->w_words;
     call->w = w;
     call->parts = state->parts;
     call->parts_end = state->parts + layer->part_count;
     for (uint32_t i = 0; i < layer->part_count; ++i) {
         w += pair_bytes * layer->part_pairs[i];
         state->parts[i].w_end = w;
-        le_halves_first(layer, state->parts[i].first, first);
+        uint32_t *starts = state->parts[i].first;
+        le_halves_first(layer, starts, first);
+        if (state->kernel->w_words == 2) { /* L and S in turn */
+            starts[1] = starts[0] + (starts[1] << 8);
+            starts[3] = starts[2] + (starts[3] << 8);
+        }
         first += 4;
     }
 }

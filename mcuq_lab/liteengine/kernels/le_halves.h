@@ -7,8 +7,9 @@
  *
  * Scratch holds a band of output pixels, two words of pixels side by side for each pair of terms,
  *     [group of two words][pair][word],
- * and the weights of four words of output channels: [pair][word]. Byte pairs, w + 2^7 + w' 2^8, are
- * read from flash: [pair][two words]; the two words of pixels have -2^7 times their sums behind.
+ * and the weights of four words of output channels: [pair][word]. Of byte pairs, w + w' 2^8, these
+ * are two words. With 2^7 more, byte pairs of 8-bit weights are read from flash as they are; the two
+ * words of pixels have -2^7 times their sums behind then.
  *
  * A tile is two words of pixels x four words of channels.
  */
@@ -67,7 +68,8 @@ typedef struct {
     const uint16_t *part_pairs; /* pairs of each part                                  */
     const int32_t *multipliers; /* of the channels, whole tiles                        */
     le_column offsets;
-    const void *first;          /* start values, [tile of channels][part][word], or if narrow
+    const void *first;          /* start values, [tile of channels][part][word, of byte pairs the
+                                   channels' own ones], or if narrow
                                    two bytes each, which count as often as the factors say */
     uint32_t narrow_first;
     uint32_t first_base, first_factors[2];
@@ -80,6 +82,7 @@ typedef struct {
     void (*unpack)(uint32_t *to, const uint8_t *from, const le_halves_layer *layer); /* or 0 */
     void (*tile)(le_halves_call *call);
     uint8_t pixels, channels;  /* in a half */
+    uint8_t w_words;           /* of weights, for a pair of terms: 2 of byte pairs, else 4 */
     uint8_t a_storage, out_storage;
 } le_halves_kernel;
 

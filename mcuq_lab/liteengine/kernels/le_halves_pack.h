@@ -130,16 +130,16 @@ LE_INLINE void le_halves_pack(uint32_t *group, uint32_t pixel, const uint8_t *in
     }
 }
 
-/* Field `k` of both halves of a run of words, whose halves are two streams of fields; `mask` is
- * that of field 0. */
-LE_INLINE uint32_t le_halves_stream(const uint32_t *run, unsigned k, unsigned bits,
-                                    uint32_t mask) {
-    unsigned word = k * bits / 16, lsb = k * bits % 16;
-    if (lsb + bits <= 16) {
+/* Field `k` of all lanes of a run of words, whose lanes of `lane` bits are streams of fields; `mask`
+ * is that of field 0. */
+LE_INLINE uint32_t le_halves_stream(const uint32_t *run, unsigned k, unsigned bits, uint32_t mask,
+                                    unsigned lane) {
+    unsigned word = k * bits / lane, lsb = k * bits % lane;
+    if (lsb + bits <= lane) {
         return (run[word] >> lsb) & mask;
     }
-    unsigned low = 16 - lsb; /* bits in the first word */
-    uint32_t low_mask = ((1u << low) - 1u) * 0x00010001u;
+    unsigned low = lane - lsb; /* bits in the first word */
+    uint32_t low_mask = ((1u << low) - 1u) * (lane == 8 ? 0x01010101u : 0x00010001u);
     return ((run[word] >> lsb) & low_mask) | ((run[word + 1] << low) & (mask & ~low_mask));
 }
 
@@ -183,11 +183,40 @@ LE_INLINE void le_halves_unpack(uint32_t *to, const uint8_t *from, const le_halv
 #pragma GCC unroll 16
         for (unsigned k = 0; k < 16; k += channels) {
             uint32_t halves = joint ? le_halves_joint_field(run[k / 8], k / 2 % 4, mask, w_shift)
-                                    : le_halves_stream(run, k, w_bits, mask);
+                                    : le_halves_stream(run, k, w_bits, mask, 16);
             if (channels == 2 && !joint) {
-                halves += le_halves_stream(run, k + 1, w_bits, mask) << w_shift;
+                halves += le_halves_stream(run, k + 1, w_bits, mask, 16) << w_shift;
             }
             le_store_alone(to++, le_ssub16(halves, surplus));
+        }
+    }
+    while (to < end) {
+        *to++ = 0;
+        LE_KEEP_LOOP(to);
+    }
+}
+
+/* Unpacks the weights of a tile's channels to byte pairs.
+ *
+ * In flash, a group is 8 fields for each byte, [pair][two byte pairs], which hold
+ * w + 2^(w_bits-1): of each half, its first and its second channel. It takes w_bits words. */
+LE_INLINE void le_halves_unpack_bytes(uint32_t *to, const uint8_t *from,
+                                      const le_halves_layer *layer, unsigned w_bits) {
+    const uint32_t surplus = 0x01010101u << (w_bits - 1);
+    uint32_t mask = ((1u << w_bits) - 1u) * 0x01010101u;
+    LE_IN_REGISTER(mask);
+    uint32_t *end = to + 2 * layer->pairs;
+    uint32_t run[8];
+    for (uint32_t pair = 0; pair < layer->flash_pairs; pair += 4) {
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < w_bits; ++i) {
+            run[i] = le_load32(from + 4 * i);
+        }
+        from += 4 * w_bits;
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < 8; ++k) {
+            uint32_t bytes = le_halves_stream(run, k, w_bits, mask, 8);
+            le_store_alone(to++, le_ssub16(bytes, surplus)); /* halves: w + w' 2^8 */
         }
     }
     while (to < end) {

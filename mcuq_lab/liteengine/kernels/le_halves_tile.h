@@ -23,7 +23,7 @@ typedef struct {
 } le_halves_field;
 
 typedef struct {
-    unsigned pixels, channels, bytes;
+    unsigned pixels, channels, bytes, surplus;
     le_halves_field fields[4];
     unsigned out_bits, pre_shift, shift;
 } le_halves_shape;
@@ -55,7 +55,7 @@ LE_INLINE const uint32_t *le_halves_sums(uint32_t sums[8], const uint32_t *a, co
         for (unsigned i = 0; i < 8; ++i) {
             uint32_t weight = shape->bytes ? w[i / 4] : w[i / 2];
             if (shape->bytes && i / 2 % 2 == 0) {
-                weight = le_uxtb16(weight, 0);
+                weight = shape->surplus ? le_uxtb16(weight, 0) : le_sxtb16(weight, 0);
             }
             sums[i] = (uint32_t)le_smlad(a[i % 2], weight, (int32_t)sums[i]);
         }
@@ -65,7 +65,7 @@ LE_INLINE const uint32_t *le_halves_sums(uint32_t sums[8], const uint32_t *a, co
     for (unsigned i = 0; shape->bytes && i < 8; ++i) {
         if (i / 2 % 2 == 1) {
             sums[i] = (sums[i] - sums[i - 2]) >> 8;
-            sums[i - 2] += a[i % 2]; /* what lies behind the group */
+            sums[i - 2] += shape->surplus ? a[i % 2] : 0; /* what lies behind the group */
         }
     }
     return w;
@@ -88,7 +88,7 @@ LE_INLINE void le_halves_tile(le_halves_call *call, const le_halves_shape *shape
             for (const le_halves_part *part = call->parts; part != call->parts_end; ++part) {
                 const uint32_t *begin = w;
                 w = le_halves_sums(sums, a, w, part, shape);
-                a += shape->bytes ? w - begin + 2 : (w - begin) / 2;
+                a += (w - begin) / (shape->bytes ? 1 : 2) + (shape->surplus ? 2 : 0);
                 for (unsigned i = 0; i < 8; ++i) {
                     sums[i] = le_halves_hand_on(totals[i], sums[i],
                                                 part + 1 == call->parts_end, shape);
