@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
 from mcuq_lab.liteengine.kernels.halves_asm import halves_assembly
-from mcuq_lab.liteengine.kernels.halves_constants import first_words, flash_weights
+from mcuq_lab.liteengine.kernels.halves_constants import (
+    OutputShifts,
+    first_words,
+    flash_weights,
+    output_offsets,
+    output_shifts,
+)
 from mcuq_lab.liteengine.kernels.halves_cycles import tile_cycles
 from mcuq_lab.liteengine.kernels.halves_tile import HalvesTile
 from mcuq_lab.liteengine.kernels.specialise import (
@@ -30,6 +36,7 @@ from mcuq_lab.liteengine.packing.halves import (
     pair_cycles,
 )
 from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
+from mcuq_lab.quantize.ranges import accumulator_peak
 from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
@@ -164,7 +171,7 @@ class _Choice:
 
     @property
     def tile(self) -> HalvesTile:
-        packing, requantize = self.packing, self.op.requantize
+        packing, shifts = self.packing, self.output_shifts
         return HalvesTile(
             pixels=packing.pixels,
             channels=packing.channels,
@@ -173,10 +180,15 @@ class _Choice:
             parts=len(packing.pairs),
             bytes=packing.bytes,
             surplus=packing.surplus,
-            out_bits=requantize.bits,
-            pre_shift=requantize.pre_shift,
-            shift=requantize.shift,
+            out_bits=self.op.requantize.bits,
+            pre_shift=shifts.pre_shift,
+            shift=shifts.shift,
         )
+
+    @cached_property
+    def output_shifts(self) -> OutputShifts:
+        peak = int(accumulator_peak(self.op.weight, self.source.qmax).max())
+        return output_shifts(self.op.requantize, peak, self.packing.pixels)
 
 
 def lower_halves(
@@ -262,7 +274,8 @@ def _lowered(choice: _Choice) -> Lowered:
     weights = flash_weights(packing, op.w_bits, padded, choice.flash_pairs)
     missing = choice.padded_channels - op.out_channels
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
-    offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
+    offset = output_offsets(op.requantize, choice.output_shifts)
+    offsets = Column(f"{name}_offsets", padded_offsets(offset, missing))
     first = first_words(packing, padded, source.bits)
     window = op.window
     fields = {
@@ -281,6 +294,7 @@ def _lowered(choice: _Choice) -> Lowered:
         "zero_point": source.zero_point,
         "part_count": len(packing.pairs),
         "points": int(choice.points),
+        "offset_shift": choice.output_shifts.offset_shift,
         "pairs": choice.pairs,
         "flash_pairs": choice.flash_pairs,
         "band": choice.band,

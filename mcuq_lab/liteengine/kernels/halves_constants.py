@@ -9,6 +9,7 @@ import numpy as np
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.packing.halves import (
     ACCUMULATOR_BITS,
+    HALF_BITS,
     TOGGLE_BIT,
     HalvesPacking,
     byte_pairs,
@@ -17,6 +18,52 @@ from mcuq_lab.liteengine.packing.halves import (
     start_sums,
     start_words,
 )
+from mcuq_lab.quantgraph import Requantize
+
+
+@dataclass(frozen=True, eq=False)
+class OutputShifts:
+    """Shifts of a requantization as a tile has them.
+
+    Attributes:
+        pre_shift, shift: what they are for the tile.
+        offset_shift: by how much offsets are shifted to the left for it.
+    """
+
+    pre_shift: int
+    shift: int
+    offset_shift: int
+
+
+def output_shifts(requantize: Requantize, peak: int, pixels: int) -> OutputShifts:
+    """Those that leave the outputs of two pixels in upper halves, where sums have room for it.
+
+    With d more bits in both shifts and in the offset,
+        floor((floor(sum * 2**(pre + d) * M / 2**32) + 2**d * offset) / 2**(shift + d))
+    is floor((sum * 2**pre * M / 2**32 + offset) / 2**shift), whatever d is: floors of integer
+    divisions in turn are one floor. One PKHTB then takes two results together for one USAT16.
+
+    Args:
+        requantize: the layer's.
+        peak: no sum is larger.
+        pixels: of the packing.
+    """
+    more = HALF_BITS - requantize.shift
+    pre_shift = requantize.pre_shift + more
+    if pixels == 2 and more > 0 and peak << pre_shift < 1 << 31:
+        return OutputShifts(pre_shift, HALF_BITS, more)
+    return OutputShifts(requantize.pre_shift, requantize.shift, 0)
+
+
+def output_offsets(requantize: Requantize, shifts: OutputShifts) -> np.ndarray:
+    """Offsets that have room to be shifted, int32 (oc,).
+
+    A product is below 2**30, so that a clipped offset leaves the channel below 0, or at 2**14 and
+    more: it was saturated for every input, and still is.
+    """
+    most = ((1 << 30) >> shifts.offset_shift) if shifts.offset_shift else (1 << 31) - 1
+    least = -((1 << 31) - 1 >> shifts.offset_shift)
+    return requantize.offset.clip(least, most)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from mcuq_lab.liteengine.kernels.halves_tile import (
     HalvesTile,
     Register,
 )
-from mcuq_lab.liteengine.packing.halves import Field
+from mcuq_lab.liteengine.packing.halves import HALF_BITS, Field
 
 _SUM_BITS = 31  # of what is requantized, pre-shifted
 _BYTE_PAIRS = ((WORDS[0], WORDS[1]), (WORDS[2], WORDS[3]))  # L and S
@@ -111,6 +111,21 @@ def _requantized(tile: HalvesTile, to: Register, multiplier: Register = "r4") ->
     ]
 
 
+def _pixels_outputs(
+    tile: HalvesTile, low: Register, top: Register, to: Register, multiplier: Register = "r4"
+) -> list[str]:
+    """`to` := outputs of both pixels of a channel, in halves, from their pre-shifted sums."""
+    if tile.shift != HALF_BITS:
+        both = [*_requantized(tile, low, multiplier), *_requantized(tile, top, multiplier)]
+        return [*both, f"orr {to}, {low}, {top}, lsl #{HALF_BITS}"]
+    offset = f"r{int(multiplier[1:]) + 1}"
+    return [
+        *(f"smmla {each}, {each}, {multiplier}, {offset}" for each in (low, top)),
+        f"pkhtb {to}, {top}, {low}, asr #{HALF_BITS}",
+        f"usat16 {to}, #{tile.out_bits}, {to}",
+    ]
+
+
 def _place(tile: HalvesTile, field: Field) -> int:
     """Where an output lies in its word: of the second pixel in the upper half."""
     return field.channel * tile.storage + 16 * field.pixel
@@ -125,15 +140,16 @@ def _word_outputs(tile: HalvesTile, word: Register, base: int) -> list[str]:
     lines: list[str] = []
     last = len(tile.fields) - 1
     gathering = "r0" if last == 3 else "r1"
-    masks = ("r2", "r3") if _scaled_masks(tile) else ()
+    if _scaled_masks(tile):
+        for field, to, mask in zip(tile.fields, ("r1", word), ("r2", "r3"), strict=True):
+            lines.append(_extract_scaled(tile, to, word, base + field.low, mask))
+        return [*lines, *_pixels_outputs(tile, "r1", word, word)]
     for number, field in enumerate(tile.fields):
         multiplier = f"r{2 + 2 * field.channel}" if tile.channels == 2 else "r4"
         to = word if number == last else "r1" if number else gathering
-        if masks:
-            lines.append(_extract_scaled(tile, to, word, base + field.low, masks[number]))
-        elif not (to == word and field.low == 0 and field.bits == 32):
+        if not (to == word and field.low == 0 and field.bits == 32):
             lines.append(_extract(to, word, replace(field, low=base + field.low)))
-        if tile.pre_shift and not masks:
+        if tile.pre_shift:
             lines.append(f"lsl {to}, {to}, #{tile.pre_shift}")
         lines += _requantized(tile, to, multiplier)
         if number:
@@ -163,10 +179,13 @@ def _summed_two(tile: HalvesTile, index: int, word: Register) -> list[str]:
         lines += [f"ldr r0, [sp, #{row}]", "add r1, r0"]
     lines.append(f"and r0, r2, {word}" + (f", lsl #{tile.pre_shift}" if tile.pre_shift else ""))
     lines.append("add r1, r0, r1" + (f", lsl #{tile.pre_shift}" if tile.pre_shift else ""))
+    if tile.pixels == 2:
+        lines.append(_extract_scaled(tile, word, word, top.low, "r3"))
+        return [*lines, *_pixels_outputs(tile, "r1", word, word)]
     return [
         *lines,
         *_requantized(tile, "r1"),
-        *(_constants(tile, index, top.channel) if top.channel != low.channel else []),
+        *_constants(tile, index, top.channel),
         _extract_scaled(tile, word, word, top.low, "r3"),
         *_requantized(tile, word),
         f"orr {word}, r1, {word}, lsl #{_place(tile, top)}",
@@ -191,10 +210,8 @@ def _summed_bytes(tile: HalvesTile, word: Register, base: int) -> list[str]:
         ]
     return [
         *lines,
-        *_requantized(tile, "r0"),
         *([f"lsl {word}, {word}, #{tile.pre_shift}"] if tile.pre_shift else []),
-        *_requantized(tile, word),
-        f"orr {word}, r0, {word}, lsl #{_place(tile, top)}",
+        *_pixels_outputs(tile, "r0", word, word),
     ]
 
 
@@ -233,18 +250,14 @@ def _pair_of_four(tile: HalvesTile, index: int) -> list[str]:
         first, second = (gathering, "r2") if tile.parts == 1 else ("r2", gathering)
         source = word if tile.parts == 1 else gathering
         lines.append(_extract_scaled(tile, first, source, ranks[0].low, "r1"))
-        lines += _requantized(tile, first)
         lines.append(_extract_scaled(tile, second, source, ranks[2].low, "r1"))
-        lines += _requantized(tile, second)
-        lines.append(f"orr {gathering}, {first}, {second}, lsl #{_place(tile, ranks[2])}")
+        lines += _pixels_outputs(tile, first, second, gathering)
     lines += _constants(tile, index, 1)
     for word, gathering in words:
         lines.append(_extract_scaled(tile, "r2", word, ranks[1].low, "r1"))
-        lines += _requantized(tile, "r2")
-        lines.append(f"orr {gathering}, {gathering}, r2, lsl #{_place(tile, ranks[1])}")
         lines.append(_extract_scaled(tile, word, word, ranks[3].low, "r1"))
-        lines += _requantized(tile, word)
-        lines.append(f"orr {word}, {gathering}, {word}, lsl #{_place(tile, ranks[3])}")
+        lines += _pixels_outputs(tile, "r2", word, word)
+        lines.append(f"orr {word}, {gathering}, {word}, lsl #{_place(tile, ranks[1])}")
     return lines
 
 
@@ -275,9 +288,7 @@ def _scaled_masks(tile: HalvesTile) -> tuple[int, ...]:
     channel in one part leaves; none where it needs no scaling or has no room."""
     if tile.pre_shift == 0 or (tile.channels, tile.parts, tile.pixels) != (1, 1, 2):
         return ()
-    if any(field.bits + tile.pre_shift > 32 for field in tile.fields):
-        return ()
-    return tuple(((1 << field.bits) - 1) << tile.pre_shift for field in tile.fields)
+    return tuple(_scaled_mask(tile, field.bits) for field in tile.fields)
 
 
 def _extract_scaled(

@@ -78,7 +78,9 @@ static void le_halves_prepare(const le_halves_state *state, uint32_t channel,
     uint32_t first = channel / state->tile * layer->part_count * 4;
     for (uint32_t i = 0; i < state->tile; ++i) {
         call->requantize[2 * i] = layer->multipliers[channel + i];
-        call->requantize[2 * i + 1] = le_column_value(&layer->offsets, channel + i);
+        call->requantize[2 * i + 1] =
+            (int32_t)((uint32_t)le_column_value(&layer->offsets, channel + i)
+                      << layer->offset_shift);
         LE_KEEP_LOOP(i);
     }
     const uint32_t pair_bytes = 4u * state->kernel->w_words;

@@ -60,6 +60,7 @@ typedef struct {
     uint8_t zero_point;
     uint8_t part_count;
     uint8_t points;             /* whether windows are single pixels inside the input  */
+    uint8_t offset_shift;       /* by how much offsets are shifted to the left for the tile */
     uint16_t pairs;             /* of all parts, each rounded up to whole rounds       */
     uint16_t flash_pairs;       /* rounded up to whole groups of weights               */
     uint32_t band;              /* output pixels, a multiple of a group                */
