@@ -120,7 +120,7 @@ class _Choice:
             self.band // self.group * (self.pairs + packing.surplus) * 8,
             0 if packing.surplus else max(self.pairs, self.flash_pairs) * 4 * self.w_words,
             line_pixels * self.channels * self.output.storage_bits // 8,
-            self.source.pixel_bytes,
+            0 if self.points else self.source.pixel_bytes,
         )
         return sum(eight_byte_aligned(size) for size in sizes)
 

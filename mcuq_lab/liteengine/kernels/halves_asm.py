@@ -10,7 +10,7 @@ Everything else waits in registers of the floating-point unit, from where VMOV f
 cycle:
 
     s0 - s15   multiplier and offset of each channel
-    s16 w      s17, s18 parts, their end     s19 pixels
+    s16 w      s17 parts   s18 end of w      s19 pixels
     s20 - s23  set aside: r0, end of the weights of the part, the next part, its row of sums
     s24 - s26  the current run: out, step, a_end
     s27 - s31  of the only part: end of its weights, start values
@@ -37,6 +37,8 @@ from mcuq_lab.liteengine.kernels.halves_tile import (
     Register,
 )
 
+NEXT_PART = ("vmov r3, s18", "cmp r1, r3", "bne.w 5f")
+
 
 def halves_assembly(tile: HalvesTile) -> list[str]:
     """Instructions of the tile function: `void (le_halves_call *)`, the argument in r0.
@@ -44,18 +46,17 @@ def halves_assembly(tile: HalvesTile) -> list[str]:
     Local labels are numbers: 1 run, 2 tile, 3 part, 4 round, 5 the end of a part.
     """
     several = tile.parts > 1
-    next_part = ["vmov r2, s22", "vmov r3, s18", "cmp r2, r3", "bne.w 5f"]
     return [
         *_prologue(tile),
         "1:",
-        f"ldr r1, [sp, #{tile.rows_bytes}]",
+        f"ldr r1, [sp, #{tile.kept_bytes}]",
         "vldmia r1!, {s24-s26}",
-        f"str r1, [sp, #{tile.rows_bytes}]",
+        f"str r1, [sp, #{tile.kept_bytes}]",
         "2:",
         *tile_start(tile),
         *sum_loop(tile),
         *(["ldmia r0!, {r4, r5}"] if tile.surplus else []),
-        *(next_part if several else []),
+        *(NEXT_PART if several else []),
         *([] if tile.keeps_pointer else ["vmov s20, r0"]),
         *halves_outputs(tile),
         *tail(tile),
@@ -74,7 +75,7 @@ def _prologue(tile: HalvesTile) -> list[str]:
         "ldr r1, [r0]",
         "ldr r2, [r0, #4]",
         "push {r1, r2}",
-        *([f"sub sp, #{tile.rows_bytes}"] if tile.parts > 1 else []),
+        *([f"sub sp, #{tile.kept_bytes}"] if tile.kept_bytes else []),
         "vmov r0, s19",
         *mask,
         *(["vmov r2, s17", "vldmia r2, {s27-s31}"] if tile.parts == 1 else []),
@@ -88,11 +89,11 @@ def tail(tile: HalvesTile) -> list[str]:
         "vmov r1, s26",
         "cmp r0, r1",
         "bne.w 2b",
-        f"ldr r1, [sp, #{tile.rows_bytes + 4}]",
+        f"ldr r1, [sp, #{tile.kept_bytes + 4}]",
         "subs r1, #1",
-        f"str r1, [sp, #{tile.rows_bytes + 4}]",
+        f"str r1, [sp, #{tile.kept_bytes + 4}]",
         "bne.w 1b",
-        f"add sp, #{tile.rows_bytes + 8}",
+        f"add sp, #{tile.kept_bytes + 8}",
         "vpop {s16-s31}",
         "pop {r0, r4-r11, pc}",
     ]
@@ -110,7 +111,7 @@ def tile_start(tile: HalvesTile) -> list[str]:
     return [
         "vmov r1, s16",
         "vmov r2, s17",
-        *(["mov r3, sp", "vmov s23, r3"] if tile.parts > 2 else []),
+        *(["mov r3, sp", "vmov s23, r3"] if tile.parts > 2 and tile.kept_bytes else []),
         "3:",
         "ldmia r2!, {r3, r6, r8, r10, r12}",
         *same,
@@ -124,12 +125,10 @@ def end_of_part(tile: HalvesTile) -> list[str]:
 
     Of two fields only the lower one does: the upper one just goes on.
     """
+    if tile.starts_over:
+        return ["5:", *differences(tile), "push {r6-r12, lr}", "vmov r2, s22", "b.w 3b"]
     one_row = tile.parts == 2
     lines = ["5:", "mov r2, sp" if one_row else "vmov r2, s23"]
-    if tile.starts_over:
-        lines += differences(tile)
-        lines.append("stmia r2!, {r6-r12, lr}")
-        return [*lines, *([] if one_row else ["vmov s23, r2"]), "vmov r2, s22", "b.w 3b"]
     for k, (first, second) in enumerate(WORDS):
         lines += [
             f"ubfx r3, {first}, #0, #{tile.below_top}",

@@ -6,7 +6,13 @@ import re
 from collections.abc import Sequence
 from functools import cache
 
-from mcuq_lab.liteengine.kernels.halves_asm import end_of_part, sum_loop, tail, tile_start
+from mcuq_lab.liteengine.kernels.halves_asm import (
+    NEXT_PART,
+    end_of_part,
+    sum_loop,
+    tail,
+    tile_start,
+)
 from mcuq_lab.liteengine.kernels.halves_outputs_asm import halves_outputs
 from mcuq_lab.liteengine.kernels.halves_tile import HalvesTile
 
@@ -36,7 +42,7 @@ def _counted(tile: HalvesTile) -> tuple[int, int, int]:
     start = tile_start(tile)
     branch = handing_on = 0
     if tile.parts > 1:
-        branch = cycles_of(["vmov r2, s22", "vmov r3, s18", "cmp r2, r3", "bne.w 5f"])
+        branch = cycles_of(NEXT_PART)
         handing_on = branch + cycles_of(end_of_part(tile)) + 2 * _TAKEN_CYCLES
         if tile.starts_over:
             handing_on += cycles_of(start[start.index("3:") :])
@@ -55,7 +61,7 @@ def cycles_of(lines: Sequence[str]) -> int:
         if line.endswith(":") or name == ".p2align":
             continue
         is_load = name == "ldr"
-        if name in ("ldmia", "stmia"):
+        if name in ("ldmia", "stmia", "push"):
             cycles += 1 + _registers(line)
         else:
             cycles += 1 + (is_load and not loads)

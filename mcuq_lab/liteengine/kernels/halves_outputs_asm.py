@@ -47,6 +47,7 @@ def halves_outputs(tile: HalvesTile) -> list[str]:
                 lines += _summed_two(tile, index, word)
             else:
                 lines += _summed_four(tile, index, word)
+    lines += [f"add sp, #{tile.rows_bytes}"] if tile.parts > 1 and tile.starts_over else []
     lines += ["vmov r2, s24", "vmov r3, s25"]
     for words in (FIRST, SECOND):
         lines += _store_pixels(tile, words)

@@ -83,6 +83,11 @@ class HalvesTile:
         return ROW_BYTES * (self.parts - 1)
 
     @property
+    def kept_bytes(self) -> int:
+        """Of the stack, for the same as long as the function runs; whole words are pushed."""
+        return 0 if self.starts_over else self.rows_bytes
+
+    @property
     def keeps_pointer(self) -> bool:
         """Whether r0, the pixels, outlives the outputs."""
         return self.parts == 1 and len(self.fields) < 4

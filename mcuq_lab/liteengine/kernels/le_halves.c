@@ -5,13 +5,12 @@
 typedef struct {
     const le_halves_layer *layer;
     const le_halves_kernel *kernel;
-    uint8_t *out;
     le_halves_call *call;
     le_halves_part *parts;
     uint32_t *a;    /* a band of pixels                                          */
     uint32_t *w;    /* weights of one tile of channels                           */
     uint8_t *line;  /* pixels that do not go to the output as they are           */
-    uint8_t *pad;   /* one pixel of padding                                      */
+    uint8_t *pad;   /* one pixel of padding, if there is any                     */
     uint32_t group; /* pixels of a group                                         */
     uint32_t group_words;
     uint32_t tile;  /* channels of a tile                                        */
@@ -44,7 +43,8 @@ static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
         &scratch, (layer->out_c % state->tile == 0 ? state->group : layer->band) * state->tile *
                       kernel->out_storage / 8);
     state->pad = scratch;
-    for (uint32_t i = 0; i < le_pixel_bytes(layer->in_c, kernel->a_storage); ++i) {
+    const uint32_t pad_bytes = layer->points ? 0 : le_pixel_bytes(layer->in_c, kernel->a_storage);
+    for (uint32_t i = 0; i < pad_bytes; ++i) {
         uint32_t byte = layer->zero_point * (kernel->a_storage == 2   ? 0x55u
                                              : kernel->a_storage == 4 ? 0x11u
                                                                       : 1u);
@@ -53,89 +53,113 @@ static void le_halves_begin(le_halves_state *state, uint8_t *scratch) {
     }
 }
 
-/* Start values of four words of channels, from entry `index` on. */
-LE_INLINE void le_halves_first(const le_halves_layer *layer, uint32_t first[4], uint32_t index) {
-    if (layer->narrow_first) {
-        const uint16_t *from = (const uint16_t *)layer->first + index;
-        const uint32_t base = layer->first_base;
-        const uint32_t low = layer->first_factors[0], high = layer->first_factors[1];
-        for (uint32_t k = 0; k < 4; ++k) {
-            first[k] = base + (from[k] & 0xFFu) * low + (uint32_t)(from[k] >> 8) * high;
+/* Start values of the words of channels of all parts, from entry `index` on. */
+LE_INLINE void le_halves_first(const le_halves_state *state, uint32_t index) {
+    const le_halves_layer *layer = state->layer;
+    const uint32_t byte_pairs = state->kernel->w_words == 2;
+    const uint32_t base = layer->first_base;
+    const uint32_t low = layer->first_factors[0], high = layer->first_factors[1];
+    const uint16_t *narrow = (const uint16_t *)layer->first + index;
+    const uint32_t *wide = (const uint32_t *)layer->first + index;
+    for (le_halves_part *part = state->parts; part != state->parts + layer->part_count; ++part) {
+        uint32_t first[4];
+        if (layer->narrow_first) {
+#pragma GCC unroll 4
+            for (uint32_t k = 0; k < 4; ++k) {
+                uint32_t sums = *narrow++;
+                first[k] = base + (sums & 0xFFu) * low + (sums >> 8) * high;
+            }
+        } else {
+#pragma GCC unroll 4
+            for (uint32_t k = 0; k < 4; ++k) {
+                first[k] = *wide++;
+            }
         }
-    } else {
-        const uint32_t *from = (const uint32_t *)layer->first + index;
+        if (byte_pairs) { /* L and S in turn */
+            first[1] = first[0] + (first[1] << 8);
+            first[3] = first[2] + (first[3] << 8);
+        }
+#pragma GCC unroll 4
         for (uint32_t k = 0; k < 4; ++k) {
-            first[k] = from[k];
+            le_store_alone(part->first + k, first[k]);
         }
     }
 }
 
-/* Prepares the call for output channels `channel` and up, whose weights are at `w`. */
-static void le_halves_prepare(const le_halves_state *state, uint32_t channel,
-                              const uint8_t *w) {
+/* Says where the weights of each part end that begin at `w`. */
+static void le_halves_set_weights(const le_halves_state *state, const uint8_t *w) {
     const le_halves_layer *layer = state->layer;
-    le_halves_call *call = state->call;
-    uint32_t first = channel / state->tile * layer->part_count * 4;
-    for (uint32_t i = 0; i < state->tile; ++i) {
-        call->requantize[2 * i] = layer->multipliers[channel + i];
-        call->requantize[2 * i + 1] =
-            (int32_t)((uint32_t)le_column_value(&layer->offsets, channel + i)
-                      << layer->offset_shift);
-        LE_KEEP_LOOP(i);
-    }
     const uint32_t pair_bytes = 4u * state->kernel->w_words;
-    call->w = w;
-    call->parts = state->parts;
-    call->parts_end = state->parts + layer->part_count;
+    state->call->w = w;
     for (uint32_t i = 0; i < layer->part_count; ++i) {
         w += pair_bytes * layer->part_pairs[i];
         state->parts[i].w_end = w;
-        uint32_t *starts = state->parts[i].first;
-        le_halves_first(layer, starts, first);
-        if (state->kernel->w_words == 2) { /* L and S in turn */
-            starts[1] = starts[0] + (starts[1] << 8);
-            starts[3] = starts[2] + (starts[3] << 8);
-        }
-        first += 4;
+    }
+    state->call->w_end = w;
+}
+
+/* Multipliers and offsets of the channels from `channel` on. */
+LE_INLINE void le_halves_set_channels(const le_halves_state *state, uint32_t channel) {
+    const le_halves_layer *layer = state->layer;
+    const int32_t *multiplier = layer->multipliers + channel;
+    const uint32_t shift = layer->offset_shift, base = (uint32_t)layer->offsets.base;
+    uint32_t *to = (uint32_t *)state->call->requantize, *end = to + 2 * state->tile;
+    if (layer->offsets.bytes == 2) {
+        const uint16_t *offset = (const uint16_t *)layer->offsets.at + channel;
+        do {
+            le_store_alone(to, (uint32_t)*multiplier++);
+            le_store_alone(to + 1, (base + *offset++) << shift);
+            to += 2;
+            LE_KEEP_LOOP(to);
+        } while (to != end);
+    } else {
+        const uint32_t *offset = (const uint32_t *)layer->offsets.at + channel;
+        do {
+            le_store_alone(to, (uint32_t)*multiplier++);
+            le_store_alone(to + 1, (base + *offset++) << shift);
+            to += 2;
+            LE_KEEP_LOOP(to);
+        } while (to != end);
     }
 }
 
-/* `count` output pixels from `pixel` on, which lie packed in state->a, of one tile of channels. */
-static void le_halves_run_tile(const le_halves_state *state, uint32_t pixel, uint32_t count,
-                               uint32_t channel) {
-    const le_halves_layer *layer = state->layer;
-    const uint32_t storage = state->kernel->out_storage;
-    const uint32_t left = layer->out_c - channel;
-    const uint32_t step = state->tile * storage / 8; /* bytes of a pixel in the line */
-    const uint32_t whole = left < state->tile ? 0 : count / state->group; /* groups */
-    const uint32_t groups = (count + state->group - 1) / state->group;
-    uint8_t *out = state->out + pixel * state->out_pixel_bytes + channel * storage / 8;
+/* `count` output pixels, which lie packed in state->a in `groups` groups, of one tile of channels,
+ * the first of them at `out`; `left` channels are left, this tile's among them. */
+LE_INLINE void le_halves_run_tile(const le_halves_state *state, uint32_t count, uint32_t groups,
+                                  uint32_t left, uint8_t *out) {
+    const uint32_t step = state->tile * state->kernel->out_storage / 8; /* in the line */
+    const uint32_t whole =
+        left < state->tile ? 0 : groups - (groups * state->group != count); /* groups */
+    le_halves_call *call = state->call;
     le_halves_run runs[2];
-    uint32_t run_count = 0;
+    le_halves_run *run = runs;
+    const uint8_t *a_end = (const uint8_t *)(state->a + whole * state->group_words);
     if (whole > 0) {
-        runs[0].out = out;
-        runs[0].step = (int32_t)state->out_pixel_bytes;
-        runs[0].a_end = (const uint8_t *)(state->a + whole * state->group_words);
-        run_count = 1;
+        run->out = out;
+        run->step = (int32_t)state->out_pixel_bytes;
+        run->a_end = a_end;
+        ++run;
     }
-    if (whole < groups) {
-        runs[run_count].out = state->line;
-        runs[run_count].step = (int32_t)step;
-        runs[run_count].a_end = (const uint8_t *)(state->a + groups * state->group_words);
-        run_count += 1;
+    const uint32_t done = whole * state->group;
+    if (done < count) {
+        run->out = state->line;
+        run->step = (int32_t)step;
+        run->a_end = (const uint8_t *)(state->a + groups * state->group_words);
+        ++run;
     }
-    state->call->a = (const uint8_t *)state->a;
-    state->call->runs = runs;
-    state->call->run_count = run_count;
-    state->kernel->tile(state->call);
-
-    const uint32_t bytes = left < state->tile ? (left * storage + 7) / 8 : step;
-    const uint8_t *from = state->line;
-    out += whole * state->group * state->out_pixel_bytes;
-    for (uint32_t i = whole * state->group; i < count; ++i) {
-        le_copy(out, from, bytes);
-        out += state->out_pixel_bytes;
-        from += step;
+    call->runs = runs;
+    call->run_count = (uint32_t)(run - runs);
+    state->kernel->tile(call);
+    if (done < count) {
+        const uint32_t bytes =
+            left < state->tile ? (left * state->kernel->out_storage + 7) / 8 : step;
+        const uint8_t *from = state->line;
+        out += done * state->out_pixel_bytes;
+        for (uint32_t i = done; i < count; ++i) {
+            le_copy(out, from, bytes);
+            out += state->out_pixel_bytes;
+            from += step;
+        }
     }
 }
 
@@ -145,8 +169,12 @@ LE_INTERNAL void le_halves(const le_halves_layer *layer, const le_halves_kernel 
     le_halves_state state;
     state.layer = layer;
     state.kernel = kernel;
-    state.out = out;
     le_halves_begin(&state, scratch);
+    const uint32_t tile_first = 4u * layer->part_count;
+    const uint32_t tile_out_bytes = state.tile * kernel->out_storage / 8;
+    state.call->a = (const uint8_t *)state.a;
+    state.call->parts = state.parts;
+    le_halves_set_weights(&state, (const uint8_t *)state.w);
     for (uint32_t pixel = 0; pixel < pixels; pixel += layer->band) {
         const uint32_t count = pixels - pixel < layer->band ? pixels - pixel : layer->band;
         const uint8_t *weights = layer->weights;
@@ -155,15 +183,21 @@ LE_INTERNAL void le_halves(const le_halves_layer *layer, const le_halves_kernel 
             kernel->pack(group, pixel + i, in, state.pad, layer);
             group += state.group_words;
         }
+        const uint32_t groups = (count + state.group - 1) / state.group;
+        uint8_t *to = out + pixel * state.out_pixel_bytes;
+        uint32_t first = 0;
         for (uint32_t channel = 0; channel < layer->out_c; channel += state.tile) {
-            const uint8_t *w = weights;
             if (kernel->unpack) {
                 kernel->unpack(state.w, weights, layer);
-                w = (const uint8_t *)state.w;
+            } else {
+                le_halves_set_weights(&state, weights);
             }
             weights += layer->tile_bytes;
-            le_halves_prepare(&state, channel, w);
-            le_halves_run_tile(&state, pixel, count, channel);
+            le_halves_set_channels(&state, channel);
+            le_halves_first(&state, first);
+            first += tile_first;
+            le_halves_run_tile(&state, count, groups, layer->out_c - channel, to);
+            to += tile_out_bytes;
         }
     }
 }

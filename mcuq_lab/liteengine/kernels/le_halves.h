@@ -40,7 +40,8 @@ typedef struct {
 typedef struct {
     int32_t requantize[16]; /* multiplier and offset of each channel          */
     const uint8_t *w;
-    const le_halves_part *parts, *parts_end;
+    const le_halves_part *parts;
+    const uint8_t *w_end;   /* of the last part                               */
     const uint8_t *a;
     const le_halves_run *runs;
     uint32_t run_count;

@@ -15,6 +15,8 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
                                          unsigned a_shift, unsigned toggle, int32_t *sum) {
     const unsigned group = 32 / storage;
     const uint32_t flip = toggle ? 0x80008000u : 0u;
+    /* The top bits of the fields that come to lie there, all in one. */
+    const uint32_t flips = toggle ? (1u << (15 - a_shift)) * (0xFFFFFFFFu / ((1u << storage) - 1u)) : 0u;
     uint32_t mask = ((1u << storage) - 1u) * 0x00010001u;
     const uint8_t *from[2] = {pixel[0], pixel[pixels - 1]};
     const uint8_t *whole = from[0] + channels / group * 4;
@@ -22,7 +24,7 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
     LE_IN_REGISTER(mask);
     while (from[0] != whole) {
         uint32_t word0 = le_load32(from[0]);
-        uint32_t word1 = pixels == 2 ? le_load32(from[1]) : 0;
+        uint32_t word1 = pixels == 2 ? le_load32(from[1]) ^ flips : 0;
         from[0] += 4;
         from[1] += 4;
 #pragma GCC unroll 8
@@ -32,7 +34,7 @@ LE_INLINE uint32_t *le_halves_pack_pixel(uint32_t *to, const uint8_t *const *pix
                 halves |= ((word1 >> (j * storage)) & mask) << a_shift;
             }
             *sum = le_smlad(halves, 0x00010001u, *sum);
-            to[2 * j] = halves ^ flip;
+            to[2 * j] = halves;
         }
         to += group;
     }
@@ -151,13 +153,9 @@ LE_INLINE int le_halves_joint(unsigned w_bits, unsigned channels, unsigned w_shi
 /* Fields w + w' 2^w_shift number `k` of a word of joint halves. Of the four in a half of 16 bits,
  * three lie side by side as they are; the bits of the last one are where there is room: those of
  * `far` 14 places above, the others 6. */
-LE_INLINE uint32_t le_halves_joint_field(uint32_t word, unsigned k, uint32_t mask,
-                                        unsigned w_shift) {
-    if (k < 3) {
-        return (word >> 2 * k) & mask;
-    }
-    const uint32_t far = (3u & ~((1u << (w_shift - 6)) - 1u)) * 0x00010001u;
-    return far == 0 ? (word >> 6) & mask : ((word >> 6) & (mask & ~far)) | ((word >> 14) & far);
+LE_INLINE uint32_t le_halves_joint_field(uint32_t word, unsigned k, uint32_t mask, uint32_t near,
+                                        uint32_t far) {
+    return k < 3 ? (word >> 2 * k) & mask : ((word >> 6) & near) | ((word >> 14) & far);
 }
 
 /* Unpacks the weights of a tile's channels.
@@ -171,10 +169,18 @@ LE_INLINE void le_halves_unpack(uint32_t *to, const uint8_t *from, const le_halv
     const uint32_t surplus = (channels == 2 ? half + (half << w_shift) : half) * 0x00010001u;
     const int joint = le_halves_joint(w_bits, channels, w_shift);
     uint32_t mask = (joint ? 3u + (3u << w_shift) : (1u << w_bits) - 1u) * 0x00010001u;
+    uint32_t far = joint ? (3u & ~((1u << (w_shift - 6)) - 1u)) * 0x00010001u : 0;
+    uint32_t near = mask & ~far;
     LE_IN_REGISTER(mask);
+    if (far != 0) { /* else a constant that vanishes */
+        LE_IN_REGISTER(near);
+        LE_IN_REGISTER(far);
+    }
     uint32_t *end = to + 4 * layer->pairs;
     uint32_t run[8];
-    for (uint32_t pair = 0; pair < layer->flash_pairs; pair += 4 / channels) {
+    uint32_t *flash_end = to + 4 * layer->flash_pairs;
+    LE_ALIGN_LOOP;
+    for (; to < flash_end; to += 16 / channels) {
 #pragma GCC unroll 8
         for (unsigned i = 0; i < w_bits; ++i) {
             run[i] = le_load32(from + 4 * i);
@@ -182,12 +188,12 @@ LE_INLINE void le_halves_unpack(uint32_t *to, const uint8_t *from, const le_halv
         from += 4 * w_bits;
 #pragma GCC unroll 16
         for (unsigned k = 0; k < 16; k += channels) {
-            uint32_t halves = joint ? le_halves_joint_field(run[k / 8], k / 2 % 4, mask, w_shift)
+            uint32_t halves = joint ? le_halves_joint_field(run[k / 8], k / 2 % 4, mask, near, far)
                                     : le_halves_stream(run, k, w_bits, mask, 16);
             if (channels == 2 && !joint) {
                 halves += le_halves_stream(run, k + 1, w_bits, mask, 16) << w_shift;
             }
-            le_store_alone(to++, le_ssub16(halves, surplus));
+            le_store_alone(to + k / channels, le_ssub16(halves, surplus));
         }
     }
     while (to < end) {
@@ -207,7 +213,9 @@ LE_INLINE void le_halves_unpack_bytes(uint32_t *to, const uint8_t *from,
     LE_IN_REGISTER(mask);
     uint32_t *end = to + 2 * layer->pairs;
     uint32_t run[8];
-    for (uint32_t pair = 0; pair < layer->flash_pairs; pair += 4) {
+    uint32_t *flash_end = to + 2 * layer->flash_pairs;
+    LE_ALIGN_LOOP;
+    for (; to < flash_end; to += 8) {
 #pragma GCC unroll 8
         for (unsigned i = 0; i < w_bits; ++i) {
             run[i] = le_load32(from + 4 * i);
@@ -216,7 +224,7 @@ LE_INLINE void le_halves_unpack_bytes(uint32_t *to, const uint8_t *from,
 #pragma GCC unroll 8
         for (unsigned k = 0; k < 8; ++k) {
             uint32_t bytes = le_halves_stream(run, k, w_bits, mask, 8);
-            le_store_alone(to++, le_ssub16(bytes, surplus)); /* halves: w + w' 2^8 */
+            le_store_alone(to + k, le_ssub16(bytes, surplus)); /* halves: w + w' 2^8 */
         }
     }
     while (to < end) {

@@ -85,13 +85,14 @@ LE_INLINE void le_halves_tile(le_halves_call *call, const le_halves_shape *shape
                 sums[i] = totals[i][0] = totals[i][1] = totals[i][2] = totals[i][3] = 0;
                 LE_KEEP_LOOP(i);
             }
-            for (const le_halves_part *part = call->parts; part != call->parts_end; ++part) {
+            const le_halves_part *part = call->parts;
+            for (int last = 0; !last; ++part) {
                 const uint32_t *begin = w;
+                last = part->w_end == call->w_end;
                 w = le_halves_sums(sums, a, w, part, shape);
                 a += (w - begin) / (shape->bytes ? 1 : 2) + (shape->surplus ? 2 : 0);
                 for (unsigned i = 0; i < 8; ++i) {
-                    sums[i] = le_halves_hand_on(totals[i], sums[i],
-                                                part + 1 == call->parts_end, shape);
+                    sums[i] = le_halves_hand_on(totals[i], sums[i], last, shape);
                 }
             }
             for (unsigned pixel = 0; pixel < 2 * shape->pixels; ++pixel) {

@@ -30,6 +30,14 @@ typedef struct LE_MAY_ALIAS { uint32_t value; } le_any32;
  * where an immediate would cost a second one for the shift. */
 #define LE_IN_REGISTER(constant) __asm__("" : "+r"(constant))
 
+/* Begins the loop that follows at a word: its instructions, nearly all of 32 bits, are fetched a
+ * word at a time. */
+#if LE_ARM_DSP
+#define LE_ALIGN_LOOP __asm__ volatile(".p2align 2")
+#else
+#define LE_ALIGN_LOOP
+#endif
+
 LE_INLINE uint32_t le_load16(const void *p) { return ((const le_any16 *)p)->value; }
 LE_INLINE uint32_t le_load32(const void *p) { return ((const le_any32 *)p)->value; }
 LE_INLINE void le_store16(void *p, uint32_t value) { ((le_any16 *)p)->value = (uint16_t)value; }
