@@ -83,9 +83,12 @@ def lower_depthwise_generic(
 def _pixel_halves(op: QDepthwiseConv2d, source: QTensor) -> int:
     """From one widened pixel to the next: even, so that channels are pairs in whole words.
 
-    A few odd channels of whole bytes lie without gaps: that widens a row in one go, and costs half
-    of the loads of pairs a cycle, for they are unaligned then.
+    Where that is what a stored pixel has, fields without a channel included, a row is widened in
+    one go. A few odd channels of whole bytes lie without gaps for that, which costs half of the
+    loads of pairs a cycle, for they are unaligned then.
     """
+    if source.storage_bits < 8:
+        return source.pixel_bytes * 8 // source.storage_bits
     channels, window = source.shape.c, op.window
     dense = channels * source.storage_bits % 8 == 0
     unaligned = window.kernel_h * window.kernel_w * (channels + 1) / 4
@@ -103,7 +106,8 @@ def _cycles(op: QDepthwiseConv2d, source: QTensor, output: QTensor) -> int:
     pixels = output.shape.h * output.shape.w
     rows = min(source.shape.h, (output.shape.h - 1) * window.stride_h + window.kernel_h)
     quads, rest = divmod(channels, 4)
-    gapless = channels * source.storage_bits % 8 == 0 and _pixel_halves(op, source) == channels
-    widened = 3.1 * channels if gapless else 19 + 18 * quads + 6 * rest
+    halves = _pixel_halves(op, source)
+    gapless = halves * source.storage_bits == 8 * source.pixel_bytes
+    widened = 3.1 * halves if gapless else 19 + 18 * quads + 6 * rest
     fixed = 310 + 67 * output.shape.h * window.kernel_h + 10 * pairs * taps
     return int(pixels * (58 + pairs * pair) + rows * source.shape.w * widened + fixed)

@@ -13,7 +13,8 @@ cycle; none of them must be preserved for the caller:
     s0 start   s1 multiplier   s2 offset   s3 mask   s4 first strip   s5 end of the strips
     s6 bytes from strip to strip   s7 bytes of a strip's tiles   s8 end of the strip's tiles
     s9, s10 the weights of r12 and lr, which the epilogue overwrites
-    s11 constants of the next channel   s12 end of those   s13 its weights   s14 strip
+    s11 constants of the next channel   s12 end of those   s13 its weights
+    s14 bytes from the end of a strip's tiles to the next strip
 
 A pair of columns is read from `[r0]`, `[r0, r1]` and `[r0, r1, lsl #1]`; the last read of a row
 takes r0 to the row that comes next.
@@ -70,6 +71,16 @@ class FoldTile:
         )
 
     @property
+    def short_sums(self) -> bool:
+        """Whether sums have 15 bits: SMLAWB shifts such a sum by 16 as it multiplies it."""
+        return self.folds == 2 and self.pre_shift == self.shift == 16
+
+    @property
+    def masks(self) -> bool:
+        """Whether a mask, in a register, takes fields out where they are wanted."""
+        return self.folds == 2 and not self.short_sums
+
+    @property
     def row_weights(self) -> int:
         """Pairs of taps of one kernel row."""
         return self.kernel // 2 + 1 if self.stride == 2 else self.kernel // 2 * 2
@@ -93,19 +104,21 @@ class FoldTile:
 def fold_assembly(tile: FoldTile) -> list[str]:
     """Instructions of the tile function: `void (le_fold_call *)`, the argument in r0.
 
-    Local labels are numbers: 1 strip, 2 tile, 3 channel.
+    Local labels are numbers: 2 tile, 3 channel.
     """
     return [
         "push {r4-r11, lr}",
         "vldmia r0!, {s3-s7}",
         "ldr r1, [r0], #4",
         "vldmia r0, {s11-s13}",
+        "vmov r2, s6",
+        "vmov r3, s7",
+        "subs r2, r2, r3",
+        "vmov s14, r2",
         "3:",
         *_constants(tile),
         *_weights(tile),
         "vmov r0, s4",
-        "vmov s14, r0",
-        "1:",
         "vmov r2, s7",
         "add r2, r0",
         "vmov s8, r2",
@@ -116,13 +129,14 @@ def fold_assembly(tile: FoldTile) -> list[str]:
         "vmov r2, s8",
         "cmp r0, r2",
         "bne.w 2b",
-        "vmov r0, s14",
         "vmov r2, s6",
+        "vmov r3, s14",
+        "add r2, r0",
+        "add r0, r3",
+        "vmov s8, r2",
         "vmov r3, s5",
-        "add r0, r2",
-        "vmov s14, r0",
         "cmp r0, r3",
-        "bne.w 1b",
+        "bne.w 2b",
         "vmov r0, s4",
         "adds r3, #4",
         "adds r0, #4",
@@ -276,8 +290,8 @@ def _outputs(tile: FoldTile) -> list[str]:
     """Sums become outputs, side by side in one word for each row, which is stored."""
     two = tile.folds == 2
     lines = [f"vmov {_MULTIPLIER}, s1", f"vmov {_OFFSET}, s2"]
-    lines += ["vmov r12, s3"] if two and tile.weights_stay else []
-    lines += ["vmov r8, s3"] if two and not tile.weights_stay else []
+    lines += ["vmov r12, s3"] if tile.masks and tile.weights_stay else []
+    lines += ["vmov r8, s3"] if tile.masks and not tile.weights_stay else []
     mask = "r12" if tile.weights_stay else "r8"
     for row, (left, right) in enumerate(_ACCUMULATORS):
         for sums in (left, right):
@@ -285,7 +299,7 @@ def _outputs(tile: FoldTile) -> list[str]:
         lines.append(f"orr {left}, {left}, {right}, lsl #{8 if two else 16}")
         lines.append(f"str {left}, [r0, #{4 * tile.group * tile.stride * (row - 2)}]")
     if tile.weights_stay:
-        lines += ["vmov r12, s9"] if two else []
+        lines += ["vmov r12, s9"] if tile.masks else []
         lines.append("vmov lr, s0")
     return lines
 
@@ -306,6 +320,15 @@ def _one_fold(tile: FoldTile, sums: Register) -> list[str]:
 
 def _two_folds(tile: FoldTile, sums: Register, mask: Register) -> list[str]:
     """The outputs of the two fields, in the halves of `sums`."""
+    if tile.short_sums:
+        return [
+            f"ubfx lr, {sums}, #0, #{tile.field_bits}",
+            f"lsr {sums}, {sums}, #{tile.field_bits}",
+            f"smlawb lr, {_MULTIPLIER}, lr, {_OFFSET}",
+            f"smlawb {sums}, {_MULTIPLIER}, {sums}, {_OFFSET}",
+            f"pkhtb {sums}, {sums}, lr, asr #16",
+            f"usat16 {sums}, #{tile.out_bits}, {sums}",
+        ]
     lines = [_field("lr", mask, sums, tile.pre_shift)]
     lines.append(_field(sums, mask, sums, tile.pre_shift - tile.field_bits))
     if tile.shift == 16:

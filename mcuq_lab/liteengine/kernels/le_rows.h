@@ -65,8 +65,8 @@ LE_INLINE void le_widen_row(const le_window *window, int16_t *to, const uint8_t 
     le_fill_row(to, window->zero_point, left * halves);
     to += left * halves;
     in += (row - window->pad_top) * window->in_w * pixel_bytes;
-    if (halves == window->in_c && window->in_c * storage % 8 == 0) {
-        le_unpack_fields(to, in, inside * halves, storage); /* one run without gaps */
+    if (halves * storage == pixel_bytes * 8) {
+        le_unpack_fields(to, in, inside * halves, storage); /* one run, gaps are fields too */
         to += inside * halves;
     } else {
         for (uint32_t x = 0; x < inside; ++x) {
