@@ -10,6 +10,7 @@ import pytest
 
 from mcuq_lab.graph import Shape, Window
 from mcuq_lab.liteengine.kernels.halves import lower_halves
+from mcuq_lab.liteengine.kernels.halves_constants import output_offsets, output_shifts
 from mcuq_lab.liteengine.kernels.halves_tile import HalvesTile
 from mcuq_lab.liteengine.packing.halves import (
     BYTE_SURPLUS,
@@ -22,7 +23,7 @@ from mcuq_lab.liteengine.packing.halves import (
     halves_packings,
     start_words,
 )
-from mcuq_lab.quantgraph import QConv2d, QuantGraph
+from mcuq_lab.quantgraph import QConv2d, QuantGraph, Requantize
 from mcuq_lab.quantize import single_layer
 from mcuq_lab.target import DEFAULT_TARGET
 from tests.support.exact_layers import check_exact, with_odd_values
@@ -158,6 +159,60 @@ def test_byte_pair_limit():
     np.testing.assert_array_equal(extremes, [[-(1 << 15), -(1 << 15) + 255, 127 * 256, 32767]])
     assert byte_pairs_fit(np.full((2, 518), 127), 8)  # 255 * 518 * 127 < 2**24
     assert not byte_pairs_fit(np.full((2, 520), 127), 8)
+
+
+def test_byte_pairs_have_24_bits_for_two_pixels():
+    """15 * sum|w| = 2**12 - 1 needs one segment, of both channels; one more weight needs two."""
+    weight = np.zeros((2, 80), np.int64)
+    weight[1, :39] = -7  # 15 * 273 = 4095
+    for segments in (1, 2):
+        (packing,) = (p for p in halves_packings(weight, 4, 4) if p.bytes and p.pixels == 2)
+        assert [(field.low, field.bits) for field in packing.fields] == [(0, 12), (12, 12)]
+        assert len(packing.pairs) == segments
+        weight[1, 39] = 1
+
+
+def test_byte_pairs_below_8_bits_are_int16():
+    """Of the widest weights whose pairs are made at run time: no surplus is needed."""
+    extremes = np.array([[-64, 63, -64, 63], [-64, -64, 63, 63]])
+    halves = byte_pairs(extremes, surplus=0)
+    assert (halves == halves.astype(np.int16)).all()
+    np.testing.assert_array_equal(halves.astype(np.int8), extremes[:1])
+
+
+def test_outputs_in_upper_halves_are_the_same():
+    """At random sums and the largest one, offsets up to where the specification clips them."""
+    rng = np.random.default_rng(7)
+    shifted = 0
+    for _ in range(2000):
+        shift, pre_shift = int(rng.integers(0, 7)), int(rng.integers(0, 7))
+        peak = int(rng.integers(1, 1 << rng.integers(1, 31 - pre_shift)))
+        multiplier = int(rng.integers(0, 1 << rng.integers(1, 32)))
+        largest = ((peak << pre_shift) * multiplier) >> 32
+        bounds = (1 - (1 << 31), (1 << 31) - 1 - largest)
+        near = int(rng.integers(-largest - 300, (255 << shift) + 300))
+        for offset in (*bounds, near, int(rng.integers(*bounds))):
+            layer = Requantize(
+                start=np.zeros(1, np.int32),
+                multiplier=np.array([multiplier], np.int32),
+                offset=np.array([offset], np.int32),
+                pre_shift=pre_shift,
+                shift=shift,
+                bits=int(rng.integers(2, 9)),
+            )
+            shifts = output_shifts(layer, peak, pixels=2)
+            (stored,) = (int(value) for value in output_offsets(layer, shifts))
+            shifted += shifts.shift == 16
+            for total in (0, peak, int(rng.integers(0, peak + 1))):
+                inside = (total << shifts.pre_shift, stored << shifts.offset_shift)
+                product = inside[0] * multiplier >> 32
+                assert 0 <= inside[0] < 1 << 31
+                assert abs(product + inside[1]) < 1 << 31
+                expected = ((((total << pre_shift) * multiplier) >> 32) + offset) >> shift
+                found = (product + inside[1]) >> shifts.shift
+                limit = (1 << layer.bits) - 1
+                assert np.clip(found, 0, limit) == np.clip(expected, 0, limit)
+    assert shifted > 2000
 
 
 def test_activation_limit():

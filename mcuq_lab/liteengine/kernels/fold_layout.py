@@ -110,7 +110,7 @@ class FoldLayout:
         folds, strips, tile_rows = self.packing.folds, self.strips, self.tile_rows(count)
         taps = self.op.window.kernel_h * self.op.window.kernel_w
         each = (
-            47 + 7 * self.narrow + 3.6 * taps + strips * (20 + tile_rows * tile_cycles(self.tile))
+            47 + 7 * self.narrow + 3.6 * taps + strips * (16.5 + tile_rows * tile_cycles(self.tile))
         )
         runs, run_rows, edges = self._packed_rows(first, count)
         words = self.pairs * (8 * self.pack_bytes // self.source.storage_bits) * folds

@@ -51,7 +51,7 @@ _LONGEST_SEGMENT = 24
 
 _LAYER_BYTES = 72 + COLUMN_BYTES
 _CALL_BYTES, _PART_BYTES = 128, 24  # as in le_halves.h
-_CYCLES_OF_A_CALL = 330  # of the driver and the tile function, around the groups of a band
+_CYCLES_OF_A_CALL = 290  # of the driver and the tile function, around the groups of a band
 _CYCLES_OF_UNPACKING = 110  # of the function, around its words
 _PACK_HEADERS = ("le_halves.h", "le_halves_pack.h")
 
