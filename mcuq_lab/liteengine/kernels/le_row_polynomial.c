@@ -19,7 +19,8 @@ static void le_row_begin(le_row_state *state, uint8_t *scratch) {
     state->chains = (le_row_chain *)(void *)le_row_carve(&scratch, segments * LE_ROW_CHAIN_BYTES);
     state->a = le_row_carve(&scratch, layer->a_bytes);
     state->w = (uint32_t *)(void *)le_row_carve(&scratch, layer->w_bytes);
-    uint8_t *sums = le_row_carve(&scratch, (segments - 1) * layer->tiles * 32);
+    uint8_t *sums = le_row_carve(
+        &scratch, kernel->nested ? segments * 32 : (segments - 1) * layer->tiles * 32);
     state->line = le_row_carve(&scratch, layer->batch * 2 * state->line_bytes);
     state->pad = scratch;
     if (layer->pad_blocks > 0) { /* the first and the last block, which rows may overwrite */
@@ -41,7 +42,7 @@ static void le_row_begin(le_row_state *state, uint8_t *scratch) {
         chain->w_bytes = segment->w_bytes;
         chain->a_skip = segment->a_skip;
         chain->is_last = i + 1 == segments;
-        chain->sums = (uint32_t *)(void *)sums + (chain->is_last ? 0 : 8 * i);
+        chain->sums = (uint32_t *)(void *)sums + (chain->is_last || kernel->nested ? 0 : 8 * i);
     }
     for (uint32_t i = 0; i < le_pixel_bytes(layer->in_c, kernel->a_storage); ++i) {
         uint32_t byte = layer->zero_point * (kernel->a_storage == 2   ? 0x55u
@@ -115,11 +116,13 @@ static void le_row_copy(const le_row_state *state, uint8_t *out, const uint8_t *
 static void le_row_flush(const le_row_state *state, const le_row_run *run, const le_row_run *last,
                          uint8_t *out0, uint8_t *out1) {
     const le_row_layer *layer = state->layer;
-    const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
+    const uint32_t passes = le_row_passes(state); /* a single one has carried whole sums */
+    const uint32_t mask = state->kernel->nested ? ~0u : (1u << state->kernel->field_bits) - 1u;
     uint32_t sums[4] = {0, 0, 0, 0}, pairs[2];
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
         const uint32_t shift = layer->segments[i].shift;
-        const uint32_t *carried = (i + 1u < layer->segment_count ? run : last)->carried;
+        const uint32_t *carried = (i + 1u < passes ? run : last)->carried;
+        const uint32_t bits = i < passes ? mask : 0;
         uint32_t more[2] = {0, 0};
         if (layer->zero_point != 0) { /* column 2 sees the padding */
             for (uint32_t oc = 0; oc < 2; ++oc) {
@@ -130,7 +133,7 @@ static void le_row_flush(const le_row_state *state, const le_row_run *run, const
         }
 #pragma GCC unroll 4
         for (unsigned k = 0; k < 4; ++k) {
-            sums[k] = (sums[k] << shift) + (carried[k] & mask) + more[k % 2];
+            sums[k] = (sums[k] << shift) + (carried[k] & bits) + more[k % 2];
         }
         ++run;
     }
@@ -193,9 +196,10 @@ static void le_row_run_tiles(le_row_state *state, const le_row_run *end) {
 static le_row_run *le_row_segments(le_row_state *state, le_row_run *run, uint8_t *row0,
                                    uint8_t *row1, uint8_t *line, const uint8_t *a, uint32_t way) {
     const le_row_layer *layer = state->layer;
-    for (uint32_t i = 0; i < layer->segment_count; ++i) {
+    const uint32_t passes = le_row_passes(state);
+    for (uint32_t i = 0; i < passes; ++i) {
         const le_row_chain *chain = &state->chains[i];
-        const uint32_t chosen = chain->is_last ? way : LE_ROW_LINE;
+        const uint32_t chosen = i + 1 == passes ? way : LE_ROW_LINE;
         if (run + layer->plan_runs[chosen] > state->runs + LE_ROW_RUNS) {
             le_row_run_tiles(state, run);
             run = state->runs;
@@ -288,7 +292,7 @@ static void le_row_through_line(le_row_state *state, uint8_t *row0, uint8_t *row
 static void le_row_direct(le_row_state *state, uint8_t *row0, const uint8_t *a,
                           uint32_t pairs) {
     const le_row_layer *layer = state->layer;
-    const uint32_t row_bytes = state->out_row_bytes, segments = layer->segment_count;
+    const uint32_t row_bytes = state->out_row_bytes, passes = le_row_passes(state);
     const uint32_t entry_bytes = 8u * state->kernel->stride; /* from two rows to the next two */
     const int cut = layer->right < layer->tiles;
     uint8_t *front = row0 - layer->lead * state->out_pixel_bytes;
@@ -314,8 +318,8 @@ static void le_row_direct(le_row_state *state, uint8_t *row0, const uint8_t *a,
     if (layer->flush) {
         uint8_t *last = row0 + row_bytes - state->out_pixel_bytes;
         for (uint32_t i = pairs; i-- > 0;) {
-            run = state->runs + i * segments;
-            le_row_flush(state, run, run + segments - 1, last, last + row_bytes);
+            run = state->runs + i * passes;
+            le_row_flush(state, run, run + passes - 1, last, last + row_bytes);
             last += 2 * row_bytes;
         }
     }

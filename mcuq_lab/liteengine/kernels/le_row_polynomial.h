@@ -36,7 +36,8 @@
 typedef struct {
     uint32_t next[4];  /* added to what is carried into a block: low0 high0 low1 high1            */
     int32_t a_skip;    /* bytes, from behind the entries of a tile to those of the next one       */
-    uint32_t *sums;    /* accumulators of the segments before the last one, [block][segment][8]   */
+    uint32_t *sums;    /* accumulators of the segments before the last one, [block][segment][8];
+                          where a tile runs all segments, of all of them                          */
     uint32_t is_last;
     uint32_t first[4]; /* accumulators of a row's first block, as in `next`                       */
     const uint8_t *w;  /* weight words                                                            */
@@ -65,7 +66,8 @@ typedef struct {
     int32_t multiplier0, offset0; /* requantization of both channels                             */
     int32_t multiplier1, offset1;
     uint32_t upper;               /* the channels go into the upper half of a byte               */
-    uint32_t surplus[2];          /* to be subtracted from the sums of all segments              */
+    uint32_t surplus[2];          /* to be subtracted from the sums of all segments; where a tile
+                                     runs them all, what is carried into a row's first block     */
     le_row_run *runs;
     uint32_t run_count;
 } le_row_call;
@@ -141,6 +143,7 @@ typedef struct {
     void (*tile)(le_row_call *call);
     void (*requantize)(const le_row_call *call, const uint32_t sums[4], uint32_t pairs[2]);
     uint8_t depthwise;  /* output channel c sees input channel c only */
+    uint8_t nested;     /* a tile runs all segments                   */
     uint8_t pixels, field_bits;
     uint8_t stride;     /* 1 or 2                                     */
     uint8_t slots;

@@ -29,6 +29,11 @@ typedef struct {
     le_row_run runs[LE_ROW_RUNS];
 } le_row_state;
 
+/* Runs of neighbouring tiles of two rows: one for each segment, unless a tile runs them all. */
+LE_INLINE uint32_t le_row_passes(const le_row_state *state) {
+    return state->kernel->nested ? 1u : state->layer->segment_count;
+}
+
 /* One number of `le_row_layer.starts`. */
 LE_INLINE int32_t le_row_start_number(const le_row_layer *layer, uint32_t index) {
     const uint8_t *numbers = layer->starts;
@@ -71,6 +76,11 @@ LE_ROW_PART void le_row_prepare(le_row_state *state, uint32_t channel) {
         le_row_sums(layer, low, channel, i);
         le_row_sums(layer, high, channel + 1, i);
         state->kernel->start(&state->chains[i], low, high, layer);
+        if (state->kernel->nested) {
+            const le_row_chain *chain = &state->chains[i];
+            call->surplus[0] += chain->first[0] - chain->next[0];
+            call->surplus[1] += chain->first[2] - chain->next[2];
+        }
     }
 }
 

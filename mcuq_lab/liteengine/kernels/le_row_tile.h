@@ -11,7 +11,9 @@
 /* The assembly needs the DSP extension, registers of a floating-point unit, and Thumb. */
 #if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
 #define LE_ROW_ASSEMBLY 1
-_Static_assert(sizeof(le_row_run) == 56 && sizeof(le_row_call) == 36, "as the assembly has it");
+_Static_assert(sizeof(le_row_run) == 56 && sizeof(le_row_call) == 36 &&
+                   sizeof(le_row_chain) == 52,
+               "as the assembly has it");
 #else
 #define LE_ROW_ASSEMBLY 0
 #endif
@@ -168,6 +170,66 @@ LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
         } while (a != run.a_end);
         for (unsigned i = 0; i < 4; ++i) {
             call->runs[r].carried[i] = (uint32_t)sums[i];
+        }
+    }
+}
+
+/* One tile of channels in lanes, all segments of it: leaves their accumulators where the chain has
+ * it; returns the entries of the next tile. */
+LE_INLINE const uint8_t *le_row_nested_sums(const uint8_t *a, const le_row_chain *chain,
+                                            const le_row_tile_shape *shape) {
+    uint32_t *kept = chain->sums;
+    for (unsigned k = 0; k <= shape->segments; ++k) {
+        const le_row_run run = {.w = chain[k].w, .w_end = chain[k].w + chain[k].w_bytes};
+        uint64_t sums[4];
+        for (unsigned i = 0; i < 4; ++i) {
+            const uint32_t *next = &chain[k].next[2 * (i % 2)];
+            sums[i] = next[0] | ((uint64_t)next[1] << 32);
+        }
+        a = le_row_tile_sums(sums, a, 0, &run, shape);
+        for (unsigned i = 0; i < 8; ++i) {
+            *kept++ = (uint32_t)(sums[i / 2] >> (32 * (i % 2)));
+        }
+    }
+    return a;
+}
+
+/* `le_row_tile` where each tile runs all segments; what is carried are sums of all of them. */
+LE_INLINE void le_row_tile_nested(le_row_call *call, const le_row_tile_shape *shape) {
+    const uint8_t *a = 0;
+    uint32_t carried[4] = {0, 0, 0, 0};
+    for (uint32_t r = 0; r < call->run_count; ++r) {
+        le_row_run run = call->runs[r];
+        if (run.a) {
+            a = run.a;
+            for (unsigned i = 0; i < 4; ++i) {
+                carried[i] = call->surplus[i % 2];
+            }
+        }
+        do {
+            a = le_row_nested_sums(a, run.chain, shape);
+            uint32_t totals[4][4], behind[4] = {0, 0, 0, 0}; /* [pixel][row, channel] */
+            for (unsigned i = 0; i < 4; ++i) {
+                for (unsigned pixel = 0; pixel < 4; ++pixel) {
+                    totals[pixel][i] = pixel == 0 ? carried[i] : 0;
+                    for (unsigned k = 0; k <= shape->segments; ++k) {
+                        const uint32_t *words = run.chain->sums + 8 * k + 2 * i;
+                        const uint64_t sum = words[0] | ((uint64_t)words[1] << 32);
+                        totals[pixel][i] += le_row_tile_field(sum, pixel, shape);
+                        behind[i] += pixel == 0 ? words[1] >> (2 * shape->field_bits) : 0;
+                    }
+                }
+                carried[i] = behind[i];
+            }
+            for (unsigned pixel = 0; pixel < 4; ++pixel) {
+                le_row_tile_put(run.out0, call, totals[pixel], shape);
+                le_row_tile_put(run.out1, call, totals[pixel] + 2, shape);
+                run.out0 += run.step0;
+                run.out1 += run.step1;
+            }
+        } while (a != run.a_end);
+        for (unsigned i = 0; i < 4; ++i) {
+            call->runs[r].carried[i] = carried[i];
         }
     }
 }

@@ -147,7 +147,6 @@ static void le_vertical_run(le_vertical_state *state, uint8_t *row0, uint32_t ro
  * behind the last tile, and what the padding adds to it. */
 static void le_vertical_flush(const le_vertical_state *state, uint8_t *last, uint32_t rows) {
     const le_row_layer *layer = state->layer;
-    const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
     uint32_t more[2] = {0, 0};
     if (layer->zero_point != 0) { /* column 2 sees the padding */
         for (uint32_t i = 0; i < layer->segment_count; ++i) {
@@ -158,22 +157,14 @@ static void le_vertical_flush(const le_vertical_state *state, uint8_t *last, uin
             }
         }
     }
-    for (uint32_t r = 0; r < rows; ++r) {
-        const uint32_t *carried = state->chains->carried + 4 * (r % 2) + 2 * (r / 2);
-        uint32_t sums[2] = {more[0], more[1]};
-        for (uint32_t left = layer->segment_count; left > 0; --left) {
-            sums[0] += carried[0] & mask;
-            sums[1] += carried[1] & mask;
-            carried += LE_VERTICAL_CHAIN_BYTES / 4;
+    if (state->out_storage == 8 && !state->two_bytes) { /* one channel of the two */
+        state->kernel->flush(&state->call, more, state->line, 2u * state->kernel->pixels, rows);
+        for (uint32_t r = 0; r < rows; ++r) {
+            le_vertical_copy(state, last + r * state->out_row_bytes, r, 0, 1);
         }
-        const uint32_t pair = state->kernel->requantize(&state->call, sums);
-        if (state->two_bytes) {
-            le_store16(last, pair);
-        } else {
-            *last = (uint8_t)(state->kept == 0 ? pair : (*last & state->kept) | (pair << 4));
-        }
-        last += state->out_row_bytes;
+        return;
     }
+    state->kernel->flush(&state->call, more, last, state->out_row_bytes, rows);
 }
 
 /* The output rows, at most four, of the group that begins at row `y`. */

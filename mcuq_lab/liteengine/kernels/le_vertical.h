@@ -54,7 +54,8 @@ typedef struct {
     void (*unpack)(uint32_t *to, const uint8_t *from, const le_row_layer *layer);
     void (*start)(le_vertical_chain *chain, const le_row_layer *layer, uint32_t channel);
     void (*tile)(le_vertical_call *call);
-    uint32_t (*requantize)(const le_vertical_call *call, const uint32_t sums[2]);
+    void (*flush)(const le_vertical_call *call, const uint32_t more[2], uint8_t *last,
+                  uint32_t row_bytes, uint32_t rows);
     uint8_t pixels, field_bits;
     uint8_t a_storage;
     uint8_t out_bits;

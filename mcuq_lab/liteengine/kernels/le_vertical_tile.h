@@ -97,6 +97,33 @@ LE_INLINE void le_vertical_rows(const uint64_t sums[4], le_vertical_call *call, 
     }
 }
 
+/* Writes the last column's two channels of the first `rows` rows, `row_bytes` apart: what all
+ * segments have carried behind the last tile, and `more`. */
+LE_INLINE void le_vertical_flush_rows(const le_vertical_call *call, const uint32_t more[2],
+                                      uint8_t *last, uint32_t row_bytes, uint32_t rows,
+                                      const le_vertical_tile_shape *shape) {
+    const uint32_t mask = (1u << shape->field_bits) - 1u;
+    const uint32_t more0 = more[0], more1 = more[1];
+    le_vertical_call constants = {.multiplier0 = call->multiplier0,
+                                        .offset0 = call->offset0,
+                                        .multiplier1 = call->multiplier1,
+                                        .offset1 = call->offset1,
+                                        .upper = call->upper};
+    const uint32_t *carried = call->chains->carried;
+    for (uint32_t row = 0; row < rows; ++row) {
+        uint32_t sums[2] = {more0, more1};
+        LE_NOT_BEFORE_2(constants.upper, row_bytes); /* one loop, not one for each of their values */
+#pragma GCC unroll 8
+        for (unsigned k = 0; k <= shape->segments; ++k) {
+            sums[0] += carried[k * (LE_VERTICAL_CHAIN_BYTES / 4)] & mask;
+            sums[1] += carried[k * (LE_VERTICAL_CHAIN_BYTES / 4) + 1] & mask;
+        }
+        le_vertical_put(last, &constants, le_vertical_outputs(&constants, sums, shape), shape);
+        last += row_bytes;
+        carried += row % 2 == 0 ? 4 : -2; /* [row of a pair][pair] */
+    }
+}
+
 /* The end of one row of each pair, in any segment. */
 LE_INLINE void le_vertical_finish(uint64_t sums[4], le_vertical_call *call, unsigned segment,
                                   unsigned row, const le_vertical_tile_shape *shape) {

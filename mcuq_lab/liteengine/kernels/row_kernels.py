@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from mcuq_lab.liteengine.kernels.row_lanes_asm import lanes_assembly
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
 from mcuq_lab.liteengine.kernels.row_tile_asm import tile_assembly
 from mcuq_lab.liteengine.kernels.specialise import (
@@ -66,6 +67,7 @@ def row_kernel(key: KernelKey) -> tuple[str, Files]:
         "tile": tiler,
         "requantize": f"{tiler}_outputs",
         "depthwise": int(tile.depthwise),
+        "nested": int(tile.nested),
         "pixels": packing.pixels,
         "field_bits": packing.field_bits,
         "stride": tile.stride,
@@ -199,11 +201,13 @@ def _tiler(tile: Tile) -> tuple[str, Files]:
         f".has_surplus = {int(tile.surplus)}, .out_bits = {tile.out_bits},\n"
         f"    .pre_shift = {tile.pre_shift}, .shift = {tile.shift}}}"
     )
-    twin = f"le_row_tile(call, &{name}_shape);"
+    twin = f"le_row_tile{'_nested' * tile.nested}(call, &{name}_shape);"
+    assembly = lanes_assembly(tile) if tile.nested else tile_assembly(tile)
+    writer = "row_lanes_asm.py" if tile.nested else "row_tile_asm.py"
     source = (
         f'#include "{name}.h"\n\n'
         f"static const le_row_tile_shape {name}_shape = {shape};\n\n"
-        + tile_function(name, "le_row", "row_tile_asm.py", tile_assembly(tile), twin)
+        + tile_function(name, "le_row", writer, assembly, twin)
         + f"\nLE_INTERNAL void {name}_outputs({_OUTPUTS}) {{\n"
         f"    pairs[0] = le_row_outputs(call, sums, &{name}_shape);\n"
         f"    pairs[1] = le_row_outputs(call, sums + 2, &{name}_shape);\n}}\n"

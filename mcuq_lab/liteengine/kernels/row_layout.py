@@ -224,7 +224,7 @@ class RowLayout:
             segments * CHAIN_BYTES,
             self.a_bytes,
             self.w_bytes,
-            (segments - 1) * self.tiles * 32,
+            segments * 32 if self.tile.nested else (segments - 1) * self.tiles * 32,
             self.batch * 4 * columns,
             self.source.pixel_bytes,
         )
@@ -240,7 +240,7 @@ class RowLayout:
         """Whether one call runs all segments of two rows, if it has to, and the epilogue of a tile
         finds registers for its sums."""
         segments = len(self.packing.segments)
-        return segments == 1 or (
+        return segments == 1 or self.tile.nested or (
             self.packing.pixels <= MOST_SEGMENTED_PIXELS
             and (not self.flush or segments + 1 <= RUNS)
         )
@@ -285,6 +285,8 @@ class RowLayout:
             out_bits=requantize.bits,
             pre_shift=requantize.pre_shift,
             shift=requantize.shift,
+            one_round=self.packing.lanes == 2
+            and self.range == self.unroll * len(self.packing.segments),
         )
 
     @cached_property
@@ -354,6 +356,8 @@ class RowLayout:
     @cached_property
     def _runs(self) -> int:
         """Runs of two rows that are written directly."""
+        if self.tile.nested:
+            return len(self.plans[0])
         return (len(self.packing.segments) - 1) * len(self.plans[2]) + len(self.plans[0])
 
     @property

@@ -33,6 +33,7 @@ class Tile:
         words: of the packing, where a depthwise layer is concerned; else 1, see `le_row_run`.
         slots: rows of a band with their neighbours, words of an entry.
         unroll: channels in one round of the loop.
+        one_round: segments within a tile are one round of the loop each.
         segment_shifts: the sums of each segment before the last one count 2**shift times.
         surplus: a surplus is subtracted from the sums of all segments.
         out_bits, pre_shift, shift: of the requantization.
@@ -52,10 +53,20 @@ class Tile:
     out_bits: int
     pre_shift: int
     shift: int
+    one_round: bool = False
 
     @property
     def segmented(self) -> bool:
         return len(self.segment_shifts) > 0
+
+    @property
+    def segments(self) -> int:
+        return len(self.segment_shifts) + 1
+
+    @property
+    def nested(self) -> bool:
+        """Whether each tile runs all segments; else all tiles of two rows run each segment."""
+        return self.lanes == 2 and self.segmented
 
     @property
     def storage(self) -> int:
@@ -67,7 +78,9 @@ class Tile:
         text = f"m{self.pixels}s{self.field_bits}"
         text += ("x" if self.toggle else "") + ("t" if self.words == 2 else "")
         text += "h" if self.lanes == 2 else ""
-        if self.segmented:
+        if self.nested:
+            text += f"g{self.segments}{'o' * self.one_round}"
+        elif self.segmented:
             text += "g" + "_".join(map(str, self.segment_shifts))
             text += "d" if self.surplus else ""
         text += f"_{self.band_name}u{self.unroll}"

@@ -177,7 +177,7 @@ def _output_row(
             ):
                 lines += extract(tile, total, accumulator, pixel, mask)
                 lines += requantize(tile, total, multiplier, offset, scaled=bool(mask))
-            lines += _store(tile, "r0", "r1", *place, merged)
+            lines += store(tile, "r0", "r1", *place, merged)
         return lines
 
     pointer, stride = place
@@ -220,7 +220,7 @@ def requantize(
     ]
 
 
-def _store(
+def store(
     tile: Tile, low: Register, high: Register, pointer: Register, stride: Register, merged: bool
 ) -> list[str]:
     """Writes one pixel's channels, into the upper half of a byte if `merged`; changes `high`."""
@@ -311,7 +311,7 @@ def _last_row(
         return [
             line
             for first, second in zip(*totals, strict=True)
-            for line in _store(tile, first, second, pointer, field, merged)
+            for line in store(tile, first, second, pointer, field, merged)
         ]
 
     lines += [f"vmov {pointer}, {out}", f"vmov {field}, {step}"]

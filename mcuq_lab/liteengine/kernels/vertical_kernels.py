@@ -39,7 +39,7 @@ def vertical_kernel(key: KernelKey, tile: VerticalTile, even: bool) -> tuple[str
         "unpack": unpacker,
         "start": starter,
         "tile": tiler,
-        "requantize": f"{tiler}_outputs",
+        "flush": f"{tiler}_flush",
         "pixels": packing.pixels,
         "field_bits": packing.field_bits,
         "a_storage": key.storage,
@@ -87,7 +87,10 @@ def _tiler(tile: VerticalTile) -> tuple[str, Files]:
         f"    .segments = {tile.before}, .out_bits = {row.out_bits},\n"
         f"    .pre_shift = {row.pre_shift}, .shift = {row.shift}}}"
     )
-    outputs = f"{name}_outputs(const le_vertical_call *call, const uint32_t sums[2])"
+    flush = (
+        f"void {name}_flush(const le_vertical_call *call, const uint32_t more[2], "
+        "uint8_t *last, uint32_t row_bytes, uint32_t rows)"
+    )
     source = (
         f'#include "{name}.h"\n\n'
         f"static const le_vertical_tile_shape {name}_shape = {shape};\n\n"
@@ -98,10 +101,10 @@ def _tiler(tile: VerticalTile) -> tuple[str, Files]:
             vertical_assembly(tile),
             f"le_vertical_tile(call, &{name}_shape);",
         )
-        + f"\nLE_INTERNAL uint32_t {outputs} {{\n"
-        f"    return le_vertical_outputs(call, sums, &{name}_shape);\n}}\n"
+        + f"\nLE_INTERNAL {flush} {{\n"
+        f"    le_vertical_flush_rows(call, more, last, row_bytes, rows, &{name}_shape);\n}}\n"
     )
-    prototypes = f"LE_INTERNAL void {name}(le_vertical_call *call);\nLE_INTERNAL uint32_t {outputs}"
+    prototypes = f"LE_INTERNAL void {name}(le_vertical_call *call);\nLE_INTERNAL {flush}"
     header = prototype_header(name, "le_vertical_tile.h", prototypes)
     parts = ("le_row_polynomial.h", "le_vertical.h", "le_vertical_tile.h")
     headers = tuple(kernel_header(part) for part in parts)
