@@ -58,6 +58,49 @@ LE_INLINE void le_row_lanes_unpack(uint32_t *to, const uint8_t *from, const le_r
     }
 }
 
+/* The same where fields of two channels lie in flash as their lanes will, in the halves of a word:
+ * both are masked out at once, without sign, and made signed by a subtraction in both lanes. Fields
+ * are in the order of le_row_unpack, as many in each half as have room; the last two of both
+ * channels stand side by side. 2 or 4 bits wide; field_bits + w_bits <= 16. */
+LE_INLINE void le_row_lanes_unpack_halves(uint32_t *words, const uint8_t *from,
+                                          const le_row_layer *layer, unsigned w_bits,
+                                          unsigned field_bits, int padded) {
+    const unsigned bytes = 18 * w_bits / 4, whole = bytes / 4, in_half = 16 / w_bits;
+    const uint32_t sign = (1u << (w_bits - 1)) * 0x00010001u;
+    const uint32_t signs = sign + (sign << field_bits);
+    uint32_t mask = ((1u << w_bits) - 1u) * 0x00010001u;
+    volatile uint32_t *to = words;
+    const uint32_t *end = words + layer->range * 6u;
+    LE_IN_REGISTER(mask);
+    for (uint32_t channel = 0; channel < layer->in_c; channel += 2) {
+        uint32_t run[5];
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < whole; ++i) {
+            run[i] = le_load32(from + 4 * i);
+        }
+        const uint32_t last = w_bits == 4 ? le_load16(from + 16) : from[8];
+        run[whole] = last | (last << (16 - 2 * w_bits));
+        from += bytes;
+        volatile uint32_t *two = to + (padded ? 6 : 0), *one = to + (padded ? 0 : 6);
+#pragma GCC unroll 6
+        for (unsigned i = 0; i < 6; ++i) {
+            uint32_t taps[3];
+#pragma GCC unroll 3
+            for (unsigned k = 0; k < 3; ++k) {
+                const unsigned number = 3 * i + k;
+                taps[k] = (run[number / in_half] >> (number % in_half * w_bits)) & mask;
+            }
+            two[i] = le_ssub16(le_row_add(taps[0], taps[2], field_bits), signs);
+            const unsigned upper = padded ? 0 : field_bits;
+            one[i] = le_ssub16(taps[1] << upper, sign << upper);
+        }
+        to += 12;
+    }
+    while (to != end) {
+        *to++ = 0;
+    }
+}
+
 /* `le_row_start` for channels in lanes: a sum is two of 32 bits, the second one goes on from what
  * the first one carries. */
 LE_INLINE void le_row_lanes_start(uint32_t next[2], uint32_t first[2], const int32_t *channel,

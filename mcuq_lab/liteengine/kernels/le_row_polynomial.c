@@ -11,16 +11,17 @@ static void le_row_begin(le_row_state *state, uint8_t *scratch) {
     const le_row_layer *layer = state->layer;
     const le_row_kernel *kernel = state->kernel;
     const uint32_t columns = (uint32_t)layer->tiles * kernel->pixels;
-    const uint32_t segments = layer->segment_count;
+    const uint32_t segments = layer->segment_count, passes = le_row_passes(state);
     state->out_storage = le_storage_bits(kernel->out_bits);
     state->out_pixel_bytes = le_pixel_bytes(layer->out_c, state->out_storage);
     state->out_row_bytes = layer->out_w * state->out_pixel_bytes;
     state->line_bytes = 2 * columns;
-    state->chains = (le_row_chain *)(void *)le_row_carve(&scratch, segments * LE_ROW_CHAIN_BYTES);
+    state->chains = (le_row_chain *)(void *)le_row_carve(&scratch, passes * LE_ROW_CHAIN_BYTES);
     state->a = le_row_carve(&scratch, layer->a_bytes);
     state->w = (uint32_t *)(void *)le_row_carve(&scratch, layer->w_bytes);
     uint8_t *sums = le_row_carve(
-        &scratch, kernel->nested ? segments * 32 : (segments - 1) * layer->tiles * 32);
+        &scratch,
+        kernel->nested ? segments * LE_ROW_KEPT_BYTES : (segments - 1) * layer->tiles * 32);
     state->line = le_row_carve(&scratch, layer->batch * 2 * state->line_bytes);
     state->pad = scratch;
     if (layer->pad_blocks > 0) { /* the first and the last block, which rows may overwrite */
@@ -35,14 +36,19 @@ static void le_row_begin(le_row_state *state, uint8_t *scratch) {
             range += layer->range_bytes / 4;
         }
     }
-    for (uint32_t i = 0; i < segments; ++i) { /* what is the same for all output channels */
+    for (uint32_t i = 0; kernel->nested && i < segments; ++i) {
+        const le_row_segment *segment = &layer->segments[i];
+        ((le_row_kept *)(void *)sums)[i].w_end =
+            (const uint8_t *)state->w + segment->w_offset + segment->w_bytes;
+    }
+    for (uint32_t i = 0; i < passes; ++i) { /* what is the same for all output channels */
         const le_row_segment *segment = &layer->segments[i];
         le_row_chain *chain = &state->chains[i];
         chain->w = (const uint8_t *)state->w + segment->w_offset;
         chain->w_bytes = segment->w_bytes;
         chain->a_skip = segment->a_skip;
-        chain->is_last = i + 1 == segments;
-        chain->sums = (uint32_t *)(void *)sums + (chain->is_last || kernel->nested ? 0 : 8 * i);
+        chain->is_last = i + 1 == passes;
+        chain->sums = (uint32_t *)(void *)sums + (chain->is_last ? 0 : 8 * i);
     }
     for (uint32_t i = 0; i < le_pixel_bytes(layer->in_c, kernel->a_storage); ++i) {
         uint32_t byte = layer->zero_point * (kernel->a_storage == 2   ? 0x55u
@@ -199,7 +205,7 @@ static le_row_run *le_row_segments(le_row_state *state, le_row_run *run, uint8_t
     const uint32_t passes = le_row_passes(state);
     for (uint32_t i = 0; i < passes; ++i) {
         const le_row_chain *chain = &state->chains[i];
-        const uint32_t chosen = i + 1 == passes ? way : LE_ROW_LINE;
+        const uint32_t chosen = chain->is_last ? way : LE_ROW_LINE;
         if (run + layer->plan_runs[chosen] > state->runs + LE_ROW_RUNS) {
             le_row_run_tiles(state, run);
             run = state->runs;

@@ -36,8 +36,8 @@
 typedef struct {
     uint32_t next[4];  /* added to what is carried into a block: low0 high0 low1 high1            */
     int32_t a_skip;    /* bytes, from behind the entries of a tile to those of the next one       */
-    uint32_t *sums;    /* accumulators of the segments before the last one, [block][segment][8];
-                          where a tile runs all segments, of all of them                          */
+    void *sums;        /* accumulators of the segments before the last one, [block][segment][8];
+                          where a tile runs all segments, their le_row_kept                       */
     uint32_t is_last;
     uint32_t first[4]; /* accumulators of a row's first block, as in `next`                       */
     const uint8_t *w;  /* weight words                                                            */
@@ -46,6 +46,18 @@ typedef struct {
 
 #define LE_ROW_CHAIN_BYTES 72 /* no less than sizeof(le_row_chain) on any machine */
 _Static_assert(sizeof(le_row_chain) <= LE_ROW_CHAIN_BYTES, "scratch is planned with this size");
+
+/* A segment where each tile runs all of them: where its weight words end, the accumulators of both
+ * output channels at first, and behind it: [row][output channel][block]. The order of the fields is
+ * that in which the assembly reads them. */
+typedef struct {
+    const uint8_t *w_end;
+    uint32_t next[2];
+    uint32_t sums[8];
+} le_row_kept;
+
+#define LE_ROW_KEPT_BYTES 48 /* no less than sizeof(le_row_kept) on any machine */
+_Static_assert(sizeof(le_row_kept) <= LE_ROW_KEPT_BYTES, "scratch is planned with this size");
 
 /* A stretch of tiles that write their pixels to one place and meet the same weights. The order of
  * the fields is that in which the assembly reads them. */

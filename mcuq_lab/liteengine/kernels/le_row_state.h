@@ -15,7 +15,7 @@ typedef struct {
     const le_row_layer *layer;
     const le_row_kernel *kernel;
     uint8_t *out;
-    le_row_chain *chains; /* one for each segment                                         */
+    le_row_chain *chains; /* one for each pass, see le_row_passes                         */
     uint8_t *a;          /* entries                                                       */
     uint32_t *w;         /* weight words of two output channels                           */
     uint8_t *line;       /* pixels of incomplete blocks, two bytes each, row by row of a batch */
@@ -71,16 +71,22 @@ LE_ROW_PART void le_row_prepare(le_row_state *state, uint32_t channel) {
         call->surplus[0] = (uint32_t)le_column_value(&layer->surplus, channel);
         call->surplus[1] = (uint32_t)le_column_value(&layer->surplus, channel + 1);
     }
+    le_row_chain *chain = state->chains;
+    le_row_kept *kept = (le_row_kept *)chain->sums;
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
         int32_t low[6], high[6];
         le_row_sums(layer, low, channel, i);
         le_row_sums(layer, high, channel + 1, i);
-        state->kernel->start(&state->chains[i], low, high, layer);
-        if (state->kernel->nested) {
-            const le_row_chain *chain = &state->chains[i];
-            call->surplus[0] += chain->first[0] - chain->next[0];
-            call->surplus[1] += chain->first[2] - chain->next[2];
+        state->kernel->start(chain, low, high, layer);
+        if (!state->kernel->nested) {
+            ++chain;
+            continue;
         }
+        kept->next[0] = chain->next[0];
+        kept->next[1] = chain->next[2];
+        call->surplus[0] += chain->first[0] - chain->next[0];
+        call->surplus[1] += chain->first[2] - chain->next[2];
+        ++kept;
     }
 }
 

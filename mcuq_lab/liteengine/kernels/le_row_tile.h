@@ -12,7 +12,7 @@
 #if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
 #define LE_ROW_ASSEMBLY 1
 _Static_assert(sizeof(le_row_run) == 56 && sizeof(le_row_call) == 36 &&
-                   sizeof(le_row_chain) == 52,
+                   sizeof(le_row_kept) == 44,
                "as the assembly has it");
 #else
 #define LE_ROW_ASSEMBLY 0
@@ -145,7 +145,7 @@ LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
         const le_row_chain *chain = run.chain;
         if (run.a) {
             a = run.a;
-            before = chain->sums;
+            before = (uint32_t *)chain->sums;
             for (unsigned i = 0; i < 4; ++i) {
                 const uint32_t *first = &chain->first[2 * (i % 2)];
                 sums[i] = first[0] | ((uint64_t)first[1] << 32);
@@ -174,22 +174,22 @@ LE_INLINE void le_row_tile(le_row_call *call, const le_row_tile_shape *shape) {
     }
 }
 
-/* One tile of channels in lanes, all segments of it: leaves their accumulators where the chain has
- * it; returns the entries of the next tile. */
-LE_INLINE const uint8_t *le_row_nested_sums(const uint8_t *a, const le_row_chain *chain,
-                                            const le_row_tile_shape *shape) {
-    uint32_t *kept = chain->sums;
+/* One tile of channels in lanes, all segments of it: leaves their accumulators in `kept`; returns the entries of the next tile. */
+LE_INLINE const uint8_t *le_row_nested_sums(const uint8_t *a, const uint8_t *w,
+                                            le_row_kept *kept, const le_row_tile_shape *shape) {
     for (unsigned k = 0; k <= shape->segments; ++k) {
-        const le_row_run run = {.w = chain[k].w, .w_end = chain[k].w + chain[k].w_bytes};
+        const le_row_run run = {.w = w, .w_end = kept->w_end};
         uint64_t sums[4];
         for (unsigned i = 0; i < 4; ++i) {
-            const uint32_t *next = &chain[k].next[2 * (i % 2)];
-            sums[i] = next[0] | ((uint64_t)next[1] << 32);
+            const uint32_t next = kept->next[i % 2];
+            sums[i] = next | ((uint64_t)next << 32);
         }
         a = le_row_tile_sums(sums, a, 0, &run, shape);
         for (unsigned i = 0; i < 8; ++i) {
-            *kept++ = (uint32_t)(sums[i / 2] >> (32 * (i % 2)));
+            kept->sums[i] = (uint32_t)(sums[i / 2] >> (32 * (i % 2)));
         }
+        w = kept->w_end;
+        ++kept;
     }
     return a;
 }
@@ -207,13 +207,14 @@ LE_INLINE void le_row_tile_nested(le_row_call *call, const le_row_tile_shape *sh
             }
         }
         do {
-            a = le_row_nested_sums(a, run.chain, shape);
+            le_row_kept *kept = (le_row_kept *)run.chain->sums;
+            a = le_row_nested_sums(a, run.w, kept, shape);
             uint32_t totals[4][4], behind[4] = {0, 0, 0, 0}; /* [pixel][row, channel] */
             for (unsigned i = 0; i < 4; ++i) {
                 for (unsigned pixel = 0; pixel < 4; ++pixel) {
                     totals[pixel][i] = pixel == 0 ? carried[i] : 0;
                     for (unsigned k = 0; k <= shape->segments; ++k) {
-                        const uint32_t *words = run.chain->sums + 8 * k + 2 * i;
+                        const uint32_t *words = kept[k].sums + 2 * i;
                         const uint64_t sum = words[0] | ((uint64_t)words[1] << 32);
                         totals[pixel][i] += le_row_tile_field(sum, pixel, shape);
                         behind[i] += pixel == 0 ? words[1] >> (2 * shape->field_bits) : 0;

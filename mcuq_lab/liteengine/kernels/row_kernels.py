@@ -20,6 +20,7 @@ from mcuq_lab.liteengine.kernels.specialise import (
     specialised,
     tile_function,
 )
+from mcuq_lab.liteengine.packing.lanes import lanes_in_halves
 from mcuq_lab.liteengine.packing.row import RowPacking, Slice
 from mcuq_lab.sources import SourceFile
 
@@ -134,7 +135,8 @@ def _unpacker(key: KernelKey) -> tuple[str, Files]:
     headers, rows, files = _HEADERS, "0", ()
     if packing.lanes == 2:
         constants = f"{key.w_bits}, {packing.field_bits}, {int(key.padded)}"
-        body = f"le_row_lanes_unpack(to, from, layer, {constants});"
+        halves = "_halves" if lanes_in_halves(key.w_bits, packing.field_bits) else ""
+        body = f"le_row_lanes_unpack{halves}(to, from, layer, {constants});"
         headers = (*_HEADERS, "le_row_lanes.h")
     elif words == 2 and not depthwise:
         body = f"le_row_unpack_ranges(to, from, layer, {key.w_bits}, {packing.field_bits});"
@@ -192,7 +194,7 @@ def start_function(packing: RowPacking) -> tuple[str, Files]:
 def _tiler(tile: Tile) -> tuple[str, Files]:
     """The tile function, in assembly and in C, by name, and its files."""
     name = f"le_row_tile_{tile.name}"
-    shifts = ", ".join(map(str, tile.segment_shifts)) or "0"
+    shifts = "0" if tile.nested else ", ".join(map(str, tile.segment_shifts)) or "0"
     shape = (
         f"{{.depthwise = {int(tile.depthwise)}, .stride = {tile.stride}, .lanes = {tile.lanes},\n"
         f"    .pixels = {tile.pixels},\n"

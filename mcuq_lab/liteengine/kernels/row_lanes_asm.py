@@ -14,9 +14,9 @@ segments as there may be do not reach. What is carried between tiles are whole s
 
     s0 - s3    multiplier and offset of both channels     s13  upper     s14, s27  carried at first
     s4 - s7    carried into the tile: [row][output channel]              s15  r0
-    s8         weights      s9  end of the segment's      s10  chain of the next segment
-    s11, s12   sums: of the next segment, of the first one               s26  end of the sums
-    s16 - s20  the current run: out0, out1, step0, step1, a_end          s25  chain of the first one
+    s8         weights      s9  end of the segment's      s10  where its accumulators go
+    s12        `le_row_kept` of the first segment         s26  behind that of the last one
+    s16 - s20  the current run: out0, out1, step0, step1, a_end
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from __future__ import annotations
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import Register, Tile, sum_loop
 from mcuq_lab.liteengine.kernels.row_tile_asm import either_way, requantize, store
 
-_SUMS_BYTES = 32  # of eight accumulators
-_CHAIN_BYTES = 52  # sizeof(le_row_chain)
-_CHAIN_SUMS, _CHAIN_W = 20, 44  # offsets in it
+_KEPT_BYTES = 44  # sizeof(le_row_kept)
+_SUMS = 12  # offset in it
+_CHAIN_SUMS = 20  # offset in `le_row_chain`
 
 
 def lanes_assembly(tile: Tile) -> list[str]:
@@ -38,7 +38,7 @@ def lanes_assembly(tile: Tile) -> list[str]:
     return [
         *_prologue(),
         *_begin_run(tile),
-        *("2:", "vmov r1, s8", "vmov r2, s12", "vmov s11, r2", "vmov r2, s25"),
+        *("2:", "vmov r1, s8", "vmov r2, s12"),
         *_segment(tile),
         *_outputs(tile),
         *_tail(),
@@ -57,8 +57,8 @@ def _begin_run(tile: Tile) -> list[str]:
     return [
         *("1:", "ldr r1, [sp]", "ldmia r1!, {r2, r3}", "vldmia r1!, {s8-s9}"),
         *("vldmia r1!, {s16-s20}", "str r1, [sp]", "cmp r2, #0", "beq.n 2f"),
-        *("mov r0, r2", "vmov s25, r3", f"ldr r4, [r3, #{_CHAIN_SUMS}]", "vmov s12, r4"),
-        *(f"addw r4, r4, #{_SUMS_BYTES * tile.segments}", "vmov s26, r4"),
+        *("mov r0, r2", f"ldr r4, [r3, #{_CHAIN_SUMS}]", "vmov s12, r4"),
+        *(f"addw r4, r4, #{_KEPT_BYTES * tile.segments}", "vmov s26, r4"),
         *("vmov r4, s14", "vmov s4, r4", "vmov s6, r4"),
         *("vmov r4, s27", "vmov s5, r4", "vmov s7, r4"),
     ]
@@ -66,19 +66,16 @@ def _begin_run(tile: Tile) -> list[str]:
 
 def _segment(tile: Tile) -> list[str]:
     loop = sum_loop(tile)
-    lines = [".p2align 2", "4:"]
+    lines = [".p2align 2", "4:", "ldmia.w r2!, {r3, r6, r8}", "vmov s10, r2"]
     if tile.one_round:
-        lines += ["ldr r6, [r2]", "ldr.w r8, [r2, #8]"]
         loop = loop[: loop.index("vmov r2, s9")]
     else:
-        lines += [f"ldrd r3, r4, [r2, #{_CHAIN_W}]", "add r3, r4", "vmov s9, r3"]
-        lines += ["ldr r6, [r2]", "ldr.w r8, [r2, #8]"]
-    lines += [f"adds r2, #{_CHAIN_BYTES}", "vmov s10, r2", "mov r7, r6", "mov r9, r8"]
-    lines += ["mov r10, r6", "mov r11, r6", "mov r12, r8", "mov lr, r8", *loop]
+        lines += ["vmov s9, r3", "mov r7, r6", "mov r9, r8", "mov r11, r6", "mov lr, r8"]
+    lines += ["mov r10, r6", "mov r12, r8"]
     return [
         *lines,
-        *("vmov r2, s11", "stmia r2!, {r6-r12, lr}", "vmov s11, r2", "vmov r3, s26"),
-        *("cmp r2, r3", "vmov r2, s10", "bne.w 4b"),
+        *loop,
+        *("vmov r2, s10", "stmia r2!, {r6-r12, lr}", "vmov r3, s26", "cmp r2, r3", "bne.w 4b"),
     ]
 
 
@@ -121,7 +118,7 @@ def _totals(
     fields, wholes = (pixels[0], pixels[2]), (pixels[1], pixels[3])
     step = len(loaded) // 2
     for half in (0, 1):
-        lines.append(f"ldr.w {wholes[half]}, [r1, #{8 * number + 4 * half}]")
+        lines.append(f"ldr.w {wholes[half]}, [r1, #{_SUMS + 8 * number + 4 * half}]")
     for half in (0, 1):
         lines += [f"ubfx {fields[half]}, {wholes[half]}, #0, #{s}"]
         lines += [f"lsr {carried[half]}, {wholes[half]}, #{2 * s}"]
@@ -130,7 +127,7 @@ def _totals(
         words = [(segment, half) for segment in batch for half in (0, 1)]
         registers = dict(zip(words, loaded, strict=False))
         for (segment, half), word in registers.items():
-            at = _SUMS_BYTES * segment + 8 * number + 4 * half
+            at = _SUMS + _KEPT_BYTES * segment + 8 * number + 4 * half
             lines.append(f"ldr.w {word}, [r1, #{at}]")
         for (_, half), word in registers.items():
             lines += [

@@ -12,12 +12,18 @@ from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
 from mcuq_lab.liteengine.kernels.row_tile_asm import MOST_SEGMENTED_PIXELS
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
+from mcuq_lab.liteengine.packing.lanes import lanes_in_halves
 from mcuq_lab.liteengine.packing.phases import fields_in_front
 from mcuq_lab.liteengine.packing.row import RowPacking, Segment
-from mcuq_lab.liteengine.packing.row_cycles import epilogue_cycles, product_cycles
+from mcuq_lab.liteengine.packing.row_cycles import (
+    epilogue_cycles,
+    nested_cycles,
+    product_cycles,
+)
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 
 CHAIN_BYTES = 72  # LE_ROW_CHAIN_BYTES
+KEPT_BYTES = 48  # LE_ROW_KEPT_BYTES
 RUNS = 10  # LE_ROW_RUNS
 MOST_BATCHED = 4
 """Times two rows in one call of the tile function."""
@@ -221,10 +227,10 @@ class RowLayout:
         columns = self.tiles * self.packing.pixels
         segments = len(self.packing.segments)
         sizes = (
-            segments * CHAIN_BYTES,
+            self._passes * CHAIN_BYTES,
             self.a_bytes,
             self.w_bytes,
-            segments * 32 if self.tile.nested else (segments - 1) * self.tiles * 32,
+            segments * KEPT_BYTES if self.tile.nested else (segments - 1) * self.tiles * 32,
             self.batch * 4 * columns,
             self.source.pixel_bytes,
         )
@@ -285,8 +291,8 @@ class RowLayout:
             out_bits=requantize.bits,
             pre_shift=requantize.pre_shift,
             shift=requantize.shift,
-            one_round=self.packing.lanes == 2
-            and self.range == self.unroll * len(self.packing.segments),
+            one_round=packing.lanes == 2
+            and 1 < len(packing.segments) == self.range // self.unroll,
         )
 
     @cached_property
@@ -299,16 +305,23 @@ class RowLayout:
         # a tile more, where the first and the last one do without half of the products
         full = self.source.shape.w / self.packing.pixels if self.halves else self.tiles
         pre_shifted = self.op.requantize.pre_shift > 0
-        tiles = full * product_cycles(self.packing, summed, unroll)
-        tiles += self.tiles * epilogue_cycles(self.packing, self.output.storage_bits, pre_shifted)
+        epilogue = self.output.storage_bits, pre_shifted
+        if self.tile.nested:
+            tiles = self.tiles * nested_cycles(self.packing, unroll, *epilogue)
+        else:
+            tiles = full * product_cycles(self.packing, summed, unroll)
+            tiles += self.tiles * epilogue_cycles(self.packing, *epilogue)
         direct = self._direct_share
         call = tiles + direct * self._direct_cycles + (1 - direct) * self._line_cycles
         words = self.summed_planes * 6 * len(self.packing.w_slices)
         word = (8 if self.packing.phases == 1 else 4.5) * self.packing.lanes
+        if self.packing.lanes > 1 and lanes_in_halves(self.op.w_bits, self.packing.field_bits):
+            word = 5.5
         if self.op.w_bits == 2 and self.packing.phases == 1 and self.packing.words == 1:
             word = 5.5  # three taps at once out of a table
         # start values of toggled words come with sums of the weights
-        prepare = word * words + 300 + (60 + 175 * self.packing.toggle) * segments
+        start = 60 + 175 * self.packing.toggle + 80 * self.tile.nested
+        prepare = word * words + 300 + start * segments
         return int(
             row_pairs * channel_pairs * call
             + bands * channel_pairs * prepare
@@ -337,7 +350,7 @@ class RowLayout:
     @property
     def _direct_cycles(self) -> float:
         """Of two rows of two channels, besides their tiles, where they are written directly."""
-        planned = (220 + 75 * len(self.packing.segments) + 35 * self._runs) / self.batch
+        planned = (220 + 75 * self._passes + 35 * self._runs) / self.batch
         shared = self.output.storage_bits == 2
         cut = 0
         if self.right < self.tiles:  # pixels behind the last whole tile are copied from the line
@@ -349,16 +362,18 @@ class RowLayout:
     def _line_cycles(self) -> float:
         """The same where their edges are copied from the line."""
         edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
-        segments = len(self.packing.segments)
-        cycles = 350 + 75 * segments + 95 * (self._runs + 1) + 25 * edges + self._flush_cycles
+        cycles = 350 + 75 * self._passes + 95 * (self._runs + 1) + 25 * edges + self._flush_cycles
         return cycles + 60 * (self.output.storage_bits == 2)
+
+    @property
+    def _passes(self) -> int:
+        """Of two rows: one for each segment, unless a tile runs them all."""
+        return 1 if self.tile.nested else len(self.packing.segments)
 
     @cached_property
     def _runs(self) -> int:
         """Runs of two rows that are written directly."""
-        if self.tile.nested:
-            return len(self.plans[0])
-        return (len(self.packing.segments) - 1) * len(self.plans[2]) + len(self.plans[0])
+        return (self._passes - 1) * len(self.plans[2]) + len(self.plans[0])
 
     @property
     def _row_packing_cycles(self) -> int:

@@ -17,7 +17,13 @@ from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
 from mcuq_lab.liteengine.kernels.vertical_kernels import vertical_kernel
 from mcuq_lab.liteengine.kernels.vertical_layout import GROUP_ROWS, VerticalLayout
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, near_fastest
-from mcuq_lab.liteengine.packing.lanes import LANES, fold_lanes, in_lane_order, lane_packings
+from mcuq_lab.liteengine.packing.lanes import (
+    LANES,
+    fold_lanes,
+    in_lane_order,
+    lane_packings,
+    lanes_in_halves,
+)
 from mcuq_lab.liteengine.packing.phases import fold_phases
 from mcuq_lab.liteengine.packing.row import (
     RowPacking,
@@ -221,7 +227,7 @@ def _lowered(layout: RowLayout) -> Lowered:
     else:
         kernel, files = row_kernel(key)
         loop, words = loop_cycles(packing), str(packing)
-    weights = _flash_weights(op, source, packing.lanes)
+    weights = _flash_weights(op, source, packing)
     missing = op.out_channels % 2
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
     offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
@@ -310,16 +316,35 @@ def _plan_names(name: str, layout: RowLayout) -> list[str]:
     return [f"{name}_plan{way}" if plan else "0" for way, plan in enumerate(layout.plans)]
 
 
-def _flash_weights(op: QConv2d | QDepthwiseConv2d, source: QTensor, lanes: int) -> np.ndarray:
-    """Weights as `le_row_unpack` reads them: uint8 (pairs of output channels, bytes)."""
+def _flash_weights(
+    op: QConv2d | QDepthwiseConv2d, source: QTensor, packing: RowPacking
+) -> np.ndarray:
+    """Weights as `le_row_unpack` reads them, or those of lanes: uint8 (pairs of output channels,
+    bytes)."""
+    lanes, w_bits = packing.lanes, op.w_bits
     weight = in_lane_order(op.weight, 32 // source.storage_bits) if lanes == 2 else op.weight
-    pairs, group = (op.out_channels + 1) // 2, 2 if op.w_bits == 2 else 1
+    halves = lanes == 2 and lanes_in_halves(w_bits, packing.field_bits)
+    pairs, group = (op.out_channels + 1) // 2, 2 if w_bits == 2 or halves else 1
     whole = np.zeros((2 * pairs, 3, 3, padded(weight.shape[3], group)), np.int8)
     whole[: op.out_channels, ..., : weight.shape[3]] = weight
     # (pair, oc, ky, kx, ic) -> (pair, ic, ky, oc, columns 2 to 0)
     ordered = whole.reshape(pairs, 2, 3, 3, -1).transpose(0, 4, 2, 1, 3)[..., ::-1]
+    if halves:
+        return _in_halves(ordered.reshape(pairs, -1, 2, 18), w_bits).reshape(pairs, -1)
     groups = ordered.reshape(pairs, -1, 18 * group)
     return pack_stream(groups, op.w_bits).reshape(pairs, -1)
+
+
+def _in_halves(fields: np.ndarray, w_bits: int) -> np.ndarray:
+    """Fields (pairs, channels, lane, 18) as `le_row_lanes_unpack_halves` reads them: as many of one
+    lane as fill 16 bits, as many of the other, and so on; without sign."""
+    pairs, channels = fields.shape[:2]
+    in_half = 16 // w_bits
+    whole = 18 // in_half * in_half
+    front = fields[..., :whole].reshape(pairs, channels, 2, -1, in_half).swapaxes(2, 3)
+    parts = [part.reshape(pairs, channels, -1) for part in (front, fields[..., whole:])]
+    biased = np.concatenate(parts, axis=-1).astype(np.int64) + (1 << (w_bits - 1))
+    return pack_stream(biased, w_bits)
 
 
 def _has_weight_sums(layout: RowLayout) -> bool:

@@ -120,7 +120,7 @@ def sum_loop(tile: Tile) -> list[str]:
         *(
             line
             for channel in range(tile.unroll)
-            for line in products(tile, channel * entry_bytes, 24 * channel)
+            for line in products(tile, channel * entry_bytes, 24 * channel, channel == 0)
         ),
         *_add_immediate("r0", tile.unroll * entry_bytes),
         *_add_immediate("r1", 24 * tile.unroll),
@@ -188,7 +188,7 @@ _GROUPS = {
 """By stride: the input rows that both output rows meet are loaded once."""
 
 
-def _products(tile: Tile, a: int, w: int) -> list[str]:
+def _products(tile: Tile, a: int, w: int, _: bool) -> list[str]:
     """Twelve products of one channel and weight word; byte offsets of its rows and weights."""
     groups = _GROUPS[tile.stride]
     last_row = max(row for group in groups for _, row in group.rows)
@@ -225,8 +225,12 @@ def _products(tile: Tile, a: int, w: int) -> list[str]:
     return lines
 
 
-def _lane_products(tile: Tile, a: int, w: int) -> list[str]:
-    """24 products of one phase of two channels; byte offsets of its two entries and weights."""
+def _lane_products(tile: Tile, a: int, w: int, first: bool) -> list[str]:
+    """24 products of one phase of two channels; byte offsets of its two entries and weights.
+
+    The first ones of a segment that is a single round find their start values in the low words.
+    """
+    fresh = first and tile.nested and tile.one_round
     wide = a + 8 * tile.slots > 124 or w + 20 > 124
 
     def load(first: Register, second: Register, base: Register, low: int, high: int) -> list[str]:
@@ -242,16 +246,16 @@ def _lane_products(tile: Tile, a: int, w: int) -> list[str]:
     def weights(ky: int) -> list[str]:
         return load("r4", "r5", "r1", w + 8 * ky, w + 8 * ky + 4)
 
-    def add(row: tuple[Accumulator, Accumulator]) -> list[str]:
+    def add(row: tuple[Accumulator, Accumulator], fresh: bool = False) -> list[str]:
         return [
-            f"smlad {total}, {x}, {y}, {total}"
+            f"smlad {total}, {x}, {y}, {accumulator.low if fresh else total}"
             for accumulator, y in zip(row, ("r4", "r5"), strict=True)
-            for total, x in ((accumulator.low, "r2"), (accumulator.high, "r3"))
+            for total, x in ((accumulator.high, "r3"), (accumulator.low, "r2"))
         ]
 
     return [
-        *(*weights(0), *pixels(0), *add(ROW0)),
-        *(*pixels(2), *add(ROW1)),
+        *(*weights(0), *pixels(0), *add(ROW0, fresh)),
+        *(*pixels(2), *add(ROW1, fresh)),
         *(*weights(2), *add(ROW0)),  # both output rows meet input row 2
         *(*pixels(4), *add(ROW1)),
         *(*weights(1), *pixels(1), *add(ROW0)),

@@ -64,6 +64,15 @@ def in_lane_order(weight: np.ndarray, fields: int) -> np.ndarray:
     return np.concatenate([ordered, np.zeros_like(ordered[..., : channels % LANES])], axis=-1)
 
 
+def lanes_in_halves(w_bits: int, field_bits: int) -> bool:
+    """Whether weights of both lanes lie in flash as they will in a word; see `le_row_lanes.h`.
+
+    Unsigned, a lane of two taps is up to (2**w_bits - 1) (1 + z) < 2**(w_bits + s): it must not
+    reach the other lane.
+    """
+    return w_bits in (2, 4) and w_bits + field_bits <= 16
+
+
 def fold_lanes(weight: np.ndarray, window: Window, fields: int) -> np.ndarray:
     """Filters of the phases by lanes: (oc, 3, 3, ic) to (oc, 3, 2, channels of the result), which
     are [pair of input channels][phase][lane]."""

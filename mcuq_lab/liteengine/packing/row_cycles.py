@@ -62,3 +62,20 @@ def epilogue_cycles(packing: RowPacking, storage: int = 8, pre_shift: bool = Fal
     cycles += before * (46 + extraction + 4 * m + 14) + (14 if before else 0)
     cycles += 6 * (packing.lanes == 1 and m * packing.field_bits < WORD_BITS)  # carry of two words
     return cycles + 8 * packing.toggle * len(packing.segments)
+
+
+def nested_cycles(
+    packing: RowPacking, unroll: int, storage: int = 8, pre_shift: bool = False
+) -> float:
+    """One tile of channels in lanes that runs all its segments, one after the other.
+
+    Each segment costs 22 cycles to begin and to leave its sums, 7 more where it has several rounds.
+    Four times four sums are then made of two words of each segment: 8 instructions and the loads.
+    """
+    segments = len(packing.segments)
+    rounds = sum(-(-segment.count // (packing.lanes * unroll)) for segment in packing.segments)
+    one_round = rounds == segments
+    products = rounds * (_plane_cycles(packing) * unroll + (2 if one_round else 6))
+    sums = 4 * (24 + 10.5 * (segments - 1) + (10 if pre_shift else 8))
+    outputs = 2 * (15 + 12 * (storage == 2))
+    return products + segments * (22 if one_round else 28) + sums + outputs + 10
