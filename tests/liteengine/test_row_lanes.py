@@ -28,6 +28,8 @@ from mcuq_lab.liteengine.packing.row import (
     weight_words,
 )
 from mcuq_lab.quantgraph import QConv2d, QuantGraph
+from mcuq_lab.quantize import single_layer
+from mcuq_lab.target import DEFAULT_TARGET
 from tests.support.exact_layers import check_exact, with_odd_values
 from tests.support.simulated_core import has_toolchain
 
@@ -189,6 +191,37 @@ def test_odd_layers_on_the_host(seed):
 @pytest.mark.parametrize("seed", range(2, 12))
 def test_odd_layers_on_the_core(seed):
     check(seed, on_core=True)
+
+
+@needs_toolchain
+@pytest.mark.parametrize(
+    ("bits", "shape", "window", "out_bits"),
+    [
+        ((4, 4), Shape(17, 16, 17), SAME, 4),
+        ((4, 4), Shape(9, 14, 24), Window(3, 3, 2, 2, 1, 1, 0, 1), 8),
+        ((4, 4), Shape(12, 16, 16), Window(3, 3, 2, 2, 0, 1, 0, 1), 2),
+        ((3, 4), Shape(9, 17, 33), SAME, 2),
+        ((4, 3), Shape(7, 9, 48), VALID, 8),
+        ((2, 4), Shape(8, 8, 64), Window(3, 3, 2, 2, 0, 1, 0, 1), 5),
+    ],
+)
+@pytest.mark.parametrize("zero_point", [0, 3])
+def test_a_tile_runs_all_segments(bits, shape, window, out_bits, zero_point):
+    """One round a segment and several, whole and cut rows, last columns that are flushed."""
+    graph = single_layer(
+        QConv2d,
+        shape,
+        5,
+        window,
+        w_bits=bits[0],
+        a_bits=bits[1],
+        out_bits=out_bits,
+        zero_point=zero_point,
+    )
+    (way, *_) = only_lanes(graph.ops[0], graph.tensors, DEFAULT_TARGET)
+    assert "segments" in way.packing
+    check_exact(graph, (only_lanes,), on_core=False)
+    check_exact(graph, (only_lanes,), on_core=True)
 
 
 @pytest.mark.nightly

@@ -13,9 +13,11 @@ from mcuq_lab.liteengine.kernels.row_polynomial import lower_vertical
 from mcuq_lab.liteengine.packing.row import RowPacking, start_values, weight_words
 from mcuq_lab.liteengine.packing.vertical_rows import (
     accumulators_fit,
+    balanced,
     begin_values,
     centre,
     combined_filters,
+    in_order,
     vertical_packings,
 )
 from mcuq_lab.quantgraph import QConv2d, QuantGraph
@@ -183,6 +185,38 @@ def test_several_bands_segments_and_rounds(w_bits, a_bits, width, channels):
     graph = single_layer(QConv2d, shape, 4, window, **bits)
     check(graph, on_core=False)
     check(graph, on_core=True)
+
+
+@needs_toolchain
+@pytest.mark.parametrize(("bits", "channels", "seed"), [(4, 42, 1), (2, 35, 2)])
+def test_another_order_of_channels_spares_a_segment(bits, channels, seed):
+    """Channels behind the last whole word stay where they are."""
+    window, widths = Window.square(3, 1, 1), {"w_bits": bits, "a_bits": bits, "out_bits": bits}
+    graph = single_layer(QConv2d, Shape(5, 6, channels), 4, window, seed=seed, **widths)
+
+    def ordered(op, tensors, target):
+        ways = lower_vertical(op, tensors, target)
+        return tuple(way for way in ways if "_order[" in way.constants)
+
+    check_exact(graph, (ordered,), on_core=False)
+    check_exact(graph, (ordered,), on_core=True)
+
+
+def test_orders_are_balanced_where_segments_cannot_be():
+    """Of six words, the first two are heavy: more segments than where they stand apart."""
+    weight = np.ones((2, 3, 3, 48), np.int8)
+    weight[..., :16] = 3
+    packings = vertical_packings(weight, 4, 4, lambda count: count)
+    natural = max(packings, key=lambda way: (way.pixels, way.field_bits))
+    assert len(natural.segments) == 4
+    order, fewer = balanced(weight, 4, natural, lambda count: count, 8)
+    assert sorted(order) == list(range(6))
+    assert len(fewer.segments) == 2
+    moved = weight[..., in_order(order, 8, 48)]
+    for segment in fewer.segments:
+        part = moved[..., segment.first : segment.first + segment.count]
+        assert 15 * int(np.abs(part).sum(axis=(1, 2, 3)).max()) < 1 << fewer.field_bits
+    assert balanced(weight, 4, fewer, lambda count: count, 8) is None
 
 
 def test_what_it_does_not_take():

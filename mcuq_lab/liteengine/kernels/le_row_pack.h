@@ -145,12 +145,13 @@ LE_INLINE void le_row_pack(uint32_t *entry, const uint8_t *row, const uint8_t *p
     while (channel < channels) {
         const uint32_t range = shape->in_pairs ? channel / 2 : channel / layer->range;
         const uint32_t within = channel - range * (shape->in_pairs ? 2u : layer->range);
-        const uint32_t byte = channel * shape->storage / 8;
-        const uint8_t *from = row ? row + byte : row;
         uint32_t *to =
             entry + range * (layer->range_bytes / 4) + within * shape->phases * shape->slots;
         /* ranges end where a group does, or with the last channel */
         const int whole = channel + group <= channels;
+        const uint32_t byte = whole && layer->order ? 4u * layer->order[channel / group]
+                                                    : channel * shape->storage / 8;
+        const uint8_t *from = row ? row + byte : row;
         for (uint32_t phase = 0; phase < shape->phases; ++phase) {
             if (whole) {
                 le_row_pack_channels(to, from, pad + byte, group, 0, phase, layer, shape);

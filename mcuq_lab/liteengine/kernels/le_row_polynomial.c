@@ -122,26 +122,32 @@ static void le_row_copy(const le_row_state *state, uint8_t *out, const uint8_t *
 static void le_row_flush(const le_row_state *state, const le_row_run *run, const le_row_run *last,
                          uint8_t *out0, uint8_t *out1) {
     const le_row_layer *layer = state->layer;
-    const uint32_t passes = le_row_passes(state); /* a single one has carried whole sums */
-    const uint32_t mask = state->kernel->nested ? ~0u : (1u << state->kernel->field_bits) - 1u;
+    const uint32_t mask = (1u << state->kernel->field_bits) - 1u;
+    const int nested = state->kernel->nested;
+    const le_row_kept *kept = (const le_row_kept *)state->chains->sums;
     uint32_t sums[4] = {0, 0, 0, 0}, pairs[2];
     for (uint32_t i = 0; i < layer->segment_count; ++i) {
         const uint32_t shift = layer->segments[i].shift;
-        const uint32_t *carried = (i + 1u < passes ? run : last)->carried;
-        const uint32_t bits = i < passes ? mask : 0;
-        uint32_t more[2] = {0, 0};
+        const uint32_t *carried = (i + 1u < layer->segment_count ? run : last)->carried;
+        uint32_t more[2] = {0, 0}, bits = mask;
+        if (nested) { /* what is carried are whole sums, without the segments' start values */
+            carried = last->carried;
+            bits = i == 0 ? ~0u : 0;
+            more[0] = kept[i].next[0] & mask;
+            more[1] = kept[i].next[1] & mask;
+        }
         if (layer->zero_point != 0) { /* column 2 sees the padding */
             for (uint32_t oc = 0; oc < 2; ++oc) {
                 int32_t values[6] = {0, 0, 0, 0, 0, 0};
                 le_row_sums(layer, values, state->channel + oc, i);
-                more[oc] = (uint32_t)(values[2] * values[5]);
+                more[oc] += (uint32_t)(values[2] * values[5]);
             }
         }
 #pragma GCC unroll 4
         for (unsigned k = 0; k < 4; ++k) {
             sums[k] = (sums[k] << shift) + (carried[k] & bits) + more[k % 2];
         }
-        ++run;
+        run += nested ? 0 : 1;
     }
     if (layer->surplus.bytes != 0) {
 #pragma GCC unroll 4

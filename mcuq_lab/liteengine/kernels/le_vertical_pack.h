@@ -77,6 +77,15 @@ LE_INLINE void le_vertical_start(le_vertical_chain *chain, const le_row_layer *l
     }
 }
 
+/* The weights of the four products, `next` words apart, from three filter rows. */
+LE_INLINE void le_vertical_put_words(volatile uint32_t *to, const uint32_t g[3], unsigned next) {
+    const uint32_t outer = g[0] + g[2];
+    to[0] = outer + g[1];
+    to[next] = outer - g[1];
+    to[2 * next] = g[0];
+    to[3 * next] = g[2];
+}
+
 /* Writes the four products' weights of one input and one output channel, `next` words apart, from
  * nine fields in a run of `words` (filter row, columns 2, 1, 0), with three between two filter
  * rows. */
@@ -100,26 +109,60 @@ LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, 
             }
         }
     }
-    const uint32_t outer = g[0] + g[2];
-    to[0] = outer + g[1];
-    to[next] = outer - g[1];
-    to[2 * next] = g[0];
-    to[3 * next] = g[2];
+    le_vertical_put_words(to, g, next);
+}
+
+/* The same for both output channels of two input channels, from 4-bit weights in pairs, see
+ * `row_weights.py`: SMLAD weighs a pair of unsigned fields, and makes the row signed. */
+LE_INLINE void le_vertical_unpack_pairs(volatile uint32_t *to, const uint8_t *from,
+                                        unsigned field_bits, unsigned next, uint32_t mask,
+                                        uint32_t places) {
+    const uint32_t signs = 0u - 8u * (1u + (1u << field_bits) + (1u << 2 * field_bits));
+    uint32_t run[5];
+#pragma GCC unroll 5
+    for (unsigned i = 0; i < 5; ++i) {
+        run[i] = i < 4 ? le_load32(from + 4 * i) : le_load16(from + 16);
+    }
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < 4; ++i) { /* [input channel][output channel] */
+        uint32_t g[3];
+#pragma GCC unroll 3
+        for (unsigned ky = 0; ky < 3; ++ky) {
+            const unsigned row = 3 * i + ky;
+            const uint32_t pair = (run[row / 4] >> (row % 4 * 4)) & mask;
+            g[ky] = (uint32_t)le_smlad(pair, places, (int32_t)signs);
+            g[ky] = le_row_add(g[ky], le_ubfx(run[3 + row / 8], row % 8 * 4, 4), 2 * field_bits);
+        }
+        le_vertical_put_words(to + i, g, next);
+#pragma GCC unroll 5
+        for (unsigned k = 0; k < 5; ++k) {
+            LE_NOT_BEFORE(run[k]); /* all rows at once would not fit into registers */
+        }
+    }
 }
 
 /* Unpacks the weights of two output channels, segments of `planes` planes; those behind the last
  * channel are zeros. `group` channels go at a time, of which `planes` is a multiple, and with weights
- * of more than two bits the number of channels. `rows` as in le_row_three. */
+ * of more than two bits the number of channels. `pairs`: see le_vertical_unpack_pairs. `rows` as in
+ * le_row_three. */
 LE_INLINE void le_vertical_unpack(uint32_t *to, const uint8_t *from, const le_row_layer *layer,
                                   unsigned planes, unsigned w_bits, unsigned field_bits,
-                                  unsigned group, const uint32_t *rows) {
+                                  unsigned group, int pairs, const uint32_t *rows) {
     const unsigned group_bytes = (group * 18 * w_bits + 7) / 8, words = (group_bytes + 3) / 4;
     const unsigned early = w_bits == 4 ? 3 : words; /* words of the first channel */
     const unsigned next = 2 * planes;
-    uint32_t run[6];
+    uint32_t run[6], mask = 0x000F000Fu, places = 1u | (1u << (16 + field_bits) % 32);
+    LE_IN_REGISTER(mask);
+    LE_IN_REGISTER(places);
     for (uint32_t left = layer->in_c;;) {
         const uint32_t *end = to + 2 * (left < planes ? left : planes);
         do {
+            if (pairs) {
+                le_vertical_unpack_pairs(to, from, field_bits, next, mask, places);
+                to += 4;
+                from += group_bytes;
+                continue;
+            }
 #pragma GCC unroll 8
             for (unsigned i = 0; i < early; ++i) {
                 run[i] = le_load32(from + 4 * i);

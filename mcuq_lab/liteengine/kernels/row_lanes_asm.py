@@ -3,8 +3,8 @@ them, one after the other.
 
 Fields of few bits take many segments of few planes (`packing/lanes.py`). A run for each of them, as
 in row_tile_asm.py, would cost more than its products. Here a segment begins at its start values,
-whatever was carried, and leaves its eight accumulators in memory. Behind the last one all
-registers are free, and the fields of all segments are added up. With x the words of one accumulator,
+whatever was carried, and leaves its eight accumulators in memory. Behind the last one all registers
+are free, and the fields of all segments are added up. With x an accumulator's word in each segment,
 field 2 carried to the next two pixels, and everything modulo 2**32:
 
     F0 = sum of fields 0     F2 = sum of fields 2     F1 2**s = sum x - F0 - F2 2**(2 s)
@@ -82,19 +82,18 @@ def _segment(tile: Tile) -> list[str]:
 def _outputs(tile: Tile) -> list[str]:
     """Both rows' pixels, of which channel 0 waits in registers for channel 1."""
     lines = ["vmov s15, r0", "vmov r1, s12"]
-    held = ("r9", "r10", "r11", "r12")
+    held, own = ("r9", "r10", "r11", "r12"), ("r2", "r3", "r4", "r5")
+
+    def stores(merged: bool) -> list[str]:
+        return [
+            line
+            for low, high in zip(held, own, strict=True)
+            for line in store(tile, low, high, "r6", "r7", merged)
+        ]
+
     for row in (0, 1):
         lines += _totals(tile, 2 * row, held, ("r2", "r3"), "r4", ("r0", "r5", "r6", "r7", "r8"))
-        own = ("r2", "r3", "r4", "r5")
         lines += _totals(tile, 2 * row + 1, own, ("r6", "r7"), "r0", ("r8", "lr"))
-
-        def stores(merged: bool, pairs=tuple(zip(held, own, strict=True))) -> list[str]:
-            return [
-                line
-                for low, high in pairs
-                for line in store(tile, low, high, "r6", "r7", merged)
-            ]
-
         lines += [f"vmov r6, s{16 + row}", f"vmov r7, s{18 + row}"]
         lines += [*either_way(tile, stores, "r0"), f"vmov s{16 + row}, r6"]
     return [*lines, "vmov r0, s15"]

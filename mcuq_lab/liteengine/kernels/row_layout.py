@@ -246,9 +246,13 @@ class RowLayout:
         """Whether one call runs all segments of two rows, if it has to, and the epilogue of a tile
         finds registers for its sums."""
         segments = len(self.packing.segments)
-        return segments == 1 or self.tile.nested or (
-            self.packing.pixels <= MOST_SEGMENTED_PIXELS
-            and (not self.flush or segments + 1 <= RUNS)
+        return (
+            segments == 1
+            or self.tile.nested
+            or (
+                self.packing.pixels <= MOST_SEGMENTED_PIXELS
+                and (not self.flush or segments + 1 <= RUNS)
+            )
         )
 
     def segment_row(self, segment: Segment) -> tuple[int, ...]:
@@ -291,8 +295,7 @@ class RowLayout:
             out_bits=requantize.bits,
             pre_shift=requantize.pre_shift,
             shift=requantize.shift,
-            one_round=packing.lanes == 2
-            and 1 < len(packing.segments) == self.range // self.unroll,
+            one_round=packing.lanes == 2 and 1 < len(packing.segments) == self.range // self.unroll,
         )
 
     @cached_property

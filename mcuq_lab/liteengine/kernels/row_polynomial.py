@@ -9,21 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
-from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
+from mcuq_lab.liteengine.kernels.row_weights import flash_weights
 from mcuq_lab.liteengine.kernels.vertical_kernels import vertical_kernel
 from mcuq_lab.liteengine.kernels.vertical_layout import GROUP_ROWS, VerticalLayout
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, near_fastest
-from mcuq_lab.liteengine.packing.lanes import (
-    LANES,
-    fold_lanes,
-    in_lane_order,
-    lane_packings,
-    lanes_in_halves,
-)
+from mcuq_lab.liteengine.packing.lanes import LANES, fold_lanes, lane_packings
 from mcuq_lab.liteengine.packing.phases import fold_phases
 from mcuq_lab.liteengine.packing.row import (
     RowPacking,
@@ -32,17 +26,17 @@ from mcuq_lab.liteengine.packing.row import (
     start_values,
 )
 from mcuq_lab.liteengine.packing.row_cycles import loop_cycles
-from mcuq_lab.liteengine.packing.vertical_rows import vertical_packings
+from mcuq_lab.liteengine.packing.vertical_rows import balanced, in_order, vertical_packings
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QTensor
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
 MOST_PLANES_WITHOUT_LOOP = 16
 """On the Cortex-M7, where the end of a short loop costs as much as a plane."""
 
-MOST_PLANES_OF_A_PASS = 16
+MOST_PLANES_OF_A_PASS = 24
 """28 bytes of code each, in each of four passes."""
 
-_LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 112 + 2 * COLUMN_BYTES, 16, 16
+_LAYER_BYTES, _SEGMENT_BYTES, _PLAN_BYTES = 116 + 2 * COLUMN_BYTES, 16, 16
 
 
 def lower_row_polynomial(
@@ -159,14 +153,27 @@ def _vertical_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator
     def whole(count: int) -> int:
         return padded(padded(count, step), _pass_planes(padded(count, step)))
 
-    for packing in vertical_packings(op.weight, op.w_bits, source.bits, whole):
+    def layouts(packing: RowPacking, weight: np.ndarray, order: tuple[int, ...]):
         unroll = _pass_planes(whole(packing.segments[0].count))
         for pairs in groups:
             layout = VerticalLayout(
-                op, source, output, op.weight, packing, unroll, pairs, source.shape.c
+                op, source, output, weight, packing, unroll, pairs, source.shape.c, order
             )
             if layout.w_bytes <= 0xFFFF:
                 yield layout
+
+    packings = tuple(vertical_packings(op.weight, op.w_bits, source.bits, whole))
+    for packing in packings:
+        yield from layouts(packing, op.weight, ())
+    if packings:
+        word = 32 // source.storage_bits
+        densest = max(packings, key=lambda way: (way.pixels, way.field_bits))
+        fewer = balanced(op.weight, source.bits, densest, whole, word)
+        if fewer is not None:
+            order, packing = fewer
+            yield from layouts(
+                packing, op.weight[..., in_order(order, word, source.shape.c)], order
+            )
 
 
 def _pass_planes(count: int) -> int:
@@ -227,12 +234,13 @@ def _lowered(layout: RowLayout) -> Lowered:
     else:
         kernel, files = row_kernel(key)
         loop, words = loop_cycles(packing), str(packing)
-    weights = _flash_weights(op, source, packing)
+    weights = flash_weights(layout)
     missing = op.out_channels % 2
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
     offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
     surplus = Column(f"{name}_surplus", _surplus(layout))
     starts = _starts(layout)
+    order = layout.order if isinstance(layout, VerticalLayout) else ()
     segments = [layout.segment_row(segment) for segment in packing.segments]
     fields = {
         "in_h": source.shape.h,
@@ -262,6 +270,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         "range_bytes": layout.range_bytes,
         "pad_word": layout.pad_word,
         "pair_bytes": weights.shape[1],
+        "order": f"{name}_order" if order else "0",
         "weights": f"{name}_weights",
         "multipliers": f"{name}_multipliers",
         "offsets": offsets.fields,
@@ -282,6 +291,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         files=files,
         declarations=lambda: (
             c_array("uint8_t", f"{name}_weights", flash)
+            + (c_array("uint8_t", f"{name}_order", np.array(order)) if order else "")
             + c_array("int32_t", f"{name}_multipliers", multipliers)
             + offsets.declaration
             + surplus.declaration
@@ -296,6 +306,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         ),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}}, {{scratch}});",
         weights_bytes=flash.size
+        + len(order)
         + 4 * multipliers.size
         + offsets.size_bytes
         + surplus.size_bytes
@@ -314,37 +325,6 @@ def _lowered(layout: RowLayout) -> Lowered:
 
 def _plan_names(name: str, layout: RowLayout) -> list[str]:
     return [f"{name}_plan{way}" if plan else "0" for way, plan in enumerate(layout.plans)]
-
-
-def _flash_weights(
-    op: QConv2d | QDepthwiseConv2d, source: QTensor, packing: RowPacking
-) -> np.ndarray:
-    """Weights as `le_row_unpack` reads them, or those of lanes: uint8 (pairs of output channels,
-    bytes)."""
-    lanes, w_bits = packing.lanes, op.w_bits
-    weight = in_lane_order(op.weight, 32 // source.storage_bits) if lanes == 2 else op.weight
-    halves = lanes == 2 and lanes_in_halves(w_bits, packing.field_bits)
-    pairs, group = (op.out_channels + 1) // 2, 2 if w_bits == 2 or halves else 1
-    whole = np.zeros((2 * pairs, 3, 3, padded(weight.shape[3], group)), np.int8)
-    whole[: op.out_channels, ..., : weight.shape[3]] = weight
-    # (pair, oc, ky, kx, ic) -> (pair, ic, ky, oc, columns 2 to 0)
-    ordered = whole.reshape(pairs, 2, 3, 3, -1).transpose(0, 4, 2, 1, 3)[..., ::-1]
-    if halves:
-        return _in_halves(ordered.reshape(pairs, -1, 2, 18), w_bits).reshape(pairs, -1)
-    groups = ordered.reshape(pairs, -1, 18 * group)
-    return pack_stream(groups, op.w_bits).reshape(pairs, -1)
-
-
-def _in_halves(fields: np.ndarray, w_bits: int) -> np.ndarray:
-    """Fields (pairs, channels, lane, 18) as `le_row_lanes_unpack_halves` reads them: as many of one
-    lane as fill 16 bits, as many of the other, and so on; without sign."""
-    pairs, channels = fields.shape[:2]
-    in_half = 16 // w_bits
-    whole = 18 // in_half * in_half
-    front = fields[..., :whole].reshape(pairs, channels, 2, -1, in_half).swapaxes(2, 3)
-    parts = [part.reshape(pairs, channels, -1) for part in (front, fields[..., whole:])]
-    biased = np.concatenate(parts, axis=-1).astype(np.int64) + (1 << (w_bits - 1))
-    return pack_stream(biased, w_bits)
 
 
 def _has_weight_sums(layout: RowLayout) -> bool:

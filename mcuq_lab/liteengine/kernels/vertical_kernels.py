@@ -10,6 +10,7 @@ from mcuq_lab.liteengine.kernels.row_kernels import (
     filter_rows,
     pack_function,
 )
+from mcuq_lab.liteengine.kernels.row_weights import weights_in_pairs
 from mcuq_lab.liteengine.kernels.specialise import (
     driven_kernel,
     includes,
@@ -65,7 +66,9 @@ def _unpacker(key: KernelKey, planes: int, even: bool) -> tuple[str, Files]:
     name = f"le_vertical_unpack_w{key.w_bits}_s{s}n{planes}{'e' * even}"
     rows, files = filter_rows(key.w_bits, s)
     group = 2 if even or key.w_bits == 2 else 1
-    body = f"le_vertical_unpack(to, from, layer, {planes}, {key.w_bits}, {s}, {group}, {rows});"
+    pairs = int(even and weights_in_pairs(key.w_bits, s))
+    constants = f"{planes}, {key.w_bits}, {s}, {group}, {pairs}, {rows}"
+    body = f"le_vertical_unpack(to, from, layer, {constants});"
     parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"
     return name, (*specialised(name, parameters, body, _HEADERS, includes(files)), *files)
 

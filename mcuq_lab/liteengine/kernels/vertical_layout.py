@@ -25,7 +25,14 @@ _PRODUCTS = 4
 @dataclass(frozen=True, eq=False)
 class VerticalLayout(RowLayout):
     """A `RowLayout` whose `pairs` are groups of four output rows, and whose entries are those of
-    `le_vertical.h`."""
+    `le_vertical.h`.
+
+    Attributes:
+        order: words of input channels in the order of their planes, which `weight` has, too; empty
+            for that of memory.
+    """
+
+    order: tuple[int, ...] = ()
 
     @property
     def slots(self) -> int:

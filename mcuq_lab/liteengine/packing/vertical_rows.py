@@ -35,6 +35,7 @@ And the combined words must be signed operands: 2 amax sum(z**i) < 2**31, weight
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -49,6 +50,9 @@ from mcuq_lab.liteengine.packing.row import (
     weight_words,
     words_fit,
 )
+
+_ORDERS = 2000
+"""Of channels, that are tried at most: some tenths of a second."""
 
 
 def combined_filters(weight: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -143,6 +147,81 @@ def vertical_packings(
                     )
                     yield RowPacking(pixels, field_bits, 1, False, segments)
                     break
+
+
+def balanced(
+    weight: np.ndarray, a_bits: int, packing: RowPacking, whole: Callable[[int], int], group: int
+) -> tuple[tuple[int, ...], RowPacking] | None:
+    """Fewer segments of a packing's geometry, by another order of the input channels.
+
+    Channels move in groups, as many as share a word in memory. A segment's sums must fit for every
+    output channel; where heavy channels are neighbours, that takes more segments than the sum of
+    all channels does.
+
+    Args:
+        group: channels of a group; those behind the last whole one stay where they are.
+
+    Returns:
+        The groups in their new order, and the packing; None if fewer are not found.
+    """
+    channels, amax = weight.shape[3], (1 << a_bits) - 1
+    sums = amax * np.abs(weight.astype(np.int64)).sum(axis=(1, 2))
+    limit = (1 << packing.field_bits) - 1
+    least = -(-int(sums.sum(axis=1).max()) // limit)
+    for count in range(least, len(packing.segments)):
+        size = whole(-(-channels // count))
+        firsts = range(0, channels, size)
+
+        def excess(order: tuple[int, ...], firsts: range = firsts) -> int:
+            found = np.add.reduceat(sums[:, in_order(order, group, channels)], firsts, 1)
+            return int(np.maximum(found - limit, 0).sum())
+
+        def parts(order: tuple[int, ...], size: int = size) -> list[np.ndarray]:
+            ordered = weight[..., in_order(order, group, channels)]
+            return [ordered[..., first : first + size] for first in range(0, channels, size)]
+
+        for order in _orders_without(excess, channels // group):
+            found = parts(order)
+            if all(_fits(part, a_bits, packing.pixels, packing.field_bits) for part in found):
+                one = packing.segments[0]
+                segments = tuple(
+                    Segment(first, part.shape[3], one.a_slice, one.w_slice)
+                    for first, part in zip(firsts, found, strict=True)
+                )
+                return order, replace(packing, segments=segments)
+    return None
+
+
+def in_order(order: tuple[int, ...], group: int, channels: int) -> list[int]:
+    """Channels by groups in this order, and those behind the last whole group."""
+    moved = [first * group + i for first in order for i in range(group)]
+    return [*moved, *range(len(moved), channels)]
+
+
+def _orders_without(
+    excess: Callable[[tuple[int, ...]], int], count: int
+) -> Iterator[tuple[int, ...]]:
+    """Orders of `count` groups without excess, each from a random one on by swaps of two groups
+    that lessen it."""
+    rng, tried = np.random.default_rng(0), 0
+    pairs = [(i, k) for k in range(count) for i in range(k)]
+    while pairs and tried < _ORDERS:
+        order = tuple(map(int, rng.permutation(count)))
+        least, since = excess(order), 0
+        tried += 1
+        while least > 0 and since < len(pairs):
+            swapped = _swapped(order, *pairs[tried % len(pairs)])
+            found, tried, since = excess(swapped), tried + 1, since + 1
+            if found < least:
+                order, least, since = swapped, found, 0
+        if least == 0:
+            yield order
+
+
+def _swapped(order: tuple[int, ...], i: int, k: int) -> tuple[int, ...]:
+    swapped = list(order)
+    swapped[i], swapped[k] = order[k], order[i]
+    return tuple(swapped)
 
 
 def _fits(weight: np.ndarray, a_bits: int, pixels: int, field_bits: int) -> bool:
