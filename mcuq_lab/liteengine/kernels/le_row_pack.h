@@ -16,6 +16,7 @@ typedef struct {
     unsigned storage;   /* bits of an activation            */
     unsigned low, bits; /* of the slice                     */
     unsigned few;       /* all channels of a layer that has less than a word of them; or 0 */
+    unsigned ordered;   /* words of channels are packed in the layer's order             */
 } le_row_shape;
 
 /* a + (b << shift), modulo 2^32, in one instruction: compilers shift first and add then. */
@@ -149,8 +150,8 @@ LE_INLINE void le_row_pack(uint32_t *entry, const uint8_t *row, const uint8_t *p
             entry + range * (layer->range_bytes / 4) + within * shape->phases * shape->slots;
         /* ranges end where a group does, or with the last channel */
         const int whole = channel + group <= channels;
-        const uint32_t byte = whole && layer->order ? 4u * layer->order[channel / group]
-                                                    : channel * shape->storage / 8;
+        const uint32_t byte = shape->ordered && whole ? 4u * layer->order[channel / group]
+                                                      : channel * shape->storage / 8;
         const uint8_t *from = row ? row + byte : row;
         for (uint32_t phase = 0; phase < shape->phases; ++phase) {
             if (whole) {

@@ -132,7 +132,7 @@ typedef struct {
     uint32_t pad_word;      /* an entry's word in these blocks                                   */
     uint32_t pair_bytes;    /* of the weights of two output channels in flash                    */
     const uint8_t *order;   /* words of input channels in the order of their planes; or 0        */
-    const uint8_t *weights; /* see le_row_unpack                                                 */
+    const uint8_t *weights; /* in the order of the unpacking function                           */
     const int32_t *multipliers; /* of the channels, rounded up to pairs                          */
     le_column offsets;
     le_column surplus;

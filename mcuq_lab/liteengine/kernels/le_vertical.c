@@ -104,6 +104,24 @@ static void le_vertical_copy(const le_vertical_state *state, uint8_t *out, uint3
     }
 }
 
+/* Where the pixels of a call go, if not all of its rows go to the output. */
+static void le_vertical_odd_rows(le_vertical_state *state, uint8_t *row0, uint32_t rows,
+                                 uint32_t begin, int to_line) {
+    const uint32_t m = state->kernel->pixels, lead = state->layer->lead;
+    const uint32_t step = state->out_pixel_bytes;
+    le_vertical_call *call = &state->call;
+    uint8_t *spare = state->line;
+    for (uint32_t r = 0; r < LE_VERTICAL_ROWS; ++r) {
+        uint8_t *row = row0 + r * state->out_row_bytes;
+        const int nowhere = r >= rows && !to_line;
+        uint8_t *first = to_line ? spare + 2 * r * m : row + begin * m * step - lead * step;
+        call->step[r] = to_line ? 2 : nowhere ? 0 : (int32_t)step;
+        call->first[r] = nowhere || (begin == 0 && !to_line) ? spare : first;
+        call->out[r] = nowhere ? spare : first + call->step[r];
+        LE_KEEP_LOOP(r);
+    }
+}
+
 /* Runs tiles `begin` to `end`, at most one if their pixels take the way through the line. */
 static void le_vertical_run(le_vertical_state *state, uint8_t *row0, uint32_t rows,
                             const uint8_t *entries, uint32_t begin, uint32_t end, int to_line) {
@@ -113,16 +131,19 @@ static void le_vertical_run(le_vertical_state *state, uint8_t *row0, uint32_t ro
     const uint32_t step = state->out_pixel_bytes;
     le_vertical_call *call = &state->call;
     uint8_t *spare = state->line;
-    for (uint32_t r = 0; r < LE_VERTICAL_ROWS; ++r) {
-        /* A row's first pixel, field `lead`, is the second one of the first tile, if it goes to
-         * the output at all; what is in front of it then goes nowhere, as rows below the last. */
-        uint8_t *row = row0 + r * state->out_row_bytes;
-        const int nowhere = r >= rows && !to_line;
-        uint8_t *first = to_line ? spare + 2 * r * m : row + begin * m * step - lead * step;
-        call->step[r] = to_line ? 2 : nowhere ? 0 : (int32_t)step;
-        call->first[r] = nowhere || (begin == 0 && !to_line) ? spare : first;
-        call->out[r] = nowhere ? spare : first + call->step[r];
-        LE_KEEP_LOOP(r);
+    /* A row's first pixel, field `lead`, is the second one of the first tile, if it goes to the
+     * output at all; what is in front of it then goes nowhere, as rows below the last. */
+    if (!to_line && rows == LE_VERTICAL_ROWS) {
+        uint8_t *row = row0 + begin * m * step - lead * step;
+#pragma GCC unroll 4
+        for (unsigned r = 0; r < LE_VERTICAL_ROWS; ++r) {
+            call->step[r] = (int32_t)step;
+            call->first[r] = begin == 0 ? spare : row;
+            call->out[r] = row + step;
+            row += state->out_row_bytes;
+        }
+    } else {
+        le_vertical_odd_rows(state, row0, rows, begin, to_line);
     }
     if (to_line && state->kept != 0) { /* the tile function merges pixels with what is there */
         for (uint32_t i = 0; i < 2 * LE_VERTICAL_ROWS * m; ++i) {

@@ -112,12 +112,23 @@ LE_INLINE void le_vertical_unpack_channel(volatile uint32_t *to, uint32_t *run, 
     le_vertical_put_words(to, g, next);
 }
 
-/* The same for both output channels of two input channels, from 4-bit weights in pairs, see
- * `row_weights.py`: SMLAD weighs a pair of unsigned fields, and makes the row signed. */
-LE_INLINE void le_vertical_unpack_pairs(volatile uint32_t *to, const uint8_t *from,
-                                        unsigned field_bits, unsigned next, uint32_t mask,
-                                        uint32_t places) {
-    const uint32_t signs = 0u - 8u * (1u + (1u << field_bits) + (1u << 2 * field_bits));
+/* One filter row from weights in pairs, see `row_weights.py`: SMLAD weighs a pair of unsigned
+ * fields, 16 bits apart from bit `at` of `pairs` on, by the places of columns 2 and 1, and makes the
+ * row signed; column 0 is at bit `lsb` of `singles`. */
+LE_INLINE uint32_t le_vertical_row(uint32_t pairs, unsigned at, uint32_t singles, unsigned lsb,
+                                   unsigned w_bits, unsigned field_bits, uint32_t mask,
+                                   uint32_t places) {
+    const uint32_t ones = 1u + (1u << field_bits) + (1u << 2 * field_bits);
+    const uint32_t signs = 0u - (ones << (w_bits - 1));
+    const uint32_t two = (uint32_t)le_smlad((pairs >> at) & mask, places, (int32_t)signs);
+    return le_row_add(two, le_ubfx(singles, lsb, w_bits), 2 * field_bits);
+}
+
+/* `le_vertical_unpack_channel` of both output channels and two input channels, 4-bit weights in
+ * pairs. */
+LE_INLINE void le_vertical_unpack_pairs4(volatile uint32_t *to, const uint8_t *from,
+                                         unsigned field_bits, unsigned next, uint32_t mask,
+                                         uint32_t places) {
     uint32_t run[5];
 #pragma GCC unroll 5
     for (unsigned i = 0; i < 5; ++i) {
@@ -129,9 +140,8 @@ LE_INLINE void le_vertical_unpack_pairs(volatile uint32_t *to, const uint8_t *fr
 #pragma GCC unroll 3
         for (unsigned ky = 0; ky < 3; ++ky) {
             const unsigned row = 3 * i + ky;
-            const uint32_t pair = (run[row / 4] >> (row % 4 * 4)) & mask;
-            g[ky] = (uint32_t)le_smlad(pair, places, (int32_t)signs);
-            g[ky] = le_row_add(g[ky], le_ubfx(run[3 + row / 8], row % 8 * 4, 4), 2 * field_bits);
+            g[ky] = le_vertical_row(run[row / 4], row % 4 * 4, run[3 + row / 8], row % 8 * 4, 4,
+                                    field_bits, mask, places);
         }
         le_vertical_put_words(to + i, g, next);
 #pragma GCC unroll 5
@@ -141,9 +151,29 @@ LE_INLINE void le_vertical_unpack_pairs(volatile uint32_t *to, const uint8_t *fr
     }
 }
 
+/* The same of one input channel, 3-bit weights. */
+LE_INLINE void le_vertical_unpack_pairs3(volatile uint32_t *to, const uint8_t *from,
+                                         unsigned field_bits, unsigned next, uint32_t mask,
+                                         uint32_t places) {
+    static const uint8_t singles[6] = {10, 13, 16, 19, 26, 29};
+    uint32_t front = le_load32(from), back = le_load32(from + 3);
+#pragma GCC unroll 2
+    for (unsigned oc = 0; oc < 2; ++oc) {
+        uint32_t g[3];
+#pragma GCC unroll 3
+        for (unsigned ky = 0; ky < 3; ++ky) {
+            const unsigned row = 3 * oc + ky;
+            g[ky] = le_vertical_row(row < 5 ? front : back, row < 5 ? 3 * row : 7, back,
+                                    singles[row], 3, field_bits, mask, places);
+        }
+        le_vertical_put_words(to + oc, g, next);
+        LE_NOT_BEFORE_2(front, back);
+    }
+}
+
 /* Unpacks the weights of two output channels, segments of `planes` planes; those behind the last
  * channel are zeros. `group` channels go at a time, of which `planes` is a multiple, and with weights
- * of more than two bits the number of channels. `pairs`: see le_vertical_unpack_pairs. `rows` as in
+ * of more than two bits the number of channels. `pairs`: see le_vertical_row. `rows` as in
  * le_row_three. */
 LE_INLINE void le_vertical_unpack(uint32_t *to, const uint8_t *from, const le_row_layer *layer,
                                   unsigned planes, unsigned w_bits, unsigned field_bits,
@@ -151,15 +181,19 @@ LE_INLINE void le_vertical_unpack(uint32_t *to, const uint8_t *from, const le_ro
     const unsigned group_bytes = (group * 18 * w_bits + 7) / 8, words = (group_bytes + 3) / 4;
     const unsigned early = w_bits == 4 ? 3 : words; /* words of the first channel */
     const unsigned next = 2 * planes;
-    uint32_t run[6], mask = 0x000F000Fu, places = 1u | (1u << (16 + field_bits) % 32);
+    uint32_t run[6], mask = ((1u << w_bits) - 1u) * 0x00010001u, places = 1u | (1u << (16 + field_bits) % 32);
     LE_IN_REGISTER(mask);
     LE_IN_REGISTER(places);
     for (uint32_t left = layer->in_c;;) {
         const uint32_t *end = to + 2 * (left < planes ? left : planes);
         do {
             if (pairs) {
-                le_vertical_unpack_pairs(to, from, field_bits, next, mask, places);
-                to += 4;
+                if (w_bits == 4) {
+                    le_vertical_unpack_pairs4(to, from, field_bits, next, mask, places);
+                } else {
+                    le_vertical_unpack_pairs3(to, from, field_bits, next, mask, places);
+                }
+                to += 2 * group;
                 from += group_bytes;
                 continue;
             }

@@ -37,6 +37,7 @@ class KernelKey:
     `padded`: of two phases, the second one has two taps, because there is padding on the left.
     `few`: input channels of a dense layer that has less than a word of them, which are packed at
     once; else 0.
+    `ordered`: words of channels are packed in the layer's own order.
     """
 
     w_bits: int
@@ -46,6 +47,7 @@ class KernelKey:
     tile: Tile
     padded: bool
     few: int = 0
+    ordered: bool = False
 
 
 @cache
@@ -103,6 +105,7 @@ def pack_function(key: KernelKey) -> tuple[str, Files]:
     name = (
         f"le_row_pack_a{key.a_bits}{_cuts('c', packing.a_slices)}_m{packing.pixels}"
         f"s{packing.field_bits}{toggle}_{tile.band_name}{pairs}{f'_c{key.few}' if key.few else ''}"
+        f"{'_o' * key.ordered}"
     )
     statements = []
     for index, part in enumerate(packing.a_slices):
@@ -110,7 +113,8 @@ def pack_function(key: KernelKey) -> tuple[str, Files]:
         statements.append(
             f"{{\n        const le_row_shape shape = {{{packing.pixels}, {packing.field_bits}, "
             f"{int(packing.toggle)}, {tile.slots}, {packing.phases}, {packing.lanes}, "
-            f"{int(tile.depthwise)}, {key.storage}, {part.low}, {part.bits}, {key.few}}};\n"
+            f"{int(tile.depthwise)}, {key.storage}, {part.low}, {part.bits}, {key.few}, "
+            f"{int(key.ordered)}}};\n"
             f"        le_row_pack({to}, row, pad, channels, layer, &shape);\n    }}"
         )
     parameters = (

@@ -348,7 +348,8 @@ class RowLayout:
     @property
     def _flush_cycles(self) -> int:
         """Of the last column of two rows, where no tile yields it."""
-        return (215 + 35 * len(self.packing.segments)) * self.flush
+        segments = len(self.packing.segments)
+        return (200 if segments == 1 else 215 + 35 * segments) * self.flush
 
     @property
     def _direct_cycles(self) -> float:

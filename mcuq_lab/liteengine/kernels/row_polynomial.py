@@ -218,6 +218,7 @@ def _rows(c_type: str, name: str, rows: Sequence[Sequence[int]]) -> str:
 def _lowered(layout: RowLayout) -> Lowered:
     op, source, output, packing = layout.op, layout.source, layout.output, layout.packing
     name = c_identifier(op.name)
+    order = layout.order if isinstance(layout, VerticalLayout) else ()
     padded_phases = packing.phases > 1 and op.window.pad_left > 0
     key = KernelKey(
         op.w_bits,
@@ -227,6 +228,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         layout.tile,
         padded_phases,
         layout.few_channels,
+        bool(order),
     )
     if isinstance(layout, VerticalLayout):
         kernel, files = vertical_kernel(key, layout.vertical_tile, layout.even)
@@ -240,7 +242,6 @@ def _lowered(layout: RowLayout) -> Lowered:
     offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
     surplus = Column(f"{name}_surplus", _surplus(layout))
     starts = _starts(layout)
-    order = layout.order if isinstance(layout, VerticalLayout) else ()
     segments = [layout.segment_row(segment) for segment in packing.segments]
     fields = {
         "in_h": source.shape.h,

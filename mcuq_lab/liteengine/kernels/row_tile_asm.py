@@ -146,15 +146,18 @@ def _begin_block(tile: Tile, carried: tuple[Accumulator, ...] = ()) -> list[str]
 
 def _outputs(tile: Tile) -> list[str]:
     """Extraction, requantization, output; then the accumulators of the next block."""
-    mask = ("r11", "r8") if scaled_mask(tile) else ("", "")
-    lines = ["vmov s15, r0"]
-    lines += [f"vmov r{2 + i}, s{i}" for i in range(4)]
-    lines += ["vmov s21, r12", "vmov s22, lr"]
-    lines += _output_row(tile, ROW0, "s16", "s18", ("r12", "lr"), mask[0])
-    lines += ["vmov r12, s21", "vmov lr, s22"]
-    # Row 0's accumulators, but for what is carried, are free now.
-    lines += [line for accumulator in ROW0 for line in carry(tile, accumulator)]
-    lines += _output_row(tile, ROW1, "s17", "s19", ("r7", "r9"), mask[1])
+
+    def rows(merged: bool) -> list[str]:
+        mask = ("r11", "r8") if scaled_mask(tile) else ("", "")
+        lines = [f"vmov r{2 + i}, s{i}" for i in range(4)]
+        lines += ["vmov s21, r12", "vmov s22, lr"]
+        lines += _output_row(tile, ROW0, "s16", "s18", ("r12", "lr"), mask[0], merged)
+        lines += ["vmov r12, s21", "vmov lr, s22"]
+        # Row 0's accumulators, but for what is carried, are free now.
+        lines += [line for accumulator in ROW0 for line in carry(tile, accumulator)]
+        return lines + _output_row(tile, ROW1, "s17", "s19", ("r7", "r9"), mask[1], merged)
+
+    lines = ["vmov s15, r0", *either_way(tile, rows, "r0")]
     return [*lines, *_begin_block(tile, ROW0), "vmov r0, s15"]
 
 
@@ -165,25 +168,20 @@ def _output_row(
     step: Register,
     place: tuple[Register, Register],
     mask: Register,
+    merged: bool,
 ) -> list[str]:
     """One row's pixels, pixel by pixel, in r0 and r1; `place` is for its pointer and step, `mask`
     is set aside for the mask if it names a register."""
-
-    def pixels(merged: bool) -> list[str]:
-        lines = []
-        for pixel in range(tile.pixels):
-            for accumulator, total, multiplier, offset in zip(
-                row, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=False
-            ):
-                lines += extract(tile, total, accumulator, pixel, mask)
-                lines += requantize(tile, total, multiplier, offset, scaled=bool(mask))
-            lines += store(tile, "r0", "r1", *place, merged)
-        return lines
-
     pointer, stride = place
     lines = [f"vmov s23, {mask}", f"vmov {mask}, s26"] if mask else []
     lines += [f"vmov {pointer}, {out}", f"vmov {stride}, {step}"]
-    lines += either_way(tile, pixels, "r0")
+    for pixel in range(tile.pixels):
+        for accumulator, total, multiplier, offset in zip(
+            row, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=False
+        ):
+            lines += extract(tile, total, accumulator, pixel, mask)
+            lines += requantize(tile, total, multiplier, offset, scaled=bool(mask))
+        lines += store(tile, "r0", "r1", *place, merged)
     lines.append(f"vmov {out}, {pointer}")
     return [*lines, f"vmov {mask}, s23"] if mask else lines
 

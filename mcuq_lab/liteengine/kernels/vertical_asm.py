@@ -225,11 +225,16 @@ def _outputs(tile: VerticalTile, row: int) -> list[str]:
     """Pixel by pixel, of the first pair while the second one's registers are set aside."""
     masked = scaled_mask(tile.row) > 0
     aside = _set_aside(("r12", "lr", "r11") if masked else ("r12", "lr"))
-    lines = [f"vmov {to}, {register}" for to, register in aside]
-    lines += [f"vmov r{2 + i}, s{i}" for i in range(4)]
-    lines += _output_row(tile, ROW0, row, ("r12", "lr"), "r11" if masked else "")
-    lines += [f"vmov {register}, {to}" for to, register in aside]
-    return lines + _output_row(tile, ROW1, 2 + row, ("r7", "r9"), "r8" if masked else "")
+
+    def rows(merged: bool) -> list[str]:
+        lines = [f"vmov {to}, {register}" for to, register in aside]
+        lines += [f"vmov r{2 + i}, s{i}" for i in range(4)]
+        lines += _output_row(tile, ROW0, row, ("r12", "lr"), "r11" if masked else "", merged)
+        lines += [f"vmov {register}, {to}" for to, register in aside]
+        second = ("r7", "r9"), "r8" if masked else ""
+        return lines + _output_row(tile, ROW1, 2 + row, *second, merged)
+
+    return either_way(tile.row, rows, "r0", "cmp.w")
 
 
 def _output_row(
@@ -238,20 +243,17 @@ def _output_row(
     row: int,
     place: tuple[Register, Register],
     mask: Register,
+    merged: bool,
 ) -> list[str]:
-    def pixels(merged: bool) -> list[str]:
-        lines = []
-        for pixel in range(tile.row.pixels):
-            for accumulator, total, multiplier, offset in zip(
-                pair, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=True
-            ):
-                lines += extract(tile.row, total, accumulator, pixel, mask)
-                lines += requantize(tile.row, total, multiplier, offset, scaled=bool(mask))
-            lines += _store(tile, "r0", "r1", row, pixel, place, merged)
-        return lines
-
     lines = [f"vmov {mask}, s31"] if mask else []
-    return [*lines, *either_way(tile.row, pixels, "r0", "cmp.w"), *_end_row(row, place)]
+    for pixel in range(tile.row.pixels):
+        for accumulator, total, multiplier, offset in zip(
+            pair, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=True
+        ):
+            lines += extract(tile.row, total, accumulator, pixel, mask)
+            lines += requantize(tile.row, total, multiplier, offset, scaled=bool(mask))
+        lines += _store(tile, "r0", "r1", row, pixel, place, merged)
+    return [*lines, *_end_row(row, place)]
 
 
 def _store(

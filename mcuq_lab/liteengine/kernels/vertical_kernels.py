@@ -10,7 +10,6 @@ from mcuq_lab.liteengine.kernels.row_kernels import (
     filter_rows,
     pack_function,
 )
-from mcuq_lab.liteengine.kernels.row_weights import weights_in_pairs
 from mcuq_lab.liteengine.kernels.specialise import (
     driven_kernel,
     includes,
@@ -20,6 +19,7 @@ from mcuq_lab.liteengine.kernels.specialise import (
     tile_function,
 )
 from mcuq_lab.liteengine.kernels.vertical_asm import VerticalTile, vertical_assembly
+from mcuq_lab.liteengine.packing.vertical_rows import weights_in_pairs
 from mcuq_lab.sources import SourceFile
 
 _HEADERS = ("le_row_polynomial.h", "le_row_pack.h", "le_vertical.h", "le_vertical_pack.h")
@@ -35,6 +35,7 @@ def vertical_kernel(key: KernelKey, tile: VerticalTile, even: bool) -> tuple[str
     tiler, tile_files = _tiler(tile)
     few = f"_c{key.few}" if key.few else ""
     kernel = f"le_conv2d_w{key.w_bits}a{key.a_bits}_vertical_{tile.name}{few}{'e' * even}"
+    kernel += "_o" * key.ordered
     fields = {
         "pack": packer,
         "unpack": unpacker,
@@ -66,7 +67,7 @@ def _unpacker(key: KernelKey, planes: int, even: bool) -> tuple[str, Files]:
     name = f"le_vertical_unpack_w{key.w_bits}_s{s}n{planes}{'e' * even}"
     rows, files = filter_rows(key.w_bits, s)
     group = 2 if even or key.w_bits == 2 else 1
-    pairs = int(even and weights_in_pairs(key.w_bits, s))
+    pairs = int(weights_in_pairs(key.w_bits, s, even))
     constants = f"{planes}, {key.w_bits}, {s}, {group}, {pairs}, {rows}"
     body = f"le_vertical_unpack(to, from, layer, {constants});"
     parameters = "uint32_t *to, const uint8_t *from, const le_row_layer *layer"

@@ -15,6 +15,7 @@ from mcuq_lab.liteengine.kernels.vertical_asm import (
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.packing.row import Segment
 from mcuq_lab.liteengine.packing.row_cycles import extraction_instructions
+from mcuq_lab.liteengine.packing.vertical_rows import weights_in_pairs
 
 GROUP_ROWS = 4
 """Output rows of a tile."""
@@ -113,10 +114,12 @@ class VerticalLayout(RowLayout):
         shape, segments = self.output.shape, len(self.packing.segments)
         groups, channel_pairs = -(-shape.h // GROUP_ROWS), (shape.c + 1) // 2
         bands = -(-groups // self.pairs)
-        call = self.tiles * self._tile_cycles + 330 + 30 * segments
+        call = self.tiles * self._tile_cycles + 290 + 30 * segments
         call += 350 * (self.right < self.tiles) + 350 * (self.lead != 1)
-        call += 560 * self.flush
-        plane = 40 if self.op.w_bits == 2 else 57 if self.even else 60
+        call += 310 * self.flush
+        plane = 40 if self.op.w_bits == 2 else 60
+        if weights_in_pairs(self.op.w_bits, self.packing.field_bits, self.even):
+            plane = 53
         prepare = plane * self.range + 200 + 100 * segments
         entries = self.blocks * self.range
         return int(

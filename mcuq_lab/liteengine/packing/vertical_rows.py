@@ -61,6 +61,15 @@ def combined_filters(weight: np.ndarray) -> tuple[np.ndarray, ...]:
     return g0 + g1 + g2, g0 - g1 + g2, g0, g2
 
 
+def weights_in_pairs(w_bits: int, field_bits: int, even: bool) -> bool:
+    """Whether two of a filter row's taps lie 16 bits apart, as SMLAD takes them.
+
+    Its second factor, 1 and 2**field_bits in the halves of a word, must be two int16. `even`: 4-bit
+    weights come by two channels.
+    """
+    return field_bits <= 14 and (w_bits == 3 or (w_bits == 4 and even))
+
+
 def activations_fit(pixels: int, field_bits: int, a_bits: int) -> bool:
     """Whether sums and differences of two rows are signed operands."""
     amax = (1 << a_bits) - 1
