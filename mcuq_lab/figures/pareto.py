@@ -28,6 +28,10 @@ COLUMNS = (
     "sram_peak_bytes",
 )
 
+_SHOWN = 3.0
+"""Times the distance of the middle row from the float network."""
+_LEAST_SHOWN_PERCENT = 5.0
+
 
 @styled
 def pareto_figure(
@@ -38,7 +42,8 @@ def pareto_figure(
     Args:
         frame: one row a measured policy, with `COLUMNS`; `accuracy` in 0..1. Rows of a series that
             are dominated within it are drawn faint, its front as a staircase.
-        float_accuracy: a dashed line for the float network, if given.
+        float_accuracy: a dashed line for the float network, if given. The axes of accuracy then
+            begin where most policies do; how many lie below them, the line below the panels says.
         caption: what was searched, for the line below the panels.
 
     Raises:
@@ -52,6 +57,7 @@ def pareto_figure(
         sram_kib=frame["sram_peak_bytes"] / 1024,
         accuracy_percent=100 * frame["accuracy"],
     )
+    lowest = None if float_accuracy is None else _lowest_shown(frame, 100 * float_accuracy)
     look = look_of(frame["label"])
     figure, (time, memory, both) = new_figure(3, height_in=2.9)
     panels = (
@@ -76,11 +82,26 @@ def pareto_figure(
                 fontsize=6,
                 color="#555555",
             )
+        if y == "accuracy_percent" and lowest is not None:
+            highest = max(frame["accuracy_percent"].max(), 100 * float_accuracy)
+            axes.set_ylim(lowest, highest + (highest - lowest) / 10)
         if y == "sram_kib":
             axes.set_ylim(bottom=0)
     legend_above(figure, time)
-    footnote(figure, "; ".join(filter(None, (caption, provenance(frame)))))
+    below = 0 if lowest is None else int((frame["accuracy_percent"] < lowest).sum())
+    left_out = f"{below} below {lowest:.0f} % not shown" if below else ""
+    footnote(figure, "; ".join(filter(None, (caption, left_out, provenance(frame)))))
     return figure
+
+
+def _lowest_shown(frame: pd.DataFrame, best_percent: float) -> float | None:
+    """Where the axes of accuracy begin, in percent; None: at the lowest row.
+
+    What was far from the float network at once (2 bits everywhere) would press all others together.
+    """
+    accuracy = frame["accuracy_percent"]
+    lowest = best_percent - max(_SHOWN * (best_percent - accuracy.median()), _LEAST_SHOWN_PERCENT)
+    return np.floor(lowest) if lowest > accuracy.min() else None
 
 
 def _draw(axes: Axes, x, y, maximise_y: bool, label: str, look: tuple[str, str]) -> None:

@@ -67,6 +67,16 @@ def test_pareto_latency_is_cycles_over_clock(rows):
     np.testing.assert_allclose(sorted(offsets[:, 0]), sorted(only["cycles"] / 16e3))
 
 
+def test_pareto_says_how_many_policies_lie_below_its_axes(rows):
+    near = rows.assign(accuracy=0.8 + rows["accuracy"] / 10)
+    far = near.assign(accuracy=near["accuracy"].where(near.index > 0, 0.1))
+    assert "not shown" not in pareto_figure(near, float_accuracy=0.9).get_supxlabel()
+    figure = pareto_figure(far, float_accuracy=0.9)
+    bottom = figure.axes[0].get_ylim()[0]
+    assert 60 < bottom < 100 * near["accuracy"].min()
+    assert f"1 below {bottom:.0f} % not shown" in figure.get_supxlabel()
+
+
 def test_pareto_refuses_rows_without_what_it_draws(rows):
     with pytest.raises(ValueError, match="sram_peak_bytes"):
         pareto_figure(rows.drop(columns="sram_peak_bytes"))
