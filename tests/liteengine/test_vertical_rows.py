@@ -219,6 +219,12 @@ def test_orders_are_balanced_where_segments_cannot_be():
     assert balanced(weight, 4, fewer, lambda count: count, 8) is None
 
 
+def test_weights_of_nothing_have_no_better_order():
+    weight = np.zeros((2, 3, 3, 48), np.int8)
+    packing = next(vertical_packings(weight, 4, 4, lambda count: count))
+    assert balanced(weight, 4, packing, lambda count: count, 8) is None
+
+
 def test_what_it_does_not_take():
     for window in (Window(3, 3, 2, 2), Window.square(1), Window(3, 3, 1, 1, 2, 2, 2, 2)):
         graph = single_layer(QConv2d, Shape(6, 6, 4), 4, window, w_bits=4, a_bits=4)

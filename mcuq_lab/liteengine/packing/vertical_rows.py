@@ -176,7 +176,7 @@ def balanced(
     channels, amax = weight.shape[3], (1 << a_bits) - 1
     sums = amax * np.abs(weight.astype(np.int64)).sum(axis=(1, 2))
     limit = (1 << packing.field_bits) - 1
-    least = -(-int(sums.sum(axis=1).max()) // limit)
+    least = max(1, -(-int(sums.sum(axis=1).max()) // limit))  # all weights may be 0
     for count in range(least, len(packing.segments)):
         size = whole(-(-channels // count))
         firsts = range(0, channels, size)
