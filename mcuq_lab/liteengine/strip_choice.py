@@ -11,6 +11,7 @@ from mcuq_lab.errors import FitError
 from mcuq_lab.liteengine.footprint import Ways, fewest_cycles, needs_of
 from mcuq_lab.liteengine.free_strips import free_strips
 from mcuq_lab.liteengine.lowering import Lowered
+from mcuq_lab.liteengine.order import with_few_bytes_alive
 from mcuq_lab.liteengine.schedule import Family, fitting_ways, schedule
 from mcuq_lab.liteengine.strip_lowering import StripFamily
 from mcuq_lab.liteengine.strips import Strips, all_heights, with_strips
@@ -67,7 +68,8 @@ def scheduled(
     target: Target,
     strips: Strips | None,
 ) -> Network:
-    """The network to run, with kernels: `graph`, or that with its first operators in strips.
+    """The network to run, with kernels: `graph`, or that with its first operators in strips; in an
+    order in which few bytes wait.
 
     With a budget of arena, strips are for what is not met otherwise, or only by slow kernels. Then
     the fewest predicted cycles decide. Without one they are for bytes that cost next to nothing,
@@ -78,7 +80,8 @@ def scheduled(
     """
     bench = _Bench(with_strip_family(families), measured_cycles, target)
     if strips is not None:
-        return bench.schedule(with_strips(graph, strips))
+        return bench.schedule(with_few_bytes_alive(with_strips(graph, strips)))
+    graph = with_few_bytes_alive(graph)
     if target.arena_bytes is None:
         return _unasked(graph, bench)
     try:

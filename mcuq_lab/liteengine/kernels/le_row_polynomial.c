@@ -23,6 +23,10 @@ static void le_row_begin(le_row_state *state, uint8_t *scratch) {
         &scratch,
         kernel->nested ? segments * LE_ROW_KEPT_BYTES : (segments - 1) * layer->tiles * 32);
     state->line = le_row_carve(&scratch, layer->batch * 2 * state->line_bytes);
+    state->runs = (le_row_run *)(void *)le_row_carve(&scratch, layer->runs * LE_ROW_RUN_BYTES);
+#if UINTPTR_MAX > UINT32_MAX
+    state->runs = state->wide;
+#endif
     state->pad = scratch;
     if (layer->pad_blocks > 0) { /* the first and the last block, which rows may overwrite */
         uint32_t *range = (uint32_t *)(void *)state->a;
@@ -220,7 +224,7 @@ static le_row_run *le_row_segments(le_row_state *state, le_row_run *run, uint8_t
     for (uint32_t i = 0; i < passes; ++i) {
         const le_row_chain *chain = &state->chains[i];
         const uint32_t chosen = chain->is_last ? way : LE_ROW_LINE;
-        if (run + layer->plan_runs[chosen] > state->runs + LE_ROW_RUNS) {
+        if (run + layer->plan_runs[chosen] > state->runs + layer->runs) {
             le_row_run_tiles(state, run);
             run = state->runs;
         }

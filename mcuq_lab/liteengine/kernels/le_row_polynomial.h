@@ -72,6 +72,8 @@ typedef struct {
     uint32_t rows_bytes;       /* from the pixels of two rows to those of the next two          */
 } le_row_run;
 
+#define LE_ROW_RUN_BYTES 56 /* with pointers of 32 bits */
+
 /* One call of a tile function: all tiles of two rows, or of several times two rows, in all their
  * segments. The order of the fields is that in which the assembly reads them. */
 typedef struct {
@@ -125,6 +127,7 @@ typedef struct {
     uint8_t pad_blocks;     /* blocks of nothing but padding: one in front, one more at the end  */
     uint8_t segment_count;
     uint8_t batch;          /* times two rows in one call of the tile function, at most          */
+    uint8_t runs;           /* of tiles in one call of the tile function, at most                */
     uint16_t w_bytes;       /* of the weight words in scratch                                    */
     uint32_t a_bytes;       /* of the entries in scratch                                         */
     uint32_t block_bytes;   /* from one block's entries to the next one's                        */

@@ -8,7 +8,7 @@
 /* Of the driver alone; files that see the header and do not call it are no mistake. */
 #define LE_ROW_PART static __attribute__((unused))
 
-enum { LE_ROW_RUNS = 10 }; /* in one call of the tile function */
+enum { LE_ROW_MOST_RUNS = 10 }; /* in one call of the tile function */
 
 /* What stays the same for one call of the layer. */
 typedef struct {
@@ -26,7 +26,10 @@ typedef struct {
     uint32_t two_bytes;   /* 1: the two channels take a byte each                         */
     uint32_t kept;        /* bits of a byte that do not belong to the two channels        */
     le_row_call call;
-    le_row_run runs[LE_ROW_RUNS];
+    le_row_run *runs; /* `layer->runs` of them */
+#if UINTPTR_MAX > UINT32_MAX
+    le_row_run wide[LE_ROW_MOST_RUNS]; /* their place where pointers are wider than planned for */
+#endif
 } le_row_state;
 
 /* Runs of neighbouring tiles of two rows: one for each segment, unless a tile runs them all. */

@@ -11,7 +11,7 @@
 /* The assembly needs the DSP extension, registers of a floating-point unit, and Thumb. */
 #if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
 #define LE_ROW_ASSEMBLY 1
-_Static_assert(sizeof(le_row_run) == 56 && sizeof(le_row_call) == 36 &&
+_Static_assert(sizeof(le_row_run) == LE_ROW_RUN_BYTES && sizeof(le_row_call) == 36 &&
                    sizeof(le_row_kept) == 44,
                "as the assembly has it");
 #else

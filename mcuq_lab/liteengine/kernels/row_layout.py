@@ -24,7 +24,8 @@ from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 
 CHAIN_BYTES = 72  # LE_ROW_CHAIN_BYTES
 KEPT_BYTES = 48  # LE_ROW_KEPT_BYTES
-RUNS = 10  # LE_ROW_RUNS
+RUNS = 10  # LE_ROW_MOST_RUNS
+_RUN_BYTES = 56  # LE_ROW_RUN_BYTES
 MOST_BATCHED = 4
 """Times two rows in one call of the tile function."""
 _WORD = 4
@@ -232,6 +233,7 @@ class RowLayout:
             self.w_bytes,
             segments * KEPT_BYTES if self.tile.nested else (segments - 1) * self.tiles * 32,
             self.batch * 4 * columns,
+            self.runs * _RUN_BYTES,
             self.source.pixel_bytes,
         )
         return sum(eight_byte_aligned(size) for size in sizes)
@@ -240,6 +242,14 @@ class RowLayout:
     def batch(self) -> int:
         """Times two rows in one call of the tile function, at most."""
         return max(1, min(self.pairs, MOST_BATCHED, RUNS // self._runs))
+
+    @cached_property
+    def runs(self) -> int:
+        """Runs of tiles in one call of the tile function, at most: of all segments of two rows at
+        the edges, or of a batch."""
+        direct, edges, line = map(len, self.plans)
+        last = max(edges, line)
+        return min(RUNS, max(self.batch * self._runs, last + line * (self._passes - 1)))
 
     @property
     def fits(self) -> bool:

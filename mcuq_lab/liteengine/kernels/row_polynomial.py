@@ -265,6 +265,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         "pad_blocks": layout.pad_blocks,
         "segment_count": len(segments),
         "batch": layout.batch,
+        "runs": layout.runs,
         "w_bytes": layout.w_bytes,
         "a_bytes": layout.a_bytes,
         "block_bytes": layout.block_bytes,
