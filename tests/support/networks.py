@@ -67,9 +67,9 @@ class _Network:
         self.ops.append(kind(*fields, window) if window else kind(*fields))
         return name
 
-    def add(self, name: str, left: str, right: str) -> str:
+    def add(self, name: str, left: str, right: str, out_bits: int | None = None) -> str:
         a, b = self.tensors[left], self.tensors[right]
-        y = self.tensor(name, a.shape, a.scale * a.qmax + b.scale * b.qmax)
+        y = self.tensor(name, a.shape, a.scale * a.qmax + b.scale * b.qmax, out_bits)
         self.ops.append(QAdd(name, (left, right), name, *requantize_add(name, a, b, y), y.bits))
         return name
 
@@ -117,6 +117,15 @@ def chain(
         out_bits = pairs[index + 1][1] if index + 1 < len(pairs) else 8
         x = net.layer(kind, f"layer{index}", x, channels, window, w_bits, out_bits)
     return net.finish(x)
+
+
+def sum_of_two(shape: Shape, bits: int, out_bits: int, seed: int = 0) -> QuantGraph:
+    """Two 1x1 convolutions of the input, (bits, bits), and their sum, of `out_bits`."""
+    net = _Network(bits, seed)
+    net.tensor("input", shape, 1.0)
+    for name in ("left", "right"):
+        net.layer(QConv2d, name, "input", shape.c, Window.square(1))
+    return net.finish(net.add("sum", "left", "right", out_bits))
 
 
 def resnet8(bits: int | None = 8, seed: int = 0) -> QuantGraph:
