@@ -247,9 +247,9 @@ class RowLayout:
     def runs(self) -> int:
         """Runs of tiles in one call of the tile function, at most: of all segments of two rows at
         the edges, or of a batch."""
-        direct, edges, line = map(len, self.plans)
-        last = max(edges, line)
-        return min(RUNS, max(self.batch * self._runs, last + line * (self._passes - 1)))
+        _, edges, line = map(len, self.plans)
+        at_edges = max(edges, line) + line * (self._passes - 1)
+        return min(RUNS, max(self.batch * self._runs, at_edges))
 
     @property
     def fits(self) -> bool:
