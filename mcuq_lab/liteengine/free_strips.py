@@ -50,7 +50,7 @@ def free_strips(
     most_cycles = NEARLY_FREE * least.cycles
     most_bytes = least.size_bytes - WORTH_BYTES
     best = None
-    estimate = _Estimate.of(ways, needs, most_cycles, most_bytes)
+    estimate = StripEstimate.of(ways, needs, most_cycles, most_bytes)
     ranked = sorted(_estimated(graph, estimate), key=lambda pair: pair[0])
     for cost, strips in ranked[:MOST_TRIED]:
         if cost >= least.cost:
@@ -67,7 +67,7 @@ def free_strips(
 
 
 @dataclass(frozen=True, eq=False)
-class _Estimate:
+class StripEstimate:
     """What a network costs with its first layers in strips, by the kernels for whole maps.
 
     Attributes:
@@ -86,7 +86,7 @@ class _Estimate:
     behind: np.ndarray
 
     @staticmethod
-    def of(ways: Ways, needs: Needs, most_cycles: float, most_bytes: int) -> _Estimate:
+    def of(ways: Ways, needs: Needs, most_cycles: float, most_bytes: int) -> StripEstimate:
         sizes = np.unique([need for some in needs for need in some])
         fewest = np.full((len(ways) + 1, len(sizes)), np.inf)
         fewest[-1] = 0.0
@@ -95,27 +95,36 @@ class _Estimate:
                 fits = sizes >= need
                 row[fits] = np.minimum(row[fits], cycles)
         behind = np.cumsum(fewest[::-1], axis=0)[::-1]
-        return _Estimate(ways, needs, most_cycles, most_bytes, sizes, behind)
+        return StripEstimate(ways, needs, most_cycles, most_bytes, sizes, behind)
 
     def cost(self, strips: Strips) -> float:
         """The lowest that `footprint.cost_of` may become; infinite where that is too dear."""
+        return min((cost_of(*some).min() for some in self._totals(strips)), default=np.inf)
+
+    def cycles(self, strips: Strips) -> float:
+        """The fewest of the network; infinite where no kernels are known to fit."""
+        return min((cycles.min() for cycles, _ in self._totals(strips)), default=np.inf)
+
+    def _totals(self, strips: Strips) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Cycles and sizes of arena, infinite cycles where either is more than allowed."""
         behind = self.behind[len(strips.ops)]
-        lowest = np.inf
         for need, cycles in self._options(strips):
             sizes = np.concatenate([[need], self.sizes[self.sizes > need]])
             at = np.searchsorted(self.sizes, sizes, side="right") - 1
             total = cycles + np.where(at >= 0, behind[at], np.inf)
             total[(total > self.most_cycles) | (sizes > self.most_bytes)] = np.inf
-            lowest = min(lowest, cost_of(total, sizes).min())
-        return lowest
+            yield total, sizes
 
     def _options(self, strips: Strips) -> Iterator[tuple[int, float]]:
         """Bytes of arena and cycles of the operators in strips, for scratch of different sizes."""
         overhead, stage = overhead_cycles(strips), strips.stage_bytes
         parts = []
         for op, some in zip(strips.ops, self.ways, strict=False):
-            share = share_of_rows(strips, op, strips.height(op))
-            pairs = [(w.scratch_bytes, share * c) for w, c in some if runs_in(strips, op, w)]
+            pairs = [
+                (w.scratch_bytes, share_of_rows(strips, op, w) * c)
+                for w, c in some
+                if runs_in(strips, op, w)
+            ]
             if not pairs:
                 return
             parts.append(sorted(pairs))
@@ -127,7 +136,7 @@ class _Estimate:
                 yield need, sum(fewest) + overhead
 
 
-def _estimated(graph: QuantGraph, estimate: _Estimate) -> Iterator[tuple[float, Strips]]:
+def _estimated(graph: QuantGraph, estimate: StripEstimate) -> Iterator[tuple[float, Strips]]:
     """All strips that may save bytes, each with its estimated cost."""
     for count in range(2, len(graph.ops) + 1):
         behind = max(map(min, estimate.needs[count:]), default=0)

@@ -41,12 +41,14 @@ class ByRows:
         layer_type: C type of the constants, `<operator>_layer`, whose address the call passes.
         members: members of the copy with their new values, C expressions in a `le_strip_rows`
             named `rows`.
+        together: output rows that are computed together; fewer take as many cycles.
     """
 
     layer_type: str
     members: tuple[tuple[str, str], ...] = tuple(
         (name, f"rows.{name}") for name in ("in_h", "out_h", "pad_top")
     )
+    together: int = 2
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from mcuq_lab.errors import FitError
-from mcuq_lab.liteengine.footprint import Ways, fewest_cycles, needs_of
-from mcuq_lab.liteengine.free_strips import free_strips
+from mcuq_lab.liteengine.footprint import Needs, Ways, fewest_cycles, needs_of
+from mcuq_lab.liteengine.free_strips import StripEstimate, free_strips
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.order import with_few_bytes_alive
 from mcuq_lab.liteengine.schedule import Family, fitting_ways, schedule
@@ -21,10 +20,8 @@ from mcuq_lab.target import Target
 TOLERABLE = 1.01
 """A budget that costs less than this times the cycles of the fastest kernels asks for no strips."""
 
-_MOST_CUTS = 2
-"""Numbers of layers to choose from, of those that meet the budget: fewer cost fewer cycles."""
-_MOST_HEIGHTS = 3
-"""Strips to choose from for each, of those that meet the budget: higher ones cost fewer cycles."""
+_MOST_FITTING = 5
+"""Strips to choose from, of those that meet the budget: they are tried in order of an estimate."""
 _MOST_FAILURES = 3
 """Strips to try for the least bytes, where none meet the budget."""
 
@@ -91,20 +88,19 @@ def scheduled(
     if best is not None and cycles <= TOLERABLE * bench.within(ANY_BYTES).cycles(graph):
         return bench.schedule(graph)
     ways = _Strippable.of(graph, bench)
-    for some in ways.within(target.arena_bytes):
-        fitting = 0
-        for strips in some:
-            network = with_strips(graph, strips)
-            try:
-                count = bench.cycles(network)
-            except FitError as error:
-                unfit = error if unfit is None else min(unfit, error, key=_missing_bytes)
-                continue
-            if best is None or count < cycles:
-                best, cycles = network, count
-            fitting += 1
-            if fitting == _MOST_HEIGHTS:
-                break
+    fitting = 0
+    for strips in ways.within(target.arena_bytes):
+        network = with_strips(graph, strips)
+        try:
+            count = bench.cycles(network)
+        except FitError as error:
+            unfit = error if unfit is None else min(unfit, error, key=_missing_bytes)
+            continue
+        if best is None or count < cycles:
+            best, cycles = network, count
+        fitting += 1
+        if fitting == _MOST_FITTING:
+            break
     if best is not None:
         return bench.schedule(best)
     for strips in ways.smallest():
@@ -140,31 +136,35 @@ def _missing_bytes(error: FitError) -> int:
 class _Strippable:
     """All strips of a network's first operators, with the least bytes of arena that they leave it.
 
-    `by_count` has, for each number of operators, its strips and a lower bound for each.
+    Attributes:
+        bounds: all strips, with a lower bound of these bytes for each.
+        ways, needs: of the network layer by layer.
     """
 
-    by_count: tuple[tuple[tuple[Strips, int], ...], ...]
+    bounds: tuple[tuple[Strips, int], ...]
+    ways: Ways
+    needs: Needs
 
     @staticmethod
     def of(graph: QuantGraph, bench: _Bench) -> _Strippable:
-        needs = list(map(min, needs_of(graph, bench.within(ANY_BYTES).ways(graph))))
+        ways = bench.within(ANY_BYTES).ways(graph)
+        needs = needs_of(graph, ways)
         found = []
         for count in range(2, len(graph.ops) + 1):
-            behind = max(needs[count:], default=0)
-            found.append(tuple((s, max(behind, s.stage_bytes)) for s in all_heights(graph, count)))
-        return _Strippable(tuple(found))
+            behind = max(map(min, needs[count:]), default=0)
+            found += [(s, max(behind, s.stage_bytes)) for s in all_heights(graph, count)]
+        return _Strippable(tuple(found), ways, needs)
 
-    def within(self, limit: int) -> Iterator[Iterator[Strips]]:
-        """Those that may meet a budget, by number of operators; the highest strips first."""
-        fitting = ([strips for strips, need in some if need <= limit] for some in self.by_count)
-        for some in islice(filter(None, fitting), _MOST_CUTS):
-            yield iter(sorted(some, key=lambda strips: strips.maps_bytes, reverse=True))
+    def within(self, limit: int) -> list[Strips]:
+        """Those that may meet a budget, by the cycles that they seem to take; among those of which
+        nothing is known, few operators and high strips come first."""
+        estimate = StripEstimate.of(self.ways, self.needs, float("inf"), limit)
+        fitting = [strips for strips, need in self.bounds if need <= limit]
+        return sorted(fitting, key=lambda s: (estimate.cycles(s), len(s.ops), -s.maps_bytes))
 
     def smallest(self) -> list[Strips]:
         """Those with the lowest bounds."""
-        ordered = sorted(
-            (pair for some in self.by_count for pair in some), key=lambda pair: pair[1]
-        )
+        ordered = sorted(self.bounds, key=lambda pair: pair[1])
         return [strips for strips, _ in ordered[:_MOST_FAILURES]]
 
 

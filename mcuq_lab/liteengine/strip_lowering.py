@@ -68,8 +68,9 @@ def _cycles(strips: Strips, op: QOp, way: Lowered, whole: Mapping[tuple[str, str
 
     Both follow from the cycles of the largest call and of the `whole` map, where these are known.
     """
-    rows = [_even(out_h) for _, out_h in strips.calls(op)]
-    most, height = max(rows), _even(strips.height(op))
+    unit = way.by_rows.together
+    rows = [_whole(out_h, unit) for _, out_h in strips.calls(op)]
+    most, height = max(rows), _whole(strips.height(op), unit)
     known = whole.get((way.kernel, way.packing))
     if known is None or most == height:
         return round(way.predicted_cycles * sum(rows) / most)
@@ -84,13 +85,15 @@ def runs_in(strips: Strips, op: QOp, way: Lowered) -> bool:
     return way.by_rows is not None and replaced <= set(way.in_place)
 
 
-def share_of_rows(strips: Strips, op: QOp, height: int) -> float:
-    """Rows that an operator computes in strips, as a share of `height`; odd ones count as pairs."""
-    return sum(_even(out_h) for _, out_h in strips.calls(op)) / _even(height)
+def share_of_rows(strips: Strips, op: QOp, way: Lowered) -> float:
+    """Rows that a kernel computes in strips, as a share of those of the whole map."""
+    unit = way.by_rows.together
+    rows = sum(_whole(out_h, unit) for _, out_h in strips.calls(op))
+    return rows / _whole(strips.height(op), unit)
 
 
-def _even(rows: int) -> int:
-    return rows + rows % 2
+def _whole(rows: int, unit: int) -> int:
+    return -(-rows // unit) * unit
 
 
 def _offered(strips: Strips, ways: Sequence[Sequence[Lowered]]) -> Iterator[Lowered]:

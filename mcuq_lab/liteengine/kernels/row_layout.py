@@ -73,6 +73,11 @@ class RowLayout:
         return 2 * self.pairs
 
     @property
+    def rows_together(self) -> int:
+        """Output rows of a tile."""
+        return 2
+
+    @property
     def shared_rows(self) -> int:
         """Input rows that a band shares with the next one."""
         return 3 - self.stride

@@ -319,7 +319,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         scratch_bytes=layout.scratch_bytes,
         in_place=(0,) if layout.allows_in_place else (),
         ahead=layout.ahead,
-        by_rows=ByRows("le_row_layer"),
+        by_rows=ByRows("le_row_layer", together=layout.rows_together),
         predicted_cycles=layout.cycles,
         limit_macs_per_cycle=4 * packing.pixels * op.weight[0].size / loop,
     )

@@ -92,6 +92,10 @@ class VerticalLayout(RowLayout):
         return sum(eight_byte_aligned(size) for size in sizes)
 
     @property
+    def rows_together(self) -> int:
+        return GROUP_ROWS
+
+    @property
     def band_rows(self) -> int:
         return GROUP_ROWS * self.pairs
 
