@@ -113,6 +113,9 @@ def parse(line: str) -> Instruction | None:
     if name in _LONG_ACCUMULATES:
         low, high, *factors = registers
         return _product(line, factors, (low, high), (low, high))
+    if name == "smull":
+        low, high, *factors = registers
+        return _product(line, factors, (), (low, high))
     if name in _ACCUMULATES:
         return _product(line, registers[1:3], registers[3:], registers[:1])
     if name in _PRODUCTS:

@@ -45,6 +45,7 @@ def _instruction(rng: random.Random) -> str:
             f"str {d}, {place}",
             f"strh {d}, {place}",
             f"smlal {d}, {n}, {m}, {a}",
+            f"smull {d}, {n}, {m}, {a}",
             f"smlad {d}, {n}, {m}, {d}",
             f"smmla {d}, {d}, {n}, {m}",
             f"usat {d}, #8, {d}, asr #{amount}",

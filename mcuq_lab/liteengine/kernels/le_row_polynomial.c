@@ -268,6 +268,14 @@ static void le_row_clear(const le_row_state *state, uint32_t begin, uint32_t end
     }
 }
 
+/* Clears what of two rows goes through the line: the first `left` tiles, and those from `right` on.
+ * Not inlined: layers whose pixels are not merged do without the registers it takes. */
+__attribute__((noinline)) static void le_row_clear_edges(const le_row_state *state, uint32_t left) {
+    const uint32_t tiles = state->layer->tiles, right = state->layer->right;
+    le_row_clear(state, 0, left, 2);
+    le_row_clear(state, left <= right ? right : tiles, tiles, 2);
+}
+
 /* Copies the outputs of tiles `begin` to `end` of one row from the line. */
 static void le_row_fetch(const le_row_state *state, uint8_t *out, const uint8_t *line,
                          uint32_t begin, uint32_t end) {
@@ -287,7 +295,7 @@ static void le_row_through_line(le_row_state *state, uint8_t *row0, uint8_t *row
     const uint32_t tiles = state->layer->tiles, right = state->layer->right;
     const uint32_t left = way == LE_ROW_LINE || right == 0 ? tiles : 1;
     if (state->kept != 0) { /* the tile function merges pixels with what is there */
-        le_row_clear(state, 0, tiles, 2);
+        le_row_clear_edges(state, left);
     }
     const le_row_run *end = le_row_segments(state, state->runs, row0, row1, state->line, a, way);
     le_row_run_tiles(state, end);

@@ -29,6 +29,7 @@ from mcuq_lab.liteengine.kernels.row_polynomial_asm import (
     scaled_mask,
     sum_loop,
 )
+from mcuq_lab.liteengine.packing.row import WORD_BITS
 
 MOST_SEGMENTED_PIXELS = 4
 """With more, the last segment's epilogue has no registers for the sums of a row."""
@@ -40,10 +41,18 @@ def tile_assembly(tile: Tile) -> list[str]:
     """Instructions of the tile function: `void (le_row_call *)`, the argument in r0.
 
     Local labels are numbers: 1 run, 2 tile, 3 round, 4 end of tile, 5 segments before the last,
-    6 pixels that are merged with others, 7 behind them.
+    6 pixels that are merged with others, 7 behind them. Without segments before the last, what
+    merges pixels is a loop of its own, which spares each tile the question.
     """
     if not tile.segmented:
-        return [*_prologue(tile), *_begin_run(), *_tile_sums(tile), *_outputs(tile), *_tail()]
+        ways = [
+            [*_begin_run(), *_tile_sums(tile), *_outputs(tile, merged), *_tail()]
+            for merged in (False, True)
+        ]
+        if tile.storage != 2:
+            return [*_prologue(tile), *ways[0]]
+        test = ["vmov r1, s13", "cmp r1, #0", "bne.w 6f"]
+        return [*_prologue(tile), *test, *ways[0], ".p2align 2", "6:", *ways[1]]
     return [
         *_prologue(tile),
         *_begin_run(),
@@ -144,21 +153,58 @@ def _begin_block(tile: Tile, carried: tuple[Accumulator, ...] = ()) -> list[str]
     return lines
 
 
-def _outputs(tile: Tile) -> list[str]:
+def _outputs(tile: Tile, merged: bool) -> list[str]:
     """Extraction, requantization, output; then the accumulators of the next block."""
-
-    def rows(merged: bool) -> list[str]:
-        mask = ("r11", "r8") if scaled_mask(tile) else ("", "")
-        lines = [f"vmov r{2 + i}, s{i}" for i in range(4)]
-        lines += ["vmov s21, r12", "vmov s22, lr"]
-        lines += _output_row(tile, ROW0, "s16", "s18", ("r12", "lr"), mask[0], merged)
-        lines += ["vmov r12, s21", "vmov lr, s22"]
-        # Row 0's accumulators, but for what is carried, are free now.
-        lines += [line for accumulator in ROW0 for line in carry(tile, accumulator)]
-        return lines + _output_row(tile, ROW1, "s17", "s19", ("r7", "r9"), mask[1], merged)
-
-    lines = ["vmov s15, r0", *either_way(tile, rows, "r0")]
+    mask = ("r11", "r8") if scaled_mask(tile) else ("", "")
+    lines = ["vmov s15, r0", *(f"vmov r{2 + i}, s{i}" for i in range(4))]
+    if tile.lanes == 1 and tile.pixels * tile.field_bits == WORD_BITS and mask[0]:
+        return [*lines, *_low_word_rows(tile, merged), "vmov r0, s15"]
+    lines += ["vmov s21, r12", "vmov s22, lr"]
+    lines += _output_row(tile, ROW0, "s16", "s18", ("r12", "lr"), mask[0], merged)
+    lines += ["vmov r12, s21", "vmov lr, s22"]
+    # Row 0's accumulators, but for what is carried, are free now.
+    lines += [line for accumulator in ROW0 for line in carry(tile, accumulator)]
+    lines += _output_row(tile, ROW1, "s17", "s19", ("r7", "r9"), mask[1], merged)
     return [*lines, *_begin_block(tile, ROW0), "vmov r0, s15"]
+
+
+def _low_word_rows(tile: Tile, merged: bool) -> list[str]:
+    """Both rows' pixels, if all fields are in the low words, and the next block: what is carried,
+    the high words, is set aside meanwhile."""
+    pointer, stride, mask, spare = (accumulator.high for accumulator in (*ROW0, *ROW1))
+    aside = [("s21", pointer), ("s22", stride), ("s23", mask)]
+    if merged:
+        aside.append(("s24", spare))
+    lines = [f"vmov {to}, {register}" for to, register in aside]
+    lines.append(f"vmov {mask}, s26")
+    for row, out, step in ((ROW0, "s16", "s18"), (ROW1, "s17", "s19")):
+        lines += [f"vmov {pointer}, {out}", f"vmov {stride}, {step}"]
+        lines += [f"ldrb.w {spare}, [{pointer}]"] if merged else []
+        for pixel in range(tile.pixels):
+            for accumulator, total, multiplier, offset in zip(
+                row, ("r0", "r1"), ("r2", "r4"), ("r3", "r5"), strict=True
+            ):
+                lines += extract(tile, total, accumulator, pixel, mask)
+                lines += requantize(tile, total, multiplier, offset, scaled=True)
+            lines.append(f"orr r0, r0, r1, lsl #{tile.storage}")
+            if merged:
+                lines.append(f"orr r0, {spare}, r0, lsl #4")
+            if merged and pixel + 1 < tile.pixels:
+                # the next pixel's byte: a store behind a load is pipelined
+                lines.append(f"ldrb.w {spare}, [{pointer}, {stride}]")
+            name = "strh.w" if tile.storage == 8 else "strb.w"
+            lines += [f"{name} r0, [{pointer}]", f"add.w {pointer}, {pointer}, {stride}"]
+        lines.append(f"vmov {out}, {pointer}")
+    kept = {register: to for to, register in aside}
+    for channel, (low, high) in enumerate((("s4", "s5"), ("s6", "s7"))):
+        lines.append(f"vmov r2, {low}")
+        for accumulator in (ROW0[channel], ROW1[channel]):
+            carried = accumulator.high
+            if carried in kept:
+                lines.append(f"vmov {accumulator.high}, {kept[carried]}")
+            lines.append(f"adds.w {accumulator.low}, r2, {carried}")
+            lines += _begin_high(tile, accumulator, high)
+    return lines
 
 
 def _output_row(

@@ -105,7 +105,8 @@ class VerticalLayout(RowLayout):
 
     @cached_property
     def vertical_tile(self) -> VerticalTile:
-        return VerticalTile(self.tile, self.planes)
+        idle = len(self.packing.segments) * self.planes - self.source.shape.c
+        return VerticalTile(self.tile, self.planes, idle)
 
     @cached_property
     def loop_cycles(self) -> float:
@@ -139,8 +140,11 @@ class VerticalLayout(RowLayout):
         before = len(packing.segments) - 1
         rounds = self.planes // self.unroll
         a_pass = 9 * self.planes + 1 + (rounds > 1) * (7 * rounds + 4)
-        segment = _PRODUCTS * a_pass + 8 + 9 + 8 + 46 + 9 + 2 * 30
+        segment = _PRODUCTS * a_pass + 8 + 9 + (8 if rounds > 1 else 4) + 46 + 9 + 2 * 30
+        skipped = self.vertical_tile.skipped
         extraction = 4 * extraction_instructions(packing)
         outputs = 2 * (extraction + (14 + 3 * (self.output.storage_bits == 2)) * m + 16)
         between = 2 * 16 + 2 * (extraction + 4 * m + 12) + 20
+        if skipped:
+            outputs += 9 * before + 17 - 36 * skipped
         return (before + 1) * segment + outputs + before * between + 8

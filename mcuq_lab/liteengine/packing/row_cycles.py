@@ -59,7 +59,9 @@ def epilogue_cycles(packing: RowPacking, storage: int = 8, pre_shift: bool = Fal
     masked = packing.lanes == 1 and (before == 0 or m <= 3)
     outputs = 14 + 4 * (pre_shift and not masked) + 3 * (storage == 2)
     cycles = extraction + outputs * m + 37 + 5 * (pre_shift and masked)
-    cycles += (6 if before else 1) * (storage == 2)
+    cycles += 6 * (before > 0 and storage == 2)
+    if masked and before == 0 and m * packing.field_bits == WORD_BITS:
+        cycles -= 5 + 2 * (storage == 2)  # what is carried is set aside as it is
     cycles += before * (46 + extraction + 4 * m + 14) + (14 if before else 0)
     cycles += 6 * (packing.lanes == 1 and m * packing.field_bits < WORD_BITS)  # carry of two words
     return cycles + 8 * packing.toggle * len(packing.segments)
