@@ -9,10 +9,22 @@ import numpy as np
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_struct
 from mcuq_lab.liteengine.dense import LANE_FIELDS, pack_lanes
 from mcuq_lab.liteengine.kernels.columns import padded_constants
-from mcuq_lab.liteengine.kernels.specialise import specialised
+from mcuq_lab.liteengine.kernels.fullyconnected_asm import (
+    LARGEST_TILE_PAIRS,
+    BytePairs,
+    byte_pairs_assembly,
+    byte_pairs_cycles,
+)
+from mcuq_lab.liteengine.kernels.specialise import (
+    kernel_header,
+    prototype_header,
+    specialised,
+    tile_function,
+)
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Lowered, near_fastest
 from mcuq_lab.quantgraph import QFullyConnected, QOp, QTensor, Requantize
+from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _HEADERS = ("le_fullyconnected.h",)
@@ -62,22 +74,55 @@ def lower_fullyconnected_bytes(
     if source.qmax * int(sums.max()) >= _LARGEST_SUM:
         return ()
     oc, ic = op.weight.shape
+    out_storage = tensors[op.output].storage_bits
     padded = _padded(op.weight, 2, _BYTES_GROUP)
     # (pair, channel, four inputs, upper or lower two, its even or odd one)
     quads = padded.reshape(-1, 2, padded.shape[1] // 4, 2, 2)
-    halves = 256 * quads[:, 1] + (quads[:, 0] + 128) * _real(quads[:, 0].shape, ic)
+    halves = 256 * quads[:, 1] + quads[:, 0] + 128
     weights = _by_tiles(halves.astype("<i2").transpose(0, 1, 3, 2))
-    kernel = f"le_fullyconnected_w8a{source.storage_bits}_bytes_{_suffix(op.requantize)}"
-    body = (
-        f"le_fullyconnected_bytes(layer, in, out, {source.storage_bits}, "
-        f"{_constants(op.requantize)});"
-    )
+    kernel, files = _byte_pairs_kernel(op, source.storage_bits, out_storage)
     return (
         _lowered(
-            op, kernel, body, "byte pairs of 2 ch", ("le_fullyconnected_bytes.h",),
-            weights, 2 * padded.shape[1], 2, _bytes_cycles(oc, ic, source.storage_bits),
+            op, kernel, files, "byte pairs of 2 ch", weights, 2 * padded.shape[1], 2,
+            _bytes_cycles(oc, ic, source.storage_bits, out_storage),
+            inputs=padded.shape[1],
         ),
     )  # fmt: skip
+
+
+def _byte_pairs_kernel(
+    op: QFullyConnected, in_storage: int, out_storage: int
+) -> tuple[str, tuple[SourceFile, ...]]:
+    """Name and files: in assembly for bytes of activations, unless outputs are four in a byte."""
+    requantize, headers = op.requantize, (*_HEADERS, "le_fullyconnected_bytes.h")
+    stem = f"le_fullyconnected_w8a{in_storage}_bytes"
+    body = f"le_fullyconnected_bytes(layer, in, out, {in_storage}, {_constants(requantize)});"
+    if not _has_assembly(in_storage, out_storage):
+        kernel = f"{stem}_{_suffix(requantize)}"
+        return kernel, specialised(kernel, _PARAMETERS, body, headers)
+    channels = len(op.weight)
+    shape = BytePairs(
+        tiles=tuple(dict.fromkeys(_tiles(-(-channels // 2)))),
+        odd=channels % 2 == 1 and out_storage == 8,
+        out_storage=out_storage,
+        out_bits=requantize.bits,
+        pre_shift=requantize.pre_shift,
+        shift=requantize.shift,
+    )
+    kernel = f"{stem}{shape.name}_{_suffix(requantize)}"
+    function = tile_function(
+        kernel, "le_fullyconnected", "fullyconnected_asm.py", byte_pairs_assembly(shape), body,
+        _PARAMETERS.split(", "),
+    )  # fmt: skip
+    return kernel, (
+        *(kernel_header(header) for header in headers),
+        prototype_header(kernel, headers[-1], f"LE_INTERNAL void {kernel}({_PARAMETERS})"),
+        SourceFile(f"{kernel}.c", f'#include "{kernel}.h"\n\n{function}'),
+    )
+
+
+def _has_assembly(in_storage: int, out_storage: int) -> bool:
+    return in_storage == 8 and out_storage != 2
 
 
 def lower_fullyconnected_signed(
@@ -100,10 +145,11 @@ def lower_fullyconnected_signed(
         f"le_fullyconnected_signed(layer, in, out, {storage}, {min(pairs, 1)}, {single}, "
         f"{_constants(op.requantize)});"
     )
-    headers = ("le_fields.h", "le_fullyconnected_signed.h")
+    kernel = f"{kernel}_{_suffix(op.requantize)}"
+    headers = (*_HEADERS, "le_fields.h", "le_fullyconnected_signed.h")
     return (
         _lowered(
-            op, f"{kernel}_{_suffix(op.requantize)}", body, "plain", headers, weights,
+            op, kernel, specialised(kernel, _PARAMETERS, body, headers), "plain", weights,
             padded.shape[1], 1, _signed_cycles(pairs, single, padded.shape[1]),
         ),
     )  # fmt: skip
@@ -131,9 +177,10 @@ def _lanes(op: QFullyConnected, tensors: Mapping[str, QTensor], channels: int) -
         f"le_fullyconnected_lanes(layer, in, out, {op.w_bits}, {source.storage_bits}, "
         f"{channels}, {_constants(op.requantize)});"
     )
+    kernel = f"{kernel}_{_suffix(op.requantize)}"
+    files = specialised(kernel, _PARAMETERS, body, (*_HEADERS, "le_fullyconnected_lanes.h"))
     return _lowered(
-        op, f"{kernel}_{_suffix(op.requantize)}", body, f"lanes of {channels} ch",
-        ("le_fullyconnected_lanes.h",), weights, weights.shape[1], channels,
+        op, kernel, files, f"lanes of {channels} ch", weights, weights.shape[1], channels,
         _lanes_cycles(oc, ic, op.w_bits, source.storage_bits, channels),
     )  # fmt: skip
 
@@ -141,18 +188,19 @@ def _lanes(op: QFullyConnected, tensors: Mapping[str, QTensor], channels: int) -
 def _lowered(
     op: QFullyConnected,
     kernel: str,
-    body: str,
+    files: tuple[SourceFile, ...],
     packing: str,
-    headers: tuple[str, ...],
     weights: np.ndarray,
     tile_bytes: int,
     channels: int,
     predicted_cycles: int,
+    inputs: int | None = None,
 ) -> Lowered:
+    """A way with tiles of `channels`; `inputs` are those that count, all of the layer or more."""
     oc, ic = op.weight.shape
     name = c_identifier(op.name)
     fields = {
-        "in_c": ic,
+        "in_c": ic if inputs is None else inputs,
         "out_c": oc,
         "tile_bytes": tile_bytes,
         "weights": f"{name}_weights",
@@ -162,7 +210,7 @@ def _lowered(
     return Lowered(
         kernel=kernel,
         packing=packing,
-        files=specialised(kernel, _PARAMETERS, body, (*_HEADERS, *headers)),
+        files=files,
         declarations=c_array("uint8_t", f"{name}_weights", weights)
         + c_requantize(f"{name}_channels", constants)
         + c_struct("le_fullyconnected_layer", f"{name}_layer", fields),
@@ -188,7 +236,7 @@ def _tiles(pairs: int) -> list[int]:
     """Pairs of channels in each tile, as `le_fullyconnected_bytes` takes them."""
     tiles = []
     while pairs:
-        tiles.append(2 if pairs in (2, 4) else min(pairs, 3))
+        tiles.append(2 if pairs in (2, 4) else min(pairs, LARGEST_TILE_PAIRS))
         pairs -= tiles[-1]
     return tiles
 
@@ -217,8 +265,10 @@ def _lanes_cycles(oc: int, ic: int, w_bits: int, storage: int, channels: int) ->
     return tiles * (groups * group + 18 * channels + 25) + _sum_cycles(ic, storage)
 
 
-def _bytes_cycles(oc: int, ic: int, storage: int) -> int:
-    """Estimate, fitted to simulated Cortex-M4 runs."""
+def _bytes_cycles(oc: int, ic: int, storage: int, out_storage: int) -> int:
+    """Of assembly counted, else an estimate fitted to simulated Cortex-M4 runs."""
+    if _has_assembly(storage, out_storage):
+        return byte_pairs_cycles(_tiles((oc + 1) // 2), ic, oc % 2 == 1)
     rounds = -(-ic // _BYTES_GROUP)
     tile = rounds * 46 + 70
     return (

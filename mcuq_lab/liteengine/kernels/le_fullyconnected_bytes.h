@@ -2,11 +2,22 @@
  *
  * Sums of h and of u give both channels: S = sum(a h), L = sum(a u), acc' = (S - L) / 256. With
  * 256 * K' as the start value of S that is exact as long as acc' + K' < 2^24.
+ *
+ * Rows are padded with w = 0 to whole rounds of eight inputs, the layer's in_c: what lies behind the
+ * last activation is in S, in L and in the surplus of u, and counts nothing.
  */
 #ifndef LE_FULLYCONNECTED_BYTES_H
 #define LE_FULLYCONNECTED_BYTES_H
 
 #include "le_fullyconnected.h"
+
+/* Kernels are assembly where there are the DSP extension, registers of a floating-point unit, and
+ * Thumb. What follows is for other machines and widths, and the assembly's oracle. */
+#if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
+#define LE_FULLYCONNECTED_ASSEMBLY 1
+#else
+#define LE_FULLYCONNECTED_ASSEMBLY 0
+#endif
 
 enum { LE_FULLYCONNECTED_PAIRS = 3 }; /* most pairs of channels in a tile */
 

@@ -99,7 +99,14 @@ def driven_kernel(
     )
 
 
-def tile_function(name: str, prefix: str, generator: str, lines: Sequence[str], twin: str) -> str:
+def tile_function(
+    name: str,
+    prefix: str,
+    generator: str,
+    lines: Sequence[str],
+    twin: str,
+    parameters: Sequence[str] = (),
+) -> str:
     """C text of a tile function: in assembly where the core has it, else its twin.
 
     Args:
@@ -108,15 +115,18 @@ def tile_function(name: str, prefix: str, generator: str, lines: Sequence[str], 
         generator: file whose text explains the registers.
         lines: instructions.
         twin: statements in C that compute the same.
+        parameters: of the function, if it is a whole kernel.
     """
+    declared = parameters or (f"{prefix}_call *call",)
+    unused = ", ".join(f"{parameter} __attribute__((unused))" for parameter in declared)
     instructions = "".join(f'        "{line}\\n"\n' for line in lines)
     return (
         f"#if {prefix.upper()}_ASSEMBLY\n"
         f"/* Registers: see the generator's text in {generator}. */\n"
         f"__attribute__((naked, noinline)) LE_INTERNAL void {name}(\n"
-        f"    {prefix}_call *call __attribute__((unused))) {{\n"
+        f"    {unused}) {{\n"
         f"    __asm__ volatile(\n{instructions}    );\n}}\n"
         "#else\n"
-        f"LE_INTERNAL void {name}({prefix}_call *call) {{\n    {twin}\n}}\n"
+        f"LE_INTERNAL void {name}({', '.join(declared)}) {{\n    {twin}\n}}\n"
         "#endif\n"
     )

@@ -1,0 +1,236 @@
+"""Fully connected layers of byte pairs (`le_fullyconnected_bytes.h`) in Thumb-2 assembly for
+Armv7E-M with an FPU: the whole kernel, of 8-bit activations.
+
+A tile is 1, 2 or 3 pairs of output channels; a kernel has loops over the tiles of two sizes at most.
+
+    r0 activations, in the epilogue outputs    r1 the word of weights before the next one
+    r2, r3 activations of even and odd places; in the epilogue, with r10 and r11, constants
+    r4 - r9 for each pair in turn: sum of whole halves, sum of their lower bytes
+    behind those, up to r11 (of three pairs, r12) words of weights
+    r12 end of the activations, where three pairs leave it free; in the epilogue constants' address
+
+Everything else waits in registers of the floating-point unit:
+
+    s0 end of the activations   s1 activations   s2 outputs   s3 constants of the next channel
+    s4 pairs left   s5 sum of the activations   s6 end of the outputs
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LARGEST_TILE_PAIRS = 3
+
+_ROUND_INPUTS = 8
+_CONSTANT_BYTES = 12
+_BRANCH_CYCLES = 2
+
+
+@dataclass(frozen=True)
+class BytePairs:
+    """What a kernel is specialised by.
+
+    Attributes:
+        tiles: pairs of channels of a tile, descending; a last size of 2 takes over when 2 or 4
+            pairs are left.
+        odd: there is one channel less than the pairs hold.
+        out_storage: 8 or 4 bits.
+        out_bits, pre_shift, shift: of the requantization.
+    """
+
+    tiles: tuple[int, ...]
+    odd: bool
+    out_storage: int
+    out_bits: int
+    pre_shift: int
+    shift: int
+
+    @property
+    def name(self) -> str:
+        """Of the tiles: part of the kernel's name."""
+        return "".join(str(pairs) for pairs in self.tiles) + ("odd" if self.odd else "")
+
+
+def byte_pairs_assembly(kernel: BytePairs) -> list[str]:
+    """Instructions of `void (const le_fullyconnected_layer *, const uint8_t *in, uint8_t *out)`.
+
+    Local labels are numbers: 2 round, 3 tile, 4 and 5 sum of the activations, 6 its end.
+    """
+    lines = ["push {r4-r11, lr}", *_prologue(kernel)]
+    for index, pairs in enumerate(kernel.tiles):
+        is_last = index == len(kernel.tiles) - 1
+        lines += [
+            "3:",
+            *_starts(pairs),
+            ".p2align 2",
+            "2:",
+            *_round(pairs),
+            "bne.w 2b",
+            *_outputs(kernel, pairs),
+            f"subs r2, #{pairs}",
+            "vmov s4, r2",
+            *([] if is_last else ["cmp r2, #4"]),
+            "bne.w 3b" if is_last else "bhi.w 3b",
+        ]
+    return [*lines, "pop {r4-r11, pc}"]
+
+
+def byte_pairs_cycles(tiles: list[int], inputs: int, odd: bool) -> int:
+    """Cycles of the tiles (pairs of channels of each): an instruction takes one, a load after
+    something else one more."""
+    shape = BytePairs((), odd, 8, 8, 1, 1)
+    rounds = -(-inputs // _ROUND_INPUTS)
+    cycles = 55 + rounds * 7
+    for pairs in tiles:
+        around = [*_starts(pairs), *_outputs(shape, pairs)]
+        cycles += rounds * (_issued(_round(pairs)) + _BRANCH_CYCLES) + _issued(around) + 5
+    return cycles
+
+
+def _issued(lines: list[str]) -> int:
+    loads = [line.startswith("ldr") for line in lines]
+    first_loads = sum(now > before for before, now in zip([False, *loads], loads, strict=False))
+    return len(lines) + first_loads
+
+
+def _prologue(kernel: BytePairs) -> list[str]:
+    return [
+        "ldm r0, {r3-r7}",
+        "vmov s1, r1",
+        "vmov s2, r2",
+        "vmov s3, r7",
+        *(["add r2, r4", "vmov s6, r2"] if kernel.odd else []),
+        "adds r4, #1",
+        "lsrs r4, r4, #1",
+        "vmov s4, r4",
+        "adds r0, r1, r3",
+        "vmov s0, r0",
+        "movs r2, #0",
+        "movs r7, #0",
+        "lsls r3, r3, #28",
+        "bpl.n 4f",
+        "ldr.w r8, [r1], #4",
+        "ldr.w r9, [r1], #4",
+        "usada8 r7, r8, r2, r7",
+        "usada8 r7, r9, r2, r7",
+        "cmp r0, r1",
+        "beq.n 6f",
+        ".p2align 2",
+        "4:",
+        "ldr.w r8, [r1, #4]",
+        "ldr.w r9, [r1, #8]",
+        "ldr.w r10, [r1, #12]",
+        "ldr.w r11, [r1], #16",
+        "usada8 r7, r8, r2, r7",
+        "usada8 r7, r9, r2, r7",
+        "usada8 r7, r10, r2, r7",
+        "usada8 r7, r11, r2, r7",
+        "cmp r0, r1",
+        "bne.n 4b",
+        "6:",
+        "vmov s5, r7",
+        "subs r1, r6, #4",
+    ]
+
+
+def _sums(pairs: int) -> Iterator[tuple[str, str]]:
+    """(sum of whole halves, sum of lower bytes) of each pair."""
+    return ((f"r{4 + 2 * pair}", f"r{5 + 2 * pair}") for pair in range(pairs))
+
+
+def _words(pairs: int) -> list[str]:
+    """Registers for words of weights."""
+    if pairs == LARGEST_TILE_PAIRS:
+        return ["r10", "r11", "r12"]
+    return ["r8", "r9", "r10", "r11"] if pairs == 2 else ["r8", "r9"]
+
+
+def _starts(pairs: int) -> list[str]:
+    """Both sums begin such that their difference is 256 times the upper channel's."""
+    lines = ["vmov r12, s3"]
+    for pair, (whole, lower) in enumerate(_sums(pairs)):
+        low = 2 * pair * _CONSTANT_BYTES
+        lines.append(f"ldr.w {lower}, [r12, #{low}]")
+        lines.append(f"ldr.w {whole}, [r12, #{low + _CONSTANT_BYTES}]")
+    lines += [f"add {whole}, {lower}, {whole}, lsl #8" for whole, lower in _sums(pairs)]
+    lines.append("vmov r0, s1")
+    return [*lines, *([] if pairs == LARGEST_TILE_PAIRS else ["vmov r12, s0"])]
+
+
+def _round(pairs: int) -> list[str]:
+    """Products of eight inputs, two words of activations; flags tell whether they were the last."""
+    lines = []
+    sums, registers = list(_sums(pairs)), _words(pairs)
+    words = 4 * pairs
+    for quad in range(2):
+        lines.append("ldr.w r3, [r0], #4")
+        begin, end = quad * words // 2, (quad + 1) * words // 2
+        for first in range(begin, end, len(registers)):
+            group = range(first, min(first + len(registers), end))
+            for word, place in zip(registers, group, strict=False):
+                last = place == words - 1
+                lines.append(f"ldr.w {word}, [r1, #{4 * place + 4}]{'!' if last else ''}")
+            lines += ["uxtb16 r2, r3", "uxtb16 r3, r3, ror #8"] if first == begin else []
+            for word, place in zip(registers, group, strict=False):
+                whole, lower = sums[place // 2 % pairs]
+                activations = "r3" if place % 2 else "r2"
+                lines += [
+                    f"smlad {whole}, {activations}, {word}, {whole}",
+                    f"uxtb16 {word}, {word}",
+                    f"smlad {lower}, {activations}, {word}, {lower}",
+                ]
+    if pairs == LARGEST_TILE_PAIRS:
+        return [*lines, "vmov r2, s0", "cmp r0, r2"]
+    return [*lines, "cmp r0, r12"]
+
+
+def _outputs(kernel: BytePairs, pairs: int) -> list[str]:
+    """Sums become outputs, which are stored; r2 ends as the pairs left before this tile."""
+    lines = ["vmov lr, s5", "vmov r12, s3", "vmov r0, s2"]
+    for pair, (whole, lower) in enumerate(_sums(pairs)):
+        low = 2 * pair * _CONSTANT_BYTES
+        high = low + _CONSTANT_BYTES
+        lines += [
+            f"ldr.w r2, [r12, #{low + 4}]",
+            f"ldr.w r3, [r12, #{low + 8}]",
+            f"ldr.w r10, [r12, #{high + 4}]",
+            f"ldr.w r11, [r12, #{high + 8}]",
+            f"sub {whole}, {whole}, {lower}",
+            f"sub {lower}, {lower}, lr, lsl #7",
+            *_shifted(lower, kernel.pre_shift),
+            *_shifted(whole, kernel.pre_shift - 8),
+            f"smmla {lower}, {lower}, r2, r3",
+            f"smmla {whole}, {whole}, r10, r11",
+            _saturated(lower, kernel),
+            _saturated(whole, kernel),
+            *_stored(kernel, lower, whole, is_last=pair == pairs - 1),
+        ]
+    return [
+        *lines,
+        "vmov s2, r0",
+        f"add r12, r12, #{2 * pairs * _CONSTANT_BYTES}",
+        "vmov s3, r12",
+        "vmov r2, s4",
+    ]
+
+
+def _shifted(register: str, left: int) -> list[str]:
+    if left == 0:
+        return []
+    return [f"{'lsl' if left > 0 else 'lsr'} {register}, {register}, #{abs(left)}"]
+
+
+def _saturated(register: str, kernel: BytePairs) -> str:
+    shifted = f", asr #{kernel.shift}" if kernel.shift else ""
+    return f"usat {register}, #{kernel.out_bits}, {register}{shifted}"
+
+
+def _stored(kernel: BytePairs, lower: str, whole: str, *, is_last: bool) -> list[str]:
+    """Of an odd number of channels the last one has no neighbour; its field of 4 bits is 0."""
+    if kernel.out_storage == 4:
+        return [f"orr {lower}, {lower}, {whole}, lsl #4", f"strb.w {lower}, [r0], #1"]
+    lines = [f"strb.w {lower}, [r0], #1"]
+    if kernel.odd and is_last:
+        return [*lines, "vmov r2, s6", "cmp r0, r2", "it ne", f"strbne.w {whole}, [r0], #1"]
+    return [*lines, f"strb.w {whole}, [r0], #1"]
