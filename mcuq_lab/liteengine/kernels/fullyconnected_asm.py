@@ -1,23 +1,27 @@
 """Fully connected layers of byte pairs (`le_fullyconnected_bytes.h`) in Thumb-2 assembly for
 Armv7E-M with an FPU: the whole kernel, of 8-bit activations.
 
-A tile is 1, 2 or 3 pairs of output channels; a kernel has loops over the tiles of two sizes at most.
+A tile is 1, 2 or 3 pairs of output channels; a kernel has loops over tiles of two sizes at most.
 
-    r0 activations, in the epilogue outputs    r1 the word of weights before the next one
-    r2, r3 activations of even and odd places; in the epilogue, with r10 and r11, constants
-    r4 - r9 for each pair in turn: sum of whole halves, sum of their lower bytes
-    behind those, up to r11 (of three pairs, r12) words of weights
-    r12 end of the activations, where three pairs leave it free; in the epilogue constants' address
+    r0 the word of activations before the next one, in the epilogue outputs
+    r1 the word of weights before the next one
+    r2, r3 activations of even and odd places; in the epilogue, with r4 and r5, constants
+    r4 - r7 words of weights (of three pairs, r4 - r6); in the epilogue r6 constants' address
+    r7 - r12 (of two pairs, r8 - r11) for each pair in turn: sum of whole halves, of lower bytes
+    r12 end of the activations, where three pairs leave it free
+
+Words of weights and code come from the same flash. Loads of 16 bits, an even number side by side
+so that what follows stays aligned, let the code's words run ahead of the core.
 
 Everything else waits in registers of the floating-point unit:
 
-    s0 end of the activations   s1 activations   s2 outputs   s3 constants of the next channel
-    s4 pairs left   s5 sum of the activations   s6 end of the outputs
+    s0, s1 last word of the activations, the one before the first   s2 outputs
+    s3 constants of the next channel   s4 pairs left   s5 sum of the activations
+    s6 end of the outputs
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 LARGEST_TILE_PAIRS = 3
@@ -61,12 +65,12 @@ def byte_pairs_assembly(kernel: BytePairs) -> list[str]:
     for index, pairs in enumerate(kernel.tiles):
         is_last = index == len(kernel.tiles) - 1
         lines += [
+            *_placed(pairs),
             "3:",
             *_starts(pairs),
-            ".p2align 2",
             "2:",
             *_round(pairs),
-            "bne.w 2b",
+            "bne.n 2b",
             *_outputs(kernel, pairs),
             f"subs r2, #{pairs}",
             "vmov s4, r2",
@@ -97,7 +101,8 @@ def _issued(lines: list[str]) -> int:
 def _prologue(kernel: BytePairs) -> list[str]:
     return [
         "ldm r0, {r3-r7}",
-        "vmov s1, r1",
+        "subs r0, r1, #4",
+        "vmov s1, r0",
         "vmov s2, r2",
         "vmov s3, r7",
         *(["add r2, r4", "vmov s6, r2"] if kernel.odd else []),
@@ -105,7 +110,8 @@ def _prologue(kernel: BytePairs) -> list[str]:
         "lsrs r4, r4, #1",
         "vmov s4, r4",
         "adds r0, r1, r3",
-        "vmov s0, r0",
+        "subs r2, r0, #4",
+        "vmov s0, r2",
         "movs r2, #0",
         "movs r7, #0",
         "lsls r3, r3, #28",
@@ -134,25 +140,30 @@ def _prologue(kernel: BytePairs) -> list[str]:
     ]
 
 
-def _sums(pairs: int) -> Iterator[tuple[str, str]]:
+def _placed(pairs: int) -> list[str]:
+    """Puts the tile where its round begins 8 or 12 bytes behind a line of flash, of 16 bytes: there
+    it takes the fewest cycles, 62 of three pairs and 43 of two; elsewhere up to two more."""
+    return [".p2align 4", *(["nop.w"] if pairs == 2 else [])]
+
+
+def _sums(pairs: int) -> list[tuple[str, str]]:
     """(sum of whole halves, sum of lower bytes) of each pair."""
-    return ((f"r{4 + 2 * pair}", f"r{5 + 2 * pair}") for pair in range(pairs))
+    first = 7 if pairs == LARGEST_TILE_PAIRS else 8
+    return [(f"r{first + 2 * pair}", f"r{first + 1 + 2 * pair}") for pair in range(pairs)]
 
 
 def _words(pairs: int) -> list[str]:
     """Registers for words of weights."""
-    if pairs == LARGEST_TILE_PAIRS:
-        return ["r10", "r11", "r12"]
-    return ["r8", "r9", "r10", "r11"] if pairs == 2 else ["r8", "r9"]
+    return [f"r{4 + word}" for word in range({1: 2, 2: 4, 3: 3}[pairs])]
 
 
 def _starts(pairs: int) -> list[str]:
     """Both sums begin such that their difference is 256 times the upper channel's."""
-    lines = ["vmov r12, s3"]
+    lines = ["vmov r6, s3"]
     for pair, (whole, lower) in enumerate(_sums(pairs)):
         low = 2 * pair * _CONSTANT_BYTES
-        lines.append(f"ldr.w {lower}, [r12, #{low}]")
-        lines.append(f"ldr.w {whole}, [r12, #{low + _CONSTANT_BYTES}]")
+        lines.append(f"ldr.w {lower}, [r6, #{low}]")
+        lines.append(f"ldr.w {whole}, [r6, #{low + _CONSTANT_BYTES}]")
     lines += [f"add {whole}, {lower}, {whole}, lsl #8" for whole, lower in _sums(pairs)]
     lines.append("vmov r0, s1")
     return [*lines, *([] if pairs == LARGEST_TILE_PAIRS else ["vmov r12, s0"])]
@@ -161,16 +172,17 @@ def _starts(pairs: int) -> list[str]:
 def _round(pairs: int) -> list[str]:
     """Products of eight inputs, two words of activations; flags tell whether they were the last."""
     lines = []
-    sums, registers = list(_sums(pairs)), _words(pairs)
+    sums, registers = _sums(pairs), _words(pairs)
     words = 4 * pairs
     for quad in range(2):
-        lines.append("ldr.w r3, [r0], #4")
         begin, end = quad * words // 2, (quad + 1) * words // 2
         for first in range(begin, end, len(registers)):
             group = range(first, min(first + len(registers), end))
+            loads = [f"r3, [r0, #{4 * quad + 4}]{'!' if quad else ''}"] if first == begin else []
             for word, place in zip(registers, group, strict=False):
                 last = place == words - 1
-                lines.append(f"ldr.w {word}, [r1, #{4 * place + 4}]{'!' if last else ''}")
+                loads.append(f"{word}, [r1, #{4 * place + 4}]{'!' if last else ''}")
+            lines += _aligned(loads)
             lines += ["uxtb16 r2, r3", "uxtb16 r3, r3, ror #8"] if first == begin else []
             for word, place in zip(registers, group, strict=False):
                 whole, lower = sums[place // 2 % pairs]
@@ -185,23 +197,34 @@ def _round(pairs: int) -> list[str]:
     return [*lines, "cmp r0, r12"]
 
 
+def _aligned(loads: list[str]) -> list[str]:
+    """Loads of 16 bits as far as they do not move their base, but an even number of them."""
+    short = [not load.endswith("!") for load in loads]
+    if sum(short) % 2:
+        short[len(short) - 1 - short[::-1].index(True)] = False
+    return [
+        f"ldr.{'n' if is_short else 'w'} {load}"
+        for load, is_short in zip(loads, short, strict=True)
+    ]
+
+
 def _outputs(kernel: BytePairs, pairs: int) -> list[str]:
     """Sums become outputs, which are stored; r2 ends as the pairs left before this tile."""
-    lines = ["vmov lr, s5", "vmov r12, s3", "vmov r0, s2"]
+    lines = ["vmov lr, s5", "vmov r6, s3", "vmov r0, s2"]
     for pair, (whole, lower) in enumerate(_sums(pairs)):
         low = 2 * pair * _CONSTANT_BYTES
         high = low + _CONSTANT_BYTES
         lines += [
-            f"ldr.w r2, [r12, #{low + 4}]",
-            f"ldr.w r3, [r12, #{low + 8}]",
-            f"ldr.w r10, [r12, #{high + 4}]",
-            f"ldr.w r11, [r12, #{high + 8}]",
+            f"ldr.n r2, [r6, #{low + 4}]",
+            f"ldr.n r3, [r6, #{low + 8}]",
+            f"ldr.n r4, [r6, #{high + 4}]",
+            f"ldr.n r5, [r6, #{high + 8}]",
             f"sub {whole}, {whole}, {lower}",
             f"sub {lower}, {lower}, lr, lsl #7",
             *_shifted(lower, kernel.pre_shift),
             *_shifted(whole, kernel.pre_shift - 8),
             f"smmla {lower}, {lower}, r2, r3",
-            f"smmla {whole}, {whole}, r10, r11",
+            f"smmla {whole}, {whole}, r4, r5",
             _saturated(lower, kernel),
             _saturated(whole, kernel),
             *_stored(kernel, lower, whole, is_last=pair == pairs - 1),
@@ -209,8 +232,8 @@ def _outputs(kernel: BytePairs, pairs: int) -> list[str]:
     return [
         *lines,
         "vmov s2, r0",
-        f"add r12, r12, #{2 * pairs * _CONSTANT_BYTES}",
-        "vmov s3, r12",
+        f"add r6, r6, #{2 * pairs * _CONSTANT_BYTES}",
+        "vmov s3, r6",
         "vmov r2, s4",
     ]
 
