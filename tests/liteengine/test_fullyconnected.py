@@ -17,6 +17,7 @@ from mcuq_lab.liteengine.schedule import candidates
 from mcuq_lab.quantgraph import QFullyConnected
 from mcuq_lab.quantize import random_inputs, run_reference, single_layer
 from mcuq_lab.storage import pack_batch, unpack_batch
+from mcuq_lab.target import Target
 from tests.support.simulated_core import has_toolchain, run_on_core
 
 FAMILIES = (
@@ -32,11 +33,9 @@ def ways(graph):
         yield generate(graph, (lambda op, tensors, target, way=way: (way,),))
 
 
-def layer(ic: int, oc: int, w_bits: int, a_bits: int, out_bits: int):
-    shape = Shape(1, 1, ic)
-    return single_layer(
-        QFullyConnected, shape, oc, None, w_bits=w_bits, a_bits=a_bits, out_bits=out_bits
-    )
+def layer(ic: int, oc: int, w_bits: int, a_bits: int, out_bits: int, **options):
+    shape, bits = Shape(1, 1, ic), {"w_bits": w_bits, "a_bits": a_bits, "out_bits": out_bits}
+    return single_layer(QFullyConnected, shape, oc, None, **bits, **options)
 
 
 @pytest.mark.parametrize("w_bits", range(2, 9))
@@ -62,6 +61,33 @@ def test_all_numbers_of_outputs_equal_the_reference_on_the_core(oc):
         stored = run_on_core(sources, pack_batch(inputs, graph.input)).outputs
         expected = run_reference(graph, inputs)
         np.testing.assert_array_equal(unpack_batch(stored, graph.output), expected)
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize("oc", [1, 2, 3, 6, 7, 9, 10, 13, 16])
+def test_all_tiles_of_byte_pairs_equal_the_reference(oc):
+    shapes = ((1, 8), (8, 4), (9 + oc, 8), (40 - oc, 3))
+    for place, (ic, out_bits) in enumerate(shapes):
+        weights = ("random", "ends", "lowest")[(oc + place) % 3]
+        graph = layer(ic, oc, 8, 8, out_bits, weights=weights, seed=oc, zero_point=17 * place)
+        core = ("cortex-m4", "cortex-m7")[(oc + place) // 2 % 2]
+        sources = generate(graph, (lower_fullyconnected_bytes,), target=Target(core=core))
+        inputs = random_inputs(graph, 4)
+        expected = run_reference(graph, inputs)
+        stored = pack_batch(inputs, graph.input)
+        for run in (run_on_host(sources, stored), run_on_core(sources, stored, core).outputs):
+            np.testing.assert_array_equal(unpack_batch(run, graph.output), expected)
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize("ic", [8, 48, 250])
+def test_estimates_of_byte_pairs_are_near_what_the_core_takes(ic):
+    for oc in (2, 4, 9, 10, 12):
+        graph = layer(ic, oc, 8, 8, 8)
+        (way,) = lower_fullyconnected_bytes(graph.ops[0], graph.tensors)
+        sources = generate(graph, (lambda op, tensors, target, way=way: (way,),))
+        (cycles,) = run_on_core(sources, np.zeros((1, ic), np.uint8)).layer_cycles
+        assert 0.9 < way.predicted_cycles / cycles < 1.1, (ic, oc)
 
 
 @pytest.mark.parametrize("a_bits", [2, 3, 8])

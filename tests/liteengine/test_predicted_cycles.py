@@ -10,7 +10,7 @@ import pytest
 from mcuq_lab.graph import Shape, Window
 from mcuq_lab.liteengine import trial_sources, trials
 from mcuq_lab.liteengine.kernels import PACKED_FAMILIES
-from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d
+from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QFullyConnected
 from mcuq_lab.quantize import single_layer
 from tests.support.simulated_core import has_toolchain, run_on_core
 
@@ -25,6 +25,7 @@ LAYERS = (
     (QDepthwiseConv2d, Shape(4, 4, 64), 64, SAME),
     (QDepthwiseConv2d, Shape(12, 12, 16), 16, STRIDED),
     (QDepthwiseConv2d, Shape(8, 8, 16), 16, Window.square(5, 1, 2)),
+    (QFullyConnected, Shape(1, 1, 64), 8, None),
 )
 
 

@@ -85,7 +85,7 @@ def byte_pairs_cycles(tiles: list[int], inputs: int, odd: bool) -> int:
     something else one more."""
     shape = BytePairs((), odd, 8, 8, 1, 1)
     rounds = -(-inputs // _ROUND_INPUTS)
-    cycles = 55 + rounds * 7
+    cycles = 66 + rounds * 6
     for pairs in tiles:
         around = [*_starts(pairs), *_outputs(shape, pairs)]
         cycles += rounds * (_issued(_round(pairs)) + _BRANCH_CYCLES) + _issued(around) + 5
