@@ -7,8 +7,10 @@ A tile is 1, 2 or 3 pairs of output channels; a kernel has loops over tiles of t
     r1 the word of weights before the next one
     r2, r3 activations of even and odd places; in the epilogue, with r4 and r5, constants
     r4 - r7 words of weights (of three pairs, r4 - r6); in the epilogue r6 constants' address
-    r7 - r12 (of two pairs, r8 - r11) for each pair in turn: sum of whole halves, of lower bytes
-    r12 end of the activations, where three pairs leave it free
+    r7 - r12 (of two pairs, r9 - r12) for each pair in turn: sum of whole halves, of lower bytes
+    r8 end of the activations, where three pairs leave it free
+
+The epilogue of three pairs is entered behind its first one by tiles of two.
 
 Words of weights and code come from the same flash. Loads of 16 bits, an even number side by side
 so that what follows stays aligned, let the code's words run ahead of the core.
@@ -16,7 +18,7 @@ so that what follows stays aligned, let the code's words run ahead of the core.
 Everything else waits in registers of the floating-point unit:
 
     s0, s1 last word of the activations, the one before the first   s2 outputs
-    s3 constants of the next channel   s4 pairs left   s5 sum of the activations
+    s3 word before the next channel's constants   s4 pairs left   s5 sum of the activations
     s6 end of the outputs
 """
 
@@ -59,25 +61,20 @@ class BytePairs:
 def byte_pairs_assembly(kernel: BytePairs) -> list[str]:
     """Instructions of `void (const le_fullyconnected_layer *, const uint8_t *in, uint8_t *out)`.
 
-    Local labels are numbers: 2 round, 3 tile, 4 and 5 sum of the activations, 6 its end.
+    Local labels are numbers: 2 round, 3 tile, 4 and 6 sum of the activations and its end, 7
+    epilogue of the second size of tiles, 8 its tile.
     """
-    lines = ["push {r4-r11, lr}", *_prologue(kernel)]
-    for index, pairs in enumerate(kernel.tiles):
-        is_last = index == len(kernel.tiles) - 1
-        lines += [
-            *_placed(pairs),
-            "3:",
-            *_starts(pairs),
-            "2:",
-            *_round(pairs),
-            "bne.n 2b",
-            *_outputs(kernel, pairs),
-            f"subs r2, #{pairs}",
-            "vmov s4, r2",
-            *([] if is_last else ["cmp r2, #4"]),
-            "bne.w 3b" if is_last else "bhi.w 3b",
-        ]
-    return [*lines, "pop {r4-r11, pc}"]
+    largest, *smaller = kernel.tiles
+    lines = ["push {r4-r11, lr}", *_prologue(kernel), *_placed(largest), "3:", *_tile(largest)]
+    for pair in range(largest, 0, -1):
+        lines += ["7:"] if [pair] == smaller else []
+        lines += _pair_outputs(kernel, pair)
+    lines += _ENDS
+    lines += ["cmp r2, #4", "bhi.w 3b"] if smaller else []
+    lines += ["cmp r2, #0", "bne.w 8f" if smaller else "bne.w 3b", "pop {r4-r11, pc}"]
+    for pairs in smaller:
+        lines += [*_placed(pairs), "8:", *_tile(pairs), "b.w 7b"]
+    return lines
 
 
 def byte_pairs_cycles(tiles: list[int], inputs: int, odd: bool) -> int:
@@ -85,10 +82,12 @@ def byte_pairs_cycles(tiles: list[int], inputs: int, odd: bool) -> int:
     something else one more."""
     shape = BytePairs((), odd, 8, 8, 1, 1)
     rounds = -(-inputs // _ROUND_INPUTS)
-    cycles = 66 + rounds * 6
+    cycles = 64 + rounds * 6
     for pairs in tiles:
-        around = [*_starts(pairs), *_outputs(shape, pairs)]
-        cycles += rounds * (_issued(_round(pairs)) + _BRANCH_CYCLES) + _issued(around) + 5
+        around = [*_starts(pairs), *_LEFT, *_ENDS]
+        for pair in range(pairs):
+            around += _pair_outputs(shape, pair + 1)
+        cycles += rounds * (_issued(_round(pairs)) + _BRANCH_CYCLES) + _issued(around) + 7
     return cycles
 
 
@@ -104,6 +103,7 @@ def _prologue(kernel: BytePairs) -> list[str]:
         "subs r0, r1, #4",
         "vmov s1, r0",
         "vmov s2, r2",
+        "subs r7, #4",
         "vmov s3, r7",
         *(["add r2, r4", "vmov s6, r2"] if kernel.odd else []),
         "adds r4, #1",
@@ -146,10 +146,24 @@ def _placed(pairs: int) -> list[str]:
     return [".p2align 4", *(["nop.w"] if pairs == 2 else [])]
 
 
+_LEFT = ("vmov s4, r2", "vmov lr, s5", "vmov r6, s3", "vmov r0, s2")
+_ENDS = ("vmov s2, r0", "vmov s3, r6", "vmov r2, s4")
+
+
+def _tile(pairs: int) -> list[str]:
+    """From the start values to the epilogue."""
+    products = ["2:", *_round(pairs), "bne.n 2b"]
+    return [*_starts(pairs), *products, "vmov r2, s4", f"subs r2, #{pairs}", *_LEFT]
+
+
 def _sums(pairs: int) -> list[tuple[str, str]]:
     """(sum of whole halves, sum of lower bytes) of each pair."""
-    first = 7 if pairs == LARGEST_TILE_PAIRS else 8
-    return [(f"r{first + 2 * pair}", f"r{first + 1 + 2 * pair}") for pair in range(pairs)]
+    return [_sums_of(pair) for pair in range(pairs, 0, -1)]
+
+
+def _sums_of(pair: int) -> tuple[str, str]:
+    """Those of a pair, counted from the tile's last one, 1."""
+    return f"r{13 - 2 * pair}", f"r{14 - 2 * pair}"
 
 
 def _words(pairs: int) -> list[str]:
@@ -161,12 +175,12 @@ def _starts(pairs: int) -> list[str]:
     """Both sums begin such that their difference is 256 times the upper channel's."""
     lines = ["vmov r6, s3"]
     for pair, (whole, lower) in enumerate(_sums(pairs)):
-        low = 2 * pair * _CONSTANT_BYTES
+        low = 2 * pair * _CONSTANT_BYTES + 4
         lines.append(f"ldr.w {lower}, [r6, #{low}]")
         lines.append(f"ldr.w {whole}, [r6, #{low + _CONSTANT_BYTES}]")
     lines += [f"add {whole}, {lower}, {whole}, lsl #8" for whole, lower in _sums(pairs)]
     lines.append("vmov r0, s1")
-    return [*lines, *([] if pairs == LARGEST_TILE_PAIRS else ["vmov r12, s0"])]
+    return [*lines, *([] if pairs == LARGEST_TILE_PAIRS else ["vmov r8, s0"])]
 
 
 def _round(pairs: int) -> list[str]:
@@ -194,7 +208,7 @@ def _round(pairs: int) -> list[str]:
                 ]
     if pairs == LARGEST_TILE_PAIRS:
         return [*lines, "vmov r2, s0", "cmp r0, r2"]
-    return [*lines, "cmp r0, r12"]
+    return [*lines, "cmp r0, r8"]
 
 
 def _aligned(loads: list[str]) -> list[str]:
@@ -208,33 +222,23 @@ def _aligned(loads: list[str]) -> list[str]:
     ]
 
 
-def _outputs(kernel: BytePairs, pairs: int) -> list[str]:
-    """Sums become outputs, which are stored; r2 ends as the pairs left before this tile."""
-    lines = ["vmov lr, s5", "vmov r6, s3", "vmov r0, s2"]
-    for pair, (whole, lower) in enumerate(_sums(pairs)):
-        low = 2 * pair * _CONSTANT_BYTES
-        high = low + _CONSTANT_BYTES
-        lines += [
-            f"ldr.n r2, [r6, #{low + 4}]",
-            f"ldr.n r3, [r6, #{low + 8}]",
-            f"ldr.n r4, [r6, #{high + 4}]",
-            f"ldr.n r5, [r6, #{high + 8}]",
-            f"sub {whole}, {whole}, {lower}",
-            f"sub {lower}, {lower}, lr, lsl #7",
-            *_shifted(lower, kernel.pre_shift),
-            *_shifted(whole, kernel.pre_shift - 8),
-            f"smmla {lower}, {lower}, r2, r3",
-            f"smmla {whole}, {whole}, r4, r5",
-            _saturated(lower, kernel),
-            _saturated(whole, kernel),
-            *_stored(kernel, lower, whole, is_last=pair == pairs - 1),
-        ]
+def _pair_outputs(kernel: BytePairs, pair: int) -> list[str]:
+    """Sums of a pair, counted from the last one, 1, become outputs, which are stored."""
+    whole, lower = _sums_of(pair)
     return [
-        *lines,
-        "vmov s2, r0",
-        f"add r6, r6, #{2 * pairs * _CONSTANT_BYTES}",
-        "vmov s3, r6",
-        "vmov r2, s4",
+        "ldr.n r2, [r6, #8]",
+        "ldr.n r3, [r6, #12]",
+        "ldr.w r4, [r6, #20]",
+        "ldr.w r5, [r6, #24]!",
+        f"sub {whole}, {whole}, {lower}",
+        f"sub {lower}, {lower}, lr, lsl #7",
+        *_shifted(lower, kernel.pre_shift),
+        *_shifted(whole, kernel.pre_shift - 8),
+        f"smmla {lower}, {lower}, r2, r3",
+        f"smmla {whole}, {whole}, r4, r5",
+        _saturated(lower, kernel),
+        _saturated(whole, kernel),
+        *_stored(kernel, lower, whole, is_last=pair == 1),
     ]
 
 
