@@ -118,7 +118,7 @@ def tile_function(
         parameters: of the function, if it is a whole kernel.
     """
     declared = parameters or (f"{prefix}_call *call",)
-    unused = ", ".join(f"{parameter} __attribute__((unused))" for parameter in declared)
+    unused = ",\n    ".join(f"{parameter} __attribute__((unused))" for parameter in declared)
     instructions = "".join(f'        "{line}\\n"\n' for line in lines)
     return (
         f"#if {prefix.upper()}_ASSEMBLY\n"
