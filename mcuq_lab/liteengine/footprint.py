@@ -21,7 +21,7 @@ from mcuq_lab.target import Target
 ARENA_PRICE = 0.5
 """A percent less arena may cost this many percent of the cycles of an inference."""
 
-LAYER_ARENA_BYTES = 24 << 10
+LAYER_ARENA_BYTES = 25 << 10
 """An arena up to this size costs nothing where a network is one layer: it stands for a layer of a
 larger network, where others decide the arena's size."""
 
