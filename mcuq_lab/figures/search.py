@@ -8,7 +8,14 @@ from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 from matplotlib.pyplot import get_cmap
 
-from mcuq_lab.figures.style import footnote, look_of, new_figure, origin, styled
+from mcuq_lab.figures.style import (
+    footnote,
+    legend_above,
+    look_of,
+    new_figure,
+    origin,
+    styled,
+)
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 
 _LEAST_MISSING = 1e-4
@@ -64,7 +71,7 @@ def hypervolume_figure(
             axes.set_yscale("log")
             axes.set_ylim(_LEAST_MISSING, 1)
     if most is None:
-        by_count.legend(loc="lower right")
+        legend_above(figure, by_count)
     else:
         by_time.set_xscale("log")
         # No curve begins low: there is room for many names.

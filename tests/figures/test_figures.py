@@ -164,7 +164,7 @@ def test_hypervolume_band_and_median():
     axes = figure.axes[0]
     np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.2, 0.3])
     assert len(axes.collections) == 1
-    assert axes.get_legend().get_texts()[0].get_text() == "rlquant (3 seeds)"
+    assert legend_texts(figure)[0] == "rlquant (3 seeds)"
 
 
 def test_of_a_known_whole_the_missing_part_is_drawn():
