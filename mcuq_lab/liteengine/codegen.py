@@ -18,6 +18,7 @@ from mcuq_lab.liteengine.ctext import c_comment, c_identifier
 from mcuq_lab.liteengine.layer_text import layer_text, policy_text
 from mcuq_lab.liteengine.plan import Plan, Step
 from mcuq_lab.liteengine.runtime import runtime_headers
+from mcuq_lab.liteengine.strips import parts
 from mcuq_lab.quantgraph import QTensor
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
@@ -32,7 +33,7 @@ def generate_sources(plan: Plan) -> Sources:
     Raises:
         BuildError: two kernels have the same file name but different text.
     """
-    layers = tuple(_layer_file(index, step) for index, step in enumerate(plan.steps))
+    layers = tuple(_layer_file(index, step) for index, step in _numbered(plan))
     kernels = (file for step in plan.steps for file in step.lowered.files)
     files = _unique((*runtime_headers(), *kernels))
     users = Counter(file.name for step in plan.steps for file in step.lowered.files)
@@ -88,6 +89,15 @@ def model_header(plan: Plan) -> SourceFile:
     )
 
 
+def _numbered(plan: Plan) -> tuple[tuple[int, Step], ...]:
+    """The steps in execution order, each with its place in the order of the graph: a policy at
+    which branches run in another order renames no file."""
+    place = {op.name: at for at, op in enumerate(plan.graph.ops)}
+    last = len(place)
+    ordered = sorted(plan.steps, key=lambda step: place.get(parts(step.op)[0].name, last))
+    return tuple((ordered.index(step), step) for step in plan.steps)
+
+
 def _layer_file(index: int, step: Step) -> SourceFile:
     runtime = {header.name for header in runtime_headers()}
     headers = [f.name for f in step.lowered.files if f.is_header and f.name not in runtime]
@@ -121,7 +131,7 @@ def _layer_prototype(index: int, step: Step) -> str:
 
 
 def _model_file(plan: Plan) -> SourceFile:
-    steps = tuple(enumerate(plan.steps))
+    steps = _numbered(plan)
     prototypes = "".join(f"{_layer_prototype(index, step)};\n" for index, step in steps)
     table = "".join(f"    run_{c_identifier(step.op.name)},\n" for _, step in steps)
     return SourceFile(

@@ -26,6 +26,8 @@ _TABLE_HEAD = (
     "| flash bytes | live SRAM bytes |\n" + "|---" * 10 + "|\n"
 )
 _BLANK_LINES = re.compile(r"\n{3,}")
+_DECLARATION = re.compile(r"^LE_INTERNAL [^;{}()]*?(\w+)\([^;{}]*\);\n", re.MULTILINE)
+_DEFINITION = re.compile(r"LE_INTERNAL [^;{}()]*?(\w+)\([^;{}]*\)\s*\{")
 
 
 def export_c(
@@ -75,12 +77,20 @@ def joined(sources: Sources) -> tuple[SourceFile, ...]:
     system = sorted({"<stdint.h>", *_SYSTEM_INCLUDE.findall(text)})
     includes = "".join(f"#include {name}\n" for name in system)
     body = _BLANK_LINES.sub("\n\n", _SYSTEM_INCLUDE.sub("", _LOCAL_INCLUDE.sub("", text)))
+    body = body if others else _without_unused_drivers(body)
     storage = "" if others else "#define LE_INTERNAL static __attribute__((noinline))\n\n"
     head = (
         f"/* {sources.model}, quantized ({sources.policy}): runtime, kernels and layers in one "
         f'file.\n */\n{includes}\n#include "model.h"\n\n{storage}'
     )
     return (SourceFile("model.c", head + body), by_name["model.h"], *others)
+
+
+def _without_unused_drivers(body: str) -> str:
+    """Without declarations of functions that nothing defines: kernels share the header of a driver
+    for its types, and a static function that is only declared is a warning."""
+    defined = set(_DEFINITION.findall(body))
+    return _DECLARATION.sub(lambda found: found[0] if found[1] in defined else "", body)
 
 
 def _headers(file: SourceFile, by_name: Mapping[str, SourceFile]) -> Iterable[str]:
