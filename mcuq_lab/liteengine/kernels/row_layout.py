@@ -1,4 +1,4 @@
-"""Sizes, places and predicted cycles of a row polynomial: what `le_row_polynomial.c` counts on."""
+"""Sizes and places of a row polynomial: what `le_row_polynomial.c` counts on."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
+from mcuq_lab.liteengine.kernels.row_estimates import row_cycles
 from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
 from mcuq_lab.liteengine.kernels.row_tile_asm import MOST_SEGMENTED_PIXELS
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
-from mcuq_lab.liteengine.packing.lanes import lanes_in_halves
 from mcuq_lab.liteengine.packing.phases import fields_in_front
 from mcuq_lab.liteengine.packing.row import RowPacking, Segment
-from mcuq_lab.liteengine.packing.row_cycles import (
-    epilogue_cycles,
-    nested_cycles,
-    product_cycles,
-)
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QTensor
 
 CHAIN_BYTES = 72  # LE_ROW_CHAIN_BYTES
@@ -233,7 +228,7 @@ class RowLayout:
         columns = self.tiles * self.packing.pixels
         segments = len(self.packing.segments)
         sizes = (
-            self._passes * CHAIN_BYTES,
+            self.passes * CHAIN_BYTES,
             self.a_bytes,
             self.w_bytes,
             segments * KEPT_BYTES if self.tile.nested else (segments - 1) * self.tiles * 32,
@@ -246,15 +241,15 @@ class RowLayout:
     @cached_property
     def batch(self) -> int:
         """Times two rows in one call of the tile function, at most."""
-        return max(1, min(self.pairs, MOST_BATCHED, RUNS // self._runs))
+        return max(1, min(self.pairs, MOST_BATCHED, RUNS // self.pair_runs))
 
     @cached_property
     def runs(self) -> int:
         """Runs of tiles in one call of the tile function, at most: of all segments of two rows at
         the edges, or of a batch."""
         _, edges, line = map(len, self.plans)
-        at_edges = max(edges, line) + line * (self._passes - 1)
-        return min(RUNS, max(self.batch * self._runs, at_edges))
+        at_edges = max(edges, line) + line * (self.passes - 1)
+        return min(RUNS, max(self.batch * self.pair_runs, at_edges))
 
     @property
     def fits(self) -> bool:
@@ -315,105 +310,18 @@ class RowLayout:
 
     @cached_property
     def cycles(self) -> int:
-        """Estimate, fitted to simulated Cortex-M4 runs: tiles, calls, preparation, packing."""
-        shape, segments = self.output.shape, len(self.packing.segments)
-        row_pairs, channel_pairs = (shape.h + 1) // 2, (shape.c + 1) // 2
-        bands = -(-row_pairs // self.pairs)
-        summed, unroll = (1, 1) if self.depthwise else (self.weight.shape[3], self.unroll)
-        # a tile more, where the first and the last one do without half of the products
-        full = self.source.shape.w / self.packing.pixels if self.halves else self.tiles
-        pre_shifted = self.op.requantize.pre_shift > 0
-        epilogue = self.output.storage_bits, pre_shifted
-        if self.tile.nested:
-            tiles = self.tiles * nested_cycles(self.packing, unroll, *epilogue)
-        else:
-            tiles = full * product_cycles(self.packing, summed, unroll)
-            tiles += self.tiles * epilogue_cycles(self.packing, *epilogue)
-        direct = self._direct_share
-        call = tiles + direct * self._direct_cycles + (1 - direct) * self._line_cycles
-        words = self.summed_planes * 6 * len(self.packing.w_slices)
-        word = (8 if self.packing.phases == 1 else 4.5) * self.packing.lanes
-        if self.packing.lanes > 1 and lanes_in_halves(self.op.w_bits, self.packing.field_bits):
-            word = 5.5
-        if self.op.w_bits == 2 and self.packing.phases == 1 and self.packing.words == 1:
-            word = 5.5  # three taps at once out of a table
-        # start values of toggled words come with sums of the weights
-        start = 60 + 175 * self.packing.toggle + 80 * self.tile.nested
-        prepare = word * words + 300 + start * segments
-        return int(
-            row_pairs * channel_pairs * call
-            + bands * channel_pairs * prepare
-            + (self.stride * shape.h + self.shared_rows) * self._row_packing_cycles
-            + (bands - 1) * self.shared_rows * self.a_bytes / self.slots
-        )
+        """Predicted."""
+        return row_cycles(self)
 
     @property
-    def _direct_share(self) -> float:
-        """Of all rows, those that `le_row_direct_pairs` finds."""
-        row_pairs, cut = (self.output.shape.h + 1) // 2, self.right < self.tiles
-        if self.right == 0 or self.lead > 1:
-            return 0.0
-        if self.lead == 0:
-            return 1.0
-        replaced = 1.0 if self.flush or cut else float(self.tiles > 1)
-        if self.output.storage_bits == 2 and not self.flush and not cut:
-            replaced /= 2  # channels that are merged into a byte go another way
-        return replaced * (row_pairs - 1) / row_pairs
-
-    @property
-    def _flush_cycles(self) -> int:
-        """Of the last column of two rows, where no tile yields it."""
-        segments = len(self.packing.segments)
-        return (200 if segments == 1 else 215 + 35 * segments) * self.flush
-
-    @property
-    def _direct_cycles(self) -> float:
-        """Of two rows of two channels, besides their tiles, where they are written directly."""
-        planned = (220 + 75 * self._passes + 35 * self._runs) / self.batch
-        shared = self.output.storage_bits == 2
-        cut = 0
-        if self.right < self.tiles:  # pixels behind the last whole tile are copied from the line
-            pixels = self.fields - self.right * self.packing.pixels
-            cut = 100 + 45 * pixels + 9 * self.packing.pixels * shared
-        return planned + 60 * self._runs + self._flush_cycles + cut + 60 * shared
-
-    @property
-    def _line_cycles(self) -> float:
-        """The same where their edges are copied from the line."""
-        edges = self.packing.pixels * ((self.lead > 0) + (self.right < self.tiles))
-        cycles = 350 + 75 * self._passes + 95 * (self._runs + 1) + 25 * edges + self._flush_cycles
-        return cycles + 60 * (self.output.storage_bits == 2)
-
-    @property
-    def _passes(self) -> int:
+    def passes(self) -> int:
         """Of two rows: one for each segment, unless a tile runs them all."""
         return 1 if self.tile.nested else len(self.packing.segments)
 
     @cached_property
-    def _runs(self) -> int:
+    def pair_runs(self) -> int:
         """Runs of two rows that are written directly."""
-        return (self._passes - 1) * len(self.plans[2]) + len(self.plans[0])
-
-    @property
-    def _row_packing_cycles(self) -> int:
-        """Of one input row, all channels."""
-        m, channels = self.packing.pixels, self.source.shape.c
-        fields = 32 // self.source.storage_bits
-        words, single = divmod(channels, fields)
-        if self.few_channels:
-            slices = len(self.packing.a_slices) * self.packing.phases
-            loads = m * (3 if channels * self.source.storage_bits > 16 else 2)
-            start = 290 if self.packing.phases == 1 else 100
-            return slices * (start + self.blocks * (channels * (2 * m + 1) + loads + 8))
-        if self.packing.phases == 1:
-            by_word = 200 + self.blocks * (fields * (2 * m + 1) + m + 12)
-            by_channel = 160 + self.blocks * (4 * m + 14)
-            return len(self.packing.a_slices) * (words * by_word + single * by_channel)
-        word = 7 if self.packing.lanes == 2 else 2 * m + 1
-        by_word = 140 + self.blocks * (fields * word + m + 12)
-        by_channel = 60 + self.blocks * (5 * m + 2)
-        phases = len(self.packing.a_slices) * self.packing.phases
-        return phases * (words * by_word + -(-single // self.packing.lanes) * by_channel)
+        return (self.passes - 1) * len(self.plans[2]) + len(self.plans[0])
 
     @property
     def in_groups(self) -> bool:

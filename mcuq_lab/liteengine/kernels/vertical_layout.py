@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from mcuq_lab.liteengine.kernels.row_estimates import row_packing_cycles
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
 from mcuq_lab.liteengine.kernels.vertical_asm import (
     CHAIN_BYTES,
@@ -130,7 +131,7 @@ class VerticalLayout(RowLayout):
         return int(
             groups * channel_pairs * call
             + bands * channel_pairs * prepare
-            + (shape.h + 2) * self._row_packing_cycles
+            + (shape.h + 2) * row_packing_cycles(self)
             + groups * (33 * entries + 60)
         )
 
