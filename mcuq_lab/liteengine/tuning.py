@@ -30,7 +30,7 @@ from mcuq_lab.target import DEFAULT_TARGET, Target
 WORTH_TRYING = 1.5
 """Ways that are predicted to take more than this times the best one's cycles are not measured."""
 
-IMAGE_TRIALS = 32
+IMAGE_TRIALS = 48
 IMAGE_FLASH_BYTES = 256 << 10
 
 _KERNEL_BYTES = 4096  # of a kernel, generously
