@@ -74,13 +74,23 @@ def lower_conv2d_generic(
 def _cycles(op: QConv2d, source: QTensor, output: QTensor) -> int:
     """Estimate: instruction counts of the loops, overheads fitted to simulated Cortex-M4 runs."""
     rows, columns, channels = output.shape.h, output.shape.w, op.out_channels
-    tiles = rows * ((columns + 1) // 2) * ((channels + 1) // 2)
+    inside = _rows_inside(op, source, output)
+    tiles = ((columns + 1) // 2) * ((channels + 1) // 2)
     steps = (op.window.kernel_w * source.shape.c + 3) // 4
-    tile = (28 * steps + 25) * op.window.kernel_h + 190
-    unpacking = 2.2 * rows * op.weight.size
+    products = tiles * ((27 * steps + 25) * inside + 350 * rows)
+    unpacking = 3.4 * inside * op.weight.size / op.window.kernel_h
     pixels, rest = source.shape.h * source.shape.w, source.shape.c % 4
     widening = 2.5 * source.shape.size + 15 * rest * pixels
     run = op.window.kernel_w * source.shape.c
-    moved = (op.window.kernel_h - 1) * run if run % 4 else 0
-    moving = 5 * rows * channels * moved
-    return int(tiles * tile + unpacking + widening + moving)
+    moved = (inside - rows) * run if run % 4 else 0
+    moving = 5 * channels * moved
+    return int(products + unpacking + widening + moving)
+
+
+def _rows_inside(op: QConv2d, source: QTensor, output: QTensor) -> int:
+    """Rows of all windows, one below the other, without those of padding that are left out."""
+    window, height = op.window, source.shape.h
+    if source.zero_point != 0:
+        return output.shape.h * window.kernel_h
+    tops = [y * window.stride_h - window.pad_top for y in range(output.shape.h)]
+    return sum(max(min(top + window.kernel_h, height) - max(top, 0), 0) for top in tops)
