@@ -77,7 +77,7 @@ def _cycles(op: QConv2d, source: QTensor, output: QTensor) -> int:
     inside = _rows_inside(op, source, output)
     tiles = ((columns + 1) // 2) * ((channels + 1) // 2)
     steps = (op.window.kernel_w * source.shape.c + 3) // 4
-    products = tiles * ((27 * steps + 25) * inside + 350 * rows)
+    products = tiles * ((28 * steps + 65) * inside + 190 * rows)
     unpacking = 3.4 * inside * op.weight.size / op.window.kernel_h
     pixels, rest = source.shape.h * source.shape.w, source.shape.c % 4
     widening = 2.5 * source.shape.size + 15 * rest * pixels
