@@ -160,8 +160,10 @@ def _model_file(plan: Plan) -> SourceFile:
 
 
 def _arena_enumerators(plan: Plan) -> str:
+    written = {step.output.name: step.output for step in plan.steps}
+    tensors = {**plan.graph.tensors, **written}
     places = [
-        (f"at_{c_identifier(name)} = {offset},", plan.graph.tensors[name])
+        (f"at_{c_identifier(name)} = {offset},", tensors[name])
         for name, offset in plan.tensor_offsets.items()
     ]
     lines = [f"    {place:<32} /* {_tensor_text(tensor)} */\n" for place, tensor in places]

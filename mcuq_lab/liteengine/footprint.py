@@ -140,6 +140,16 @@ def cheapest_arena(
     )
 
 
+def neediest(graph: QuantGraph, ways: Ways, needs: Needs) -> int:
+    """The operator that decides the size of the cheapest arena: the first one that needs most."""
+    size = cheapest_arena(graph, ways, needs).size_bytes
+    fastest = [
+        min((cycles, need) for (_, cycles), need in zip(some, counts, strict=True) if need <= size)
+        for some, counts in zip(ways, needs, strict=True)
+    ]
+    return max(range(len(fastest)), key=lambda i: fastest[i][1])
+
+
 def within_arena(graph: QuantGraph, ways: Ways, target: Target) -> list[list[tuple[Lowered, int]]]:
     """Those of the ways that fit into the target's arena, or without a budget into the cheapest.
 

@@ -19,10 +19,12 @@ from mcuq_lab.liteengine.footprint import (
     cheapest_arena,
     cost_of,
     needs_of,
+    neediest,
 )
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
 from mcuq_lab.liteengine.strip_lowering import overhead_cycles, runs_in, share_of_rows
-from mcuq_lab.liteengine.strips import Strips, all_heights, with_strips
+from mcuq_lab.liteengine.strips import Strips, all_heights, starts, with_strips
+from mcuq_lab.liteengine.subsampling import variants
 from mcuq_lab.quantgraph import QuantGraph
 
 NEARLY_FREE = 1.005
@@ -37,8 +39,9 @@ MOST_TRIED = 8
 
 def free_strips(
     graph: QuantGraph, ways_of: Callable[[QuantGraph], Ways]
-) -> tuple[Strips, int] | None:
-    """The strips that make arena and cycles together cheapest, and the arena's size; None: none do.
+) -> tuple[QuantGraph, int] | None:
+    """The network with strips or subsampled shortcuts that make arena and cycles together cheapest,
+    and the arena's size; None: none do.
 
     Args:
         graph: the network.
@@ -49,53 +52,61 @@ def free_strips(
     least = cheapest_arena(graph, ways, needs)
     most_cycles = NEARLY_FREE * least.cycles
     most_bytes = least.size_bytes - WORTH_BYTES
+    ranked = []
+    for network in variants(graph):
+        if network is not graph:
+            ways = ways_of(network)
+            needs = needs_of(network, ways)
+            ranked.append((0.0, network))
+        estimate = StripEstimate.of(network, ways, needs, most_cycles, most_bytes)
+        for strips, _ in bounded(network, ways, needs, most_bytes):
+            ranked.append((estimate.cost(strips), with_strips(network, strips)))
+    ranked.sort(key=lambda pair: pair[0])
     best = None
-    estimate = StripEstimate.of(ways, needs, most_cycles, most_bytes)
-    ranked = sorted(_estimated(graph, estimate), key=lambda pair: pair[0])
-    for cost, strips in ranked[:MOST_TRIED]:
+    for cost, network in ranked[:MOST_TRIED]:
         if cost >= least.cost:
             break
-        network = with_strips(graph, strips)
         try:
             some = ways_of(network)
         except ModelError:  # a layer without kernels that run by rows
             continue
         sized = cheapest_arena(network, some, needs_of(network, some), most_cycles)
         if sized is not None and sized.size_bytes <= most_bytes and sized < least:
-            least, best = sized, (strips, sized.size_bytes)
+            least, best = sized, (network, sized.size_bytes)
     return best
 
 
 @dataclass(frozen=True, eq=False)
 class StripEstimate:
-    """What a network costs with its first layers in strips, by the kernels for whole maps.
+    """What a network costs with some of its layers in strips, by the kernels for whole maps.
 
     Attributes:
+        graph: the network.
         ways, needs: of the network layer by layer.
         most_cycles, most_bytes: what strips may take.
         sizes: all sizes of arena that some way needs, int64 (S,).
-        behind: for each number of operators, the fewest cycles of those behind them in an arena
-            of each size, float64 (operators + 1, S).
+        fewest: cycles of each operator in an arena of each size, float64 (operators, S).
     """
 
+    graph: QuantGraph
     ways: Ways
     needs: Needs
     most_cycles: float
     most_bytes: int
     sizes: np.ndarray
-    behind: np.ndarray
+    fewest: np.ndarray
 
     @staticmethod
-    def of(ways: Ways, needs: Needs, most_cycles: float, most_bytes: int) -> StripEstimate:
+    def of(
+        graph: QuantGraph, ways: Ways, needs: Needs, most_cycles: float, most_bytes: int
+    ) -> StripEstimate:
         sizes = np.unique([need for some in needs for need in some])
-        fewest = np.full((len(ways) + 1, len(sizes)), np.inf)
-        fewest[-1] = 0.0
-        for row, some, counts in zip(fewest, ways, needs, strict=False):
+        fewest = np.full((len(ways), len(sizes)), np.inf)
+        for row, some, counts in zip(fewest, ways, needs, strict=True):
             for (_, cycles), need in zip(some, counts, strict=True):
                 fits = sizes >= need
                 row[fits] = np.minimum(row[fits], cycles)
-        behind = np.cumsum(fewest[::-1], axis=0)[::-1]
-        return StripEstimate(ways, needs, most_cycles, most_bytes, sizes, behind)
+        return StripEstimate(graph, ways, needs, most_cycles, most_bytes, sizes, fewest)
 
     def cost(self, strips: Strips) -> float:
         """The lowest that `footprint.cost_of` may become; infinite where that is too dear."""
@@ -107,19 +118,20 @@ class StripEstimate:
 
     def _totals(self, strips: Strips) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Cycles and sizes of arena, infinite cycles where either is more than allowed."""
-        behind = self.behind[len(strips.ops)]
-        for need, cycles in self._options(strips):
+        first, end = strips.span(self.graph)
+        others = self.fewest[:first].sum(axis=0) + self.fewest[end:].sum(axis=0)
+        for need, cycles in self._options(strips, self.ways[first:end]):
             sizes = np.concatenate([[need], self.sizes[self.sizes > need]])
             at = np.searchsorted(self.sizes, sizes, side="right") - 1
-            total = cycles + np.where(at >= 0, behind[at], np.inf)
+            total = cycles + np.where(at >= 0, others[at], np.inf)
             total[(total > self.most_cycles) | (sizes > self.most_bytes)] = np.inf
             yield total, sizes
 
-    def _options(self, strips: Strips) -> Iterator[tuple[int, float]]:
+    def _options(self, strips: Strips, ways: Ways) -> Iterator[tuple[int, float]]:
         """Bytes of arena and cycles of the operators in strips, for scratch of different sizes."""
         overhead, stage = overhead_cycles(strips), strips.stage_bytes
         parts = []
-        for op, some in zip(strips.ops, self.ways, strict=False):
+        for op, some in zip(strips.ops, ways, strict=True):
             pairs = [
                 (w.scratch_bytes, share_of_rows(strips, op, w) * c)
                 for w, c in some
@@ -136,11 +148,20 @@ class StripEstimate:
                 yield need, sum(fewest) + overhead
 
 
-def _estimated(graph: QuantGraph, estimate: StripEstimate) -> Iterator[tuple[float, Strips]]:
-    """All strips that may save bytes, each with its estimated cost."""
-    for count in range(2, len(graph.ops) + 1):
-        behind = max(map(min, estimate.needs[count:]), default=0)
-        output = graph.tensors[graph.ops[count - 1].output].size_bytes
-        if max(behind, output) <= estimate.most_bytes:
-            for strips in all_heights(graph, count):
-                yield estimate.cost(strips), strips
+def bounded(
+    graph: QuantGraph, ways: Ways, needs: Needs, most_bytes: float = float("inf")
+) -> Iterator[tuple[Strips, int]]:
+    """Strips to consider, each with a lower bound of the bytes of arena that the network then
+    takes, at most `most_bytes`: from the first operator on, or around the one that needs most."""
+    index = neediest(graph, ways, needs)
+    for first in starts(graph, index):
+        in_front = max(map(min, needs[:first]), default=0)
+        for end in range(max(first + 2, index + 1 if first else 0), len(graph.ops) + 1):
+            others = max(map(min, needs[end:]), default=0)
+            output = graph.tensors[graph.ops[end - 1].output].size_bytes
+            if max(in_front, others, output) > most_bytes:
+                continue
+            for strips in all_heights(graph, end, first):
+                need = max(in_front, others, strips.stage_bytes)
+                if need <= most_bytes:
+                    yield strips, need

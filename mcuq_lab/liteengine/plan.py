@@ -164,7 +164,7 @@ def _placed(
     root, first, last = lives.root, lives.first, lives.last
     names = list(first)
     index = {name: i for i, name in enumerate(names)}
-    tensors = [Block(graph.tensors[name].size_bytes, first[name], last[name]) for name in names]
+    tensors = [Block(network.tensors[name].size_bytes, first[name], last[name]) for name in names]
     scratch = [Block(way.scratch_bytes, step, step) for step, (_, way) in enumerate(work)]
     shareable = tuple(
         (index[root[op.inputs[i]]], index[root[op.output]])
@@ -185,8 +185,8 @@ def _placed(
         Step(
             op=op,
             lowered=way,
-            inputs=tuple(graph.tensors[name] for name in op.inputs),
-            output=graph.tensors[op.output],
+            inputs=tuple(network.tensors[name] for name in op.inputs),
+            output=network.tensors[op.output],
             in_offsets=tuple(at[name] for name in op.inputs),
             out_offset=at[op.output],
             scratch_offset=arena.offsets[len(names) + step],
@@ -201,7 +201,7 @@ def _placed(
         if block.size_bytes
     )
     table = measured_cycles or {}
-    tuned = all(kernel_key(op, graph.tensors, way) in table for op, way in work) if table else False
+    tuned = all(kernel_key(op, network.tensors, way) in table for op, way in work) if table else False
     return Plan(graph, steps, arena, buffers, at, "tuned" if tuned else "predicted")
 
 

@@ -1,4 +1,4 @@
-"""Whether the first layers run in strips, which of them, and how many rows at a time."""
+"""Whether some layers run in strips, which of them, and how many rows at a time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 from mcuq_lab.errors import FitError
 from mcuq_lab.liteengine.footprint import Needs, Ways, fewest_cycles, needs_of
-from mcuq_lab.liteengine.free_strips import StripEstimate, free_strips
+from mcuq_lab.liteengine.free_strips import StripEstimate, bounded, free_strips
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.order import with_few_bytes_alive
 from mcuq_lab.liteengine.schedule import Family, fitting_ways, schedule
 from mcuq_lab.liteengine.strip_lowering import StripFamily
-from mcuq_lab.liteengine.strips import Strips, all_heights, with_strips
+from mcuq_lab.liteengine.strips import Strips, with_strips
+from mcuq_lab.liteengine.subsampling import lower_subsample, variants
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.target import Target
 
@@ -21,7 +22,7 @@ TOLERABLE = 1.01
 """A budget that costs less than this times the cycles of the fastest kernels asks for no strips."""
 
 _MOST_FITTING = 5
-"""Strips to choose from, of those that meet the budget: they are tried in order of an estimate."""
+"""Networks to choose from, of those that meet the budget: they are tried in order of an estimate."""
 _MOST_FAILURES = 3
 """Strips to try for the least bytes, where none meet the budget."""
 
@@ -65,7 +66,7 @@ def scheduled(
     target: Target,
     strips: Strips | None,
 ) -> Network:
-    """The network to run, with kernels: `graph`, or that with its first operators in strips; in an
+    """The network to run, with kernels: `graph`, or that with some operators in strips; in an
     order in which few bytes wait.
 
     With a budget of arena, strips are for what is not met otherwise, or only by slow kernels. Then
@@ -87,10 +88,9 @@ def scheduled(
         best, cycles, unfit = None, None, error
     if best is not None and cycles <= TOLERABLE * bench.within(ANY_BYTES).cycles(graph):
         return bench.schedule(graph)
-    ways = _Strippable.of(graph, bench)
+    ways = [_Strippable.of(network, bench) for network in variants(graph)]
     fitting = 0
-    for strips in ways.within(target.arena_bytes):
-        network = with_strips(graph, strips)
+    for network in _within(ways, target.arena_bytes):
         try:
             count = bench.cycles(network)
         except FitError as error:
@@ -103,18 +103,18 @@ def scheduled(
             break
     if best is not None:
         return bench.schedule(best)
-    for strips in ways.smallest():
+    for network in _smallest(ways):
         try:
-            bench.cycles(with_strips(graph, strips))
+            bench.cycles(network)
         except FitError as error:
             unfit = min(unfit, error, key=_missing_bytes)
     raise unfit
 
 
 def with_strip_family(families: Sequence[Family]) -> tuple[Family, ...]:
-    """The families, and one for strips, made of them."""
+    """The families, one for strips, made of them, and one for subsampled shortcuts."""
     known = tuple(map(_Remembered, families))
-    return (StripFamily(known), *known)
+    return (StripFamily(known), lower_subsample, *known)
 
 
 def _unasked(graph: QuantGraph, bench: _Bench) -> Network:
@@ -122,9 +122,9 @@ def _unasked(graph: QuantGraph, bench: _Bench) -> Network:
     predicted = replace(bench, measured_cycles=None).within(ANY_BYTES)
     found = free_strips(graph, predicted.ways)
     if found is not None:
-        strips, arena_bytes = found
+        network, arena_bytes = found
         with suppress(FitError):  # strips take flash
-            return bench.within(arena_bytes).schedule(with_strips(graph, strips))
+            return bench.within(arena_bytes).schedule(network)
     return bench.schedule(graph)
 
 
@@ -134,13 +134,15 @@ def _missing_bytes(error: FitError) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Strippable:
-    """All strips of a network's first operators, with the least bytes of arena that they leave it.
+    """All strips to consider, with the least bytes of arena that they leave a network.
 
     Attributes:
+        graph: the network.
         bounds: all strips, with a lower bound of these bytes for each.
         ways, needs: of the network layer by layer.
     """
 
+    graph: QuantGraph
     bounds: tuple[tuple[Strips, int], ...]
     ways: Ways
     needs: Needs
@@ -149,23 +151,33 @@ class _Strippable:
     def of(graph: QuantGraph, bench: _Bench) -> _Strippable:
         ways = bench.within(ANY_BYTES).ways(graph)
         needs = needs_of(graph, ways)
-        found = []
-        for count in range(2, len(graph.ops) + 1):
-            behind = max(map(min, needs[count:]), default=0)
-            found += [(s, max(behind, s.stage_bytes)) for s in all_heights(graph, count)]
-        return _Strippable(tuple(found), ways, needs)
+        return _Strippable(graph, tuple(bounded(graph, ways, needs)), ways, needs)
 
-    def within(self, limit: int) -> list[Strips]:
-        """Those that may meet a budget, by the cycles that they seem to take; among those of which
-        nothing is known, few operators and high strips come first."""
-        estimate = StripEstimate.of(self.ways, self.needs, float("inf"), limit)
-        fitting = [strips for strips, need in self.bounds if need <= limit]
-        return sorted(fitting, key=lambda s: (estimate.cycles(s), len(s.ops), -s.maps_bytes))
+    @property
+    def whole_bytes(self) -> int:
+        """That it needs at least without strips."""
+        return max(map(min, self.needs))
 
-    def smallest(self) -> list[Strips]:
-        """Those with the lowest bounds."""
-        ordered = sorted(self.bounds, key=lambda pair: pair[1])
-        return [strips for strips, _ in ordered[:_MOST_FAILURES]]
+
+def _within(all_ways: Sequence[_Strippable], limit: int) -> list[QuantGraph]:
+    """Networks that may meet a budget, by the cycles that they seem to take, those without strips
+    first; among those of which nothing is known, few operators and high strips come first."""
+    whole, found = [], []
+    for ways in all_ways:
+        estimate = StripEstimate.of(ways.graph, ways.ways, ways.needs, float("inf"), limit)
+        whole += [ways.graph] * (ways.whole_bytes <= limit)
+        for strips, need in ways.bounds:
+            if need <= limit:
+                key = estimate.cycles(strips), len(strips.ops), -strips.maps_bytes
+                found.append((key, with_strips(ways.graph, strips)))
+    return whole + [network for _, network in sorted(found, key=lambda pair: pair[0])]
+
+
+def _smallest(all_ways: Sequence[_Strippable]) -> list[QuantGraph]:
+    """Those with the lowest bounds."""
+    found = [(need, with_strips(w.graph, strips)) for w in all_ways for strips, need in w.bounds]
+    found.sort(key=lambda pair: pair[0])
+    return [network for _, network in found[:_MOST_FAILURES]]
 
 
 class _Remembered:

@@ -1,4 +1,4 @@
-"""The first layers of a network, strip by strip: the maps between them never exist whole.
+"""Neighbouring layers of a network, strip by strip: the maps between them never exist whole.
 
 The layers take turns. In each turn a layer adds a few rows to its output, as far as its inputs
 reach, and the rows that no later window sees are dropped; the others wait for the next strip, so
@@ -76,7 +76,7 @@ class Sight:
 
 @dataclass(frozen=True, eq=False)
 class Strips(QOp):
-    """The first operators of a network as one, computed strip by strip.
+    """Neighbouring operators of a network as one, computed strip by strip.
 
     Attributes:
         ops: the operators, in execution order; the last one writes `output`, which exists whole,
@@ -101,6 +101,11 @@ class Strips(QOp):
     def rows(self) -> int:
         """Output rows of a strip."""
         return self.turns[self.ops[-1].name].step
+
+    def span(self, graph: QuantGraph) -> tuple[int, int]:
+        """The number of the first operator in `graph`, and of the one behind the last."""
+        first = next(i for i, op in enumerate(graph.ops) if op.name == self.ops[0].name)
+        return first, first + len(self.ops)
 
     def height(self, op: QOp) -> int:
         return self.tensors[op.output].shape.h
@@ -214,29 +219,35 @@ def _most_rows(written: Turns, kept: Turns, height: int, first_strip: int, strip
     return most
 
 
-def in_strips(graph: QuantGraph, count: int, rows: int, unit: int = 1) -> Strips | None:
-    """The first `count` operators of `graph` as one, `rows` output rows a strip.
+def in_strips(
+    graph: QuantGraph, end: int, rows: int, unit: int = 1, first: int = 0
+) -> Strips | None:
+    """The operators `first` to `end` - 1 of `graph` as one, `rows` output rows a strip.
 
     Kernels compute rows in pairs or bands: with a `unit`, a divisor of `rows`, all layers but for
     their last strips go on by multiples of so many rows, and maps have some rows more.
 
-    None where that is not possible: an operator that cannot run by rows, or one of their tensors
-    besides the last one's that is read later, or rows that do not go into each other.
+    None where that is not possible: an operator that cannot run by rows, more than one tensor that
+    they read of operators in front of them, one of their tensors besides the last one's that is
+    read later, or rows that do not go into each other.
     """
-    ops, tensors = graph.ops[:count], graph.tensors
-    if count < 2 or not all(map(_runs_by_rows, ops)):
+    ops, tensors = graph.ops[first:end], graph.tensors
+    if len(ops) < 2 or not all(map(_runs_by_rows, ops)):
         return None
     output = ops[-1].output
-    outside = {name for op in graph.ops[count:] for name in op.inputs} | {graph.output_name}
+    outside = {name for op in graph.ops[end:] for name in op.inputs} | {graph.output_name}
     inside = {op.output for op in ops}
     if inside & outside != {output} or any(output in op.inputs for op in ops):
+        return None
+    sources = {name for op in ops for name in op.inputs} - inside
+    if len(sources) != 1:
         return None
     turns = _turns(ops, rows, unit)
     if turns is None:
         return None
     strips = Strips(
         name=joined_name(ops[0].name, ops[-1].name),
-        inputs=(graph.input_name,),
+        inputs=tuple(sources),
         output=output,
         ops=ops,
         tensors=tensors,
@@ -248,20 +259,33 @@ def in_strips(graph: QuantGraph, count: int, rows: int, unit: int = 1) -> Strips
     return _led_up(_ahead_of_need(strips, unit))
 
 
-def all_heights(graph: QuantGraph, count: int) -> Iterator[Strips]:
-    """The first `count` operators in strips of different heights."""
-    height = graph.tensors[graph.ops[count - 1].output].shape.h
+def all_heights(graph: QuantGraph, end: int, first: int = 0) -> Iterator[Strips]:
+    """The operators `first` to `end` - 1 in strips of different heights."""
+    height = graph.tensors[graph.ops[end - 1].output].shape.h
     for rows, unit in product(_ROWS, _UNITS):
         if rows < height and rows % unit == 0:
-            strips = in_strips(graph, count, rows, unit)
+            strips = in_strips(graph, end, rows, unit, first)
             if strips is None:
                 return
             yield strips
 
 
+def starts(graph: QuantGraph, index: int) -> tuple[int, ...]:
+    """Where strips that compute operator `index`, too, may begin: at the first operator, or at the
+    last one in front of it where one tensor alone is alive."""
+    alone = 0
+    for first in range(1, index + 1):
+        outputs = {op.output for op in graph.ops[:first]} | {graph.input_name}
+        later = {name for op in graph.ops[first:] for name in op.inputs} | {graph.output_name}
+        if len(outputs & later) == 1:
+            alone = first
+    return (0, alone) if alone else (0,)
+
+
 def with_strips(graph: QuantGraph, strips: Strips) -> QuantGraph:
-    """The network with its first operators as one."""
-    return replace(graph, ops=(strips, *graph.ops[len(strips.ops) :]))
+    """The network with these operators as one."""
+    first, end = strips.span(graph)
+    return replace(graph, ops=(*graph.ops[:first], strips, *graph.ops[end:]))
 
 
 def parts(op: QOp) -> tuple[QOp, ...]:

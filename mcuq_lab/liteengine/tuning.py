@@ -83,8 +83,8 @@ def trials(
     all_families = with_strip_family(families)
     for op in dict.fromkeys((*graph.ops, *network.ops)):
         ways = [
-            (kernel_key(op, graph.tensors, way), way)
-            for way in candidates(op, graph.tensors, all_families, target)
+            (kernel_key(op, network.tensors, way), way)
+            for way in candidates(op, network.tensors, all_families, target)
             if way.call
         ]
         predicted = [way.predicted_cycles for _, way in ways if way.predicted_cycles]
@@ -92,8 +92,8 @@ def trials(
         limit = max(worth_trying * min(predicted, default=0), min(measured, default=0))
         for key, way in ways:
             if key not in known and way.predicted_cycles <= limit:
-                inputs = tuple(graph.tensors[name] for name in op.inputs)
-                found.setdefault(key, Trial(key, op, way, inputs, graph.tensors[op.output]))
+                inputs = tuple(network.tensors[name] for name in op.inputs)
+                found.setdefault(key, Trial(key, op, way, inputs, network.tensors[op.output]))
     return tuple(found.values())
 
 

@@ -1,4 +1,5 @@
-/* Flattening and concatenation: integers stay as they are, only their places change. */
+/* Flattening, concatenation, pixels that are left out: integers stay as they are, only their places
+ * change. */
 #ifndef LE_LAYOUT_H
 #define LE_LAYOUT_H
 
@@ -36,6 +37,29 @@ LE_INLINE void le_concat_generic(const uint8_t *in, uint8_t *out, uint32_t pixel
         }
         in += in_bytes;
         out += out_bytes;
+    }
+}
+
+/* Some pixels of some rows, side by side: `rows` of `columns` pixels, each `pixel_bytes`, a multiple
+ * of `unit`, which is a word or a byte; they lie `step` and rows `row_step` bytes apart. */
+LE_INLINE void le_subsample(const uint8_t *in, uint8_t *out, uint32_t rows, uint32_t columns,
+                            uint32_t pixel_bytes, uint32_t step, uint32_t row_step,
+                            unsigned unit) {
+    for (; rows > 0; --rows) {
+        const uint8_t *pixel = in;
+        for (uint32_t x = 0; x < columns; ++x) {
+            for (uint32_t i = 0; i < pixel_bytes; i += unit) {
+                if (unit == 4) {
+                    le_store32(out, le_load32(pixel + i));
+                } else {
+                    *out = pixel[i];
+                }
+                out += unit;
+                LE_KEEP_LOOP(i);
+            }
+            pixel += step;
+        }
+        in += row_step;
     }
 }
 

@@ -43,6 +43,61 @@ LE_INLINE uint32_t le_row_word(const uint32_t *fields, unsigned lsb, const le_ro
     return word ^ (shape->toggle ? 1u << 31 : 0u);
 }
 
+/* Bit at which the fields of the third and the fourth pixel stand in the halves of a word, so that a
+ * factor below 2^15 moves the fourth one to its place. */
+LE_INLINE unsigned le_row_upper_bit(const le_row_shape *shape) {
+    const unsigned place = 3 * shape->field_bits;
+    return shape->pixels == 4 && place > 14 ? place - 14 : 0;
+}
+
+/* Whether SMLAD moves pixels to their places, by factors that are positive numbers of 16 bits. */
+LE_INLINE int le_row_by_halves(unsigned count, const le_row_shape *shape) {
+    const unsigned pixels = shape->pixels;
+    return count * shape->storage == 32 && (pixels == 3 || pixels == 4) &&
+           shape->field_bits <= 14 && le_row_upper_bit(shape) + shape->bits <= 15;
+}
+
+/* `word` shifted so that bit `from` becomes bit `to`. */
+LE_INLINE uint32_t le_row_moved(uint32_t word, unsigned from, unsigned to) {
+    return from > to ? word >> (from - to) : word << (to - from);
+}
+
+/* A of `count` channels, all of a word: those of two pixels lie in the halves of words `low` and
+ * `high`, where one mask takes both of them and SMLAD brings both to their places. */
+LE_INLINE void le_row_words_by_halves(uint32_t *entry, const uint32_t *fields, unsigned count,
+                                      unsigned next, unsigned next_pair,
+                                      const le_row_shape *shape) {
+    const unsigned pixels = shape->pixels, s = shape->field_bits, upper = le_row_upper_bit(shape);
+    const uint32_t field = (1u << shape->bits) - 1u;
+    uint32_t mask = field * 0x00010001u;
+    uint32_t rest_mask = pixels == 3 ? field << 2 * s : mask << upper;
+    uint32_t places = 1u | 1u << (16 + s);
+    uint32_t rest_places = 1u << (2 * s - upper) % 32 | 1u << (16 + 3 * s - upper) % 32;
+    LE_IN_REGISTER(mask);
+    LE_IN_REGISTER(rest_mask);
+    LE_IN_REGISTER(places);
+    if (pixels == 4) {
+        LE_IN_REGISTER(rest_places);
+    }
+    const uint32_t halves[2] = {le_pkhbt(fields[0], fields[1], 16),
+                                le_pkhtb(fields[1], fields[0], 16)};
+    const uint32_t rest[2] = {le_pkhbt(fields[2], fields[pixels - 1], 16),
+                              le_pkhtb(fields[pixels - 1], fields[2], 16)};
+#pragma GCC unroll 16
+    for (unsigned k = 0; k < count; ++k) {
+        const unsigned lsb = k * shape->storage + shape->low, half = lsb / 16, at = lsb % 16;
+        const uint32_t two = (halves[half] >> at) & mask;
+        uint32_t more;
+        if (pixels == 3) {
+            more = le_row_moved(fields[2], lsb, 2 * s) & rest_mask;
+        } else {
+            more = (uint32_t)le_smuad(le_row_moved(rest[half], at, upper) & rest_mask, rest_places);
+        }
+        *entry = (uint32_t)le_smlad(two, places, (int32_t)more) ^ (shape->toggle ? 1u << 31 : 0u);
+        entry += shape->in_pairs && k % 2 == 1 ? next_pair : next;
+    }
+}
+
 /* A of two pixels of two channels, one in either half of a word, at bit `lsb` and half a word above
  * it. */
 LE_INLINE uint32_t le_row_lanes_word(const uint32_t *fields, unsigned lsb,
@@ -88,6 +143,12 @@ LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step
                 entry[shape->slots] = le_row_lanes_word(fields + 2, k * shape->storage, shape);
                 entry += 2 * shape->phases * shape->slots;
             }
+            to += block_words;
+            continue;
+        }
+        if (le_row_by_halves(count, shape)) {
+            const unsigned next = shape->phases * shape->slots;
+            le_row_words_by_halves(entry, fields, count, next, next_pair, shape);
             to += block_words;
             continue;
         }

@@ -57,19 +57,24 @@ static void le_vertical_begin(le_vertical_state *state, uint8_t *scratch) {
  * entries of the group before. */
 static void le_vertical_pack_group(const le_vertical_state *state, const uint8_t *in, uint32_t y,
                                    uint32_t *entries, const uint32_t *before) {
-    static const uint8_t rows_of[] = {0, 0, 1, 2, 3, 4, 5};
     static const uint8_t words_of[] = {
-        1, 3, 7, LE_VERTICAL_D2, LE_VERTICAL_D3, LE_VERTICAL_D4, LE_VERTICAL_D5};
+        1, 7, LE_VERTICAL_D2, LE_VERTICAL_D3, LE_VERTICAL_D4, LE_VERTICAL_D5};
     const le_row_layer *layer = state->layer;
     const le_vertical_kernel *kernel = state->kernel;
+    const uint32_t count = layer->range_bytes / (4 * LE_VERTICAL_ENTRY);
     const uint32_t row_bytes = layer->in_w * le_pixel_bytes(layer->in_c, kernel->a_storage);
-    /* Above all, a sum and a difference of the first row and of none give rows d0 and d1. */
-    for (uint32_t i = y == 0 ? 0 : 3; i < sizeof(rows_of); ++i) {
-        const uint32_t row = y + rows_of[i] - layer->pad_top; /* above: wraps to a large one */
+    for (uint32_t i = y == 0 ? 0 : 2; i < sizeof(words_of); ++i) {
+        const uint32_t row = y + i - layer->pad_top; /* above: wraps to a large one */
         kernel->pack(entries + words_of[i], row < layer->in_h ? in + row * row_bytes : 0,
                      state->pad, layer->in_c, layer);
     }
-    le_vertical_combine(entries, before, layer->range_bytes / (4 * LE_VERTICAL_ENTRY));
+    if (y == 0) { /* above all: a sum and a difference of row d0 and of none */
+        for (uint32_t *entry = entries; entry != entries + count * LE_VERTICAL_ENTRY;) {
+            entry[3] = entry[1];
+            entry += LE_VERTICAL_ENTRY;
+        }
+    }
+    le_vertical_combine(entries, before, count);
 }
 
 /* Prepares the call and all segments for output channels `channel` and `channel` + 1. */
