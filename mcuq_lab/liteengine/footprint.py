@@ -106,9 +106,9 @@ class Sized:
     cycles: int = field(compare=False)
 
 
-def cost_of(cycles: float, arena_bytes: float) -> float:
-    """What cycles and an arena cost together, see ARENA_PRICE."""
-    return (cycles + 1) * arena_bytes**ARENA_PRICE
+def cost_of(cycles: float, arena_bytes: float, price: float = ARENA_PRICE) -> float:
+    """What cycles and an arena cost together at a price such as ARENA_PRICE."""
+    return (cycles + 1) * arena_bytes**price
 
 
 def needs_of(graph: QuantGraph, ways: Ways) -> Needs:
@@ -120,23 +120,15 @@ def needs_of(graph: QuantGraph, ways: Ways) -> Needs:
 
 
 def cheapest_arena(
-    graph: QuantGraph, ways: Ways, needs: Needs, most_cycles: float = float("inf")
-) -> Sized | None:
-    """The size at which a percent less begins to cost more than ARENA_PRICE percent of the cycles.
-
-    None where no size allows as few as `most_cycles`.
-    """
+    graph: QuantGraph, ways: Ways, needs: Needs, price: float = ARENA_PRICE
+) -> Sized:
+    """The size at which a percent less begins to cost more than `price` percent of the cycles."""
     smallest = max(map(min, needs))
     free = LAYER_ARENA_BYTES if len(graph.ops) == 1 else 1
     sizes = np.array(sorted({need for some in needs for need in some if need >= smallest}))
     timed = zip(cycles_within(ways, needs, sizes).tolist(), sizes.tolist(), strict=True)
     return min(
-        (
-            Sized(cost_of(cycles, max(size, free)), size, cycles)
-            for cycles, size in timed
-            if cycles <= most_cycles
-        ),
-        default=None,
+        Sized(cost_of(cycles, max(size, free), price), size, cycles) for cycles, size in timed
     )
 
 

@@ -18,8 +18,8 @@ from mcuq_lab.liteengine.footprint import (
     Ways,
     cheapest_arena,
     cost_of,
-    needs_of,
     neediest,
+    needs_of,
 )
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
 from mcuq_lab.liteengine.strip_lowering import overhead_cycles, runs_in, share_of_rows
@@ -28,10 +28,18 @@ from mcuq_lab.liteengine.subsampling import variants
 from mcuq_lab.quantgraph import QuantGraph
 
 NEARLY_FREE = 1.005
-"""Strips may cost this times the cycles of the network layer by layer, as predicted ..."""
+"""Layers may cost as many cycles more in strips as this factor adds to those of the whole network
+layer by layer, as predicted ..."""
 
 WORTH_BYTES = 1024
-"""... if they save so many bytes of arena: their code takes some flash, too."""
+"""... if that saves so many bytes of arena."""
+
+STRIPS_PRICE = 0.4
+"""A percent less arena by strips may cost this many percent of the cycles of all layers, those with
+less room for scratch included: fewer than ARENA_PRICE, as strips take code and stack, too."""
+
+ESTIMATE_MARGIN = 1.01
+"""Networks are worked out if their estimated cost is less than this times the best one known."""
 
 MOST_TRIED = 8
 """Strips whose kernels are worked out."""
@@ -50,30 +58,42 @@ def free_strips(
     ways = ways_of(graph)
     needs = needs_of(graph, ways)
     least = cheapest_arena(graph, ways, needs)
-    most_cycles = NEARLY_FREE * least.cycles
-    most_bytes = least.size_bytes - WORTH_BYTES
-    ranked = []
+    most_bytes, more_cycles = least.size_bytes - WORTH_BYTES, (NEARLY_FREE - 1) * least.cycles
+    ranked: list[tuple[float, float, QuantGraph]] = []
     for network in variants(graph):
         if network is not graph:
             ways = ways_of(network)
             needs = needs_of(network, ways)
-            ranked.append((0.0, network))
-        estimate = StripEstimate.of(network, ways, needs, most_cycles, most_bytes)
+            ranked.append((0.0, np.inf, network))
+        estimate = StripEstimate.of(network, ways, needs, most_bytes)
+        whole = dict(zip(network.ops, estimate.cycles_in(least.size_bytes).tolist(), strict=True))
         for strips, _ in bounded(network, ways, needs, most_bytes):
-            ranked.append((estimate.cost(strips), with_strips(network, strips)))
-    ranked.sort(key=lambda pair: pair[0])
-    best = None
-    for cost, network in ranked[:MOST_TRIED]:
-        if cost >= least.cost:
+            most_cycles = sum(whole[op] for op in strips.ops) + more_cycles
+            cost = estimate.cost(strips, most_cycles)
+            ranked.append((cost, most_cycles, with_strips(network, strips)))
+    ranked.sort(key=lambda some: some[0])
+    best, best_cost = None, cost_of(least.cycles, least.size_bytes, STRIPS_PRICE)
+    for cost, most_cycles, network in ranked[:MOST_TRIED]:
+        if cost >= ESTIMATE_MARGIN * best_cost:
             break
         try:
-            some = ways_of(network)
+            some = _within_cycles(network, ways_of(network), most_cycles)
         except ModelError:  # a layer without kernels that run by rows
             continue
-        sized = cheapest_arena(network, some, needs_of(network, some), most_cycles)
-        if sized is not None and sized.size_bytes <= most_bytes and sized < least:
-            least, best = sized, (network, sized.size_bytes)
+        if not all(some):
+            continue
+        sized = cheapest_arena(network, some, needs_of(network, some), STRIPS_PRICE)
+        if sized.size_bytes <= most_bytes and sized.cost < best_cost:
+            best, best_cost = (network, sized.size_bytes), sized.cost
     return best
+
+
+def _within_cycles(network: QuantGraph, ways: Ways, most_cycles: float) -> Ways:
+    """Of layers in strips those ways that take at most `most_cycles`."""
+    return [
+        [timed for timed in some if timed[1] <= most_cycles] if isinstance(op, Strips) else some
+        for op, some in zip(network.ops, ways, strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +103,7 @@ class StripEstimate:
     Attributes:
         graph: the network.
         ways, needs: of the network layer by layer.
-        most_cycles, most_bytes: what strips may take.
+        most_bytes: what strips may take.
         sizes: all sizes of arena that some way needs, int64 (S,).
         fewest: cycles of each operator in an arena of each size, float64 (operators, S).
     """
@@ -91,32 +111,37 @@ class StripEstimate:
     graph: QuantGraph
     ways: Ways
     needs: Needs
-    most_cycles: float
     most_bytes: int
     sizes: np.ndarray
     fewest: np.ndarray
 
     @staticmethod
-    def of(
-        graph: QuantGraph, ways: Ways, needs: Needs, most_cycles: float, most_bytes: int
-    ) -> StripEstimate:
+    def of(graph: QuantGraph, ways: Ways, needs: Needs, most_bytes: int) -> StripEstimate:
         sizes = np.unique([need for some in needs for need in some])
         fewest = np.full((len(ways), len(sizes)), np.inf)
         for row, some, counts in zip(fewest, ways, needs, strict=True):
             for (_, cycles), need in zip(some, counts, strict=True):
                 fits = sizes >= need
                 row[fits] = np.minimum(row[fits], cycles)
-        return StripEstimate(graph, ways, needs, most_cycles, most_bytes, sizes, fewest)
+        return StripEstimate(graph, ways, needs, most_bytes, sizes, fewest)
 
-    def cost(self, strips: Strips) -> float:
-        """The lowest that `footprint.cost_of` may become; infinite where that is too dear."""
-        return min((cost_of(*some).min() for some in self._totals(strips)), default=np.inf)
+    def cycles_in(self, arena_bytes: int) -> np.ndarray:
+        """Of each operator by itself in an arena of this size, float64 (operators,)."""
+        return self.fewest[:, np.searchsorted(self.sizes, arena_bytes, side="right") - 1]
+
+    def cost(self, strips: Strips, most_cycles: float) -> float:
+        """The lowest that `footprint.cost_of` may become at STRIPS_PRICE; infinite where that takes
+        too many bytes, or more than `most_cycles` of the layers in strips."""
+        totals = self._totals(strips, most_cycles)
+        return min((cost_of(*some, STRIPS_PRICE).min() for some in totals), default=np.inf)
 
     def cycles(self, strips: Strips) -> float:
         """The fewest of the network; infinite where no kernels are known to fit."""
         return min((cycles.min() for cycles, _ in self._totals(strips)), default=np.inf)
 
-    def _totals(self, strips: Strips) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _totals(
+        self, strips: Strips, most_cycles: float = np.inf
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Cycles and sizes of arena, infinite cycles where either is more than allowed."""
         first, end = strips.span(self.graph)
         others = self.fewest[:first].sum(axis=0) + self.fewest[end:].sum(axis=0)
@@ -124,7 +149,7 @@ class StripEstimate:
             sizes = np.concatenate([[need], self.sizes[self.sizes > need]])
             at = np.searchsorted(self.sizes, sizes, side="right") - 1
             total = cycles + np.where(at >= 0, others[at], np.inf)
-            total[(total > self.most_cycles) | (sizes > self.most_bytes)] = np.inf
+            total[(cycles > most_cycles) | (sizes > self.most_bytes)] = np.inf
             yield total, sizes
 
     def _options(self, strips: Strips, ways: Ways) -> Iterator[tuple[int, float]]:

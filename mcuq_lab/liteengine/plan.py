@@ -201,7 +201,8 @@ def _placed(
         if block.size_bytes
     )
     table = measured_cycles or {}
-    tuned = all(kernel_key(op, network.tensors, way) in table for op, way in work) if table else False
+    keys = (kernel_key(op, network.tensors, way) for op, way in work)
+    tuned = all(key in table for key in keys) if table else False
     return Plan(graph, steps, arena, buffers, at, "tuned" if tuned else "predicted")
 
 

@@ -22,7 +22,7 @@ TOLERABLE = 1.01
 """A budget that costs less than this times the cycles of the fastest kernels asks for no strips."""
 
 _MOST_FITTING = 5
-"""Networks to choose from, of those that meet the budget: they are tried in order of an estimate."""
+"""Networks to choose from that meet the budget: they are tried in order of an estimate."""
 _MOST_FAILURES = 3
 """Strips to try for the least bytes, where none meet the budget."""
 
@@ -164,7 +164,7 @@ def _within(all_ways: Sequence[_Strippable], limit: int) -> list[QuantGraph]:
     first; among those of which nothing is known, few operators and high strips come first."""
     whole, found = [], []
     for ways in all_ways:
-        estimate = StripEstimate.of(ways.graph, ways.ways, ways.needs, float("inf"), limit)
+        estimate = StripEstimate.of(ways.graph, ways.ways, ways.needs, limit)
         whole += [ways.graph] * (ways.whole_bytes <= limit)
         for strips, need in ways.bounds:
             if need <= limit:

@@ -82,6 +82,10 @@ def runs_in(strips: Strips, op: QOp, way: Lowered) -> bool:
     """Whether an operator in strips can be computed in this way."""
     # An operand that the sum replaces lies at the sum's very address.
     replaced = {i for i, name in enumerate(op.inputs) if strips.homes.get(name, name) != name}
+    if strips.over and op is strips.ops[-1]:
+        replaced.add(op.inputs.index(strips.inputs[0]))
+    if op.output in strips.over and not any(ahead.lead_bytes <= 0 for ahead in way.ahead):
+        return False
     return way.by_rows is not None and replaced <= set(way.in_place)
 
 
@@ -130,6 +134,7 @@ def _lowered(strips: Strips, ways: Sequence[Lowered]) -> Lowered:
         call=f"{name}({{in0}}, {{out}}, {{scratch}});",
         weights_bytes=sum(way.weights_bytes for way in ways),
         scratch_bytes=strips.maps_bytes + -(-work // ALIGNMENT_BYTES) * ALIGNMENT_BYTES,
+        in_place=(0,) if strips.over else (),
         ahead=strips.ahead,
         predicted_cycles=sum(way.predicted_cycles for way in ways) + overhead_cycles(strips),
     )
@@ -188,7 +193,14 @@ def _map(strips: Strips, tensor: str, place: str, end: int) -> str:
 def _turn(strips: Strips, op: QOp, way: Lowered) -> Iterator[str]:
     """A layer's turn in a strip."""
     home = strips.homes[op.output]
-    if home != op.output:
+    if op.output in strips.over:
+        under, done = (_variable(name) for name in (strips.over[op.output], strips.output))
+        height, pad_top = strips.height(op), Sight.of(op).pad_top
+        yield (
+            f"le_strip {_variable(op.output)} = "
+            f"le_strip_over(&{under}, {height}, {done}.end, {pad_top});"
+        )
+    elif home != op.output:
         yield f"le_strip {_variable(op.output)} = le_strip_behind(&{_variable(home)});"
     arguments = [f"&{_variable(tensor)}" for tensor in (*op.inputs, op.output)]
     arguments.append(_rows(strips.turns[op.name]))

@@ -85,6 +85,8 @@ class Strips(QOp):
         turns: rows of each operator's output, by its name.
         homes: for each tensor written, the one in whose place its rows lie: its own, or that of a
             sum that replaces it value by value.
+        over: for tensors written over the rows of another one that nobody reads afterwards, that
+            one, see `over_inputs`; the sum of them and the input then replaces the input.
         first_strip: number of the first strip; negative where some strips only lead up to the
             first output rows.
         strips: number behind the last strip.
@@ -94,6 +96,7 @@ class Strips(QOp):
     tensors: Mapping[str, QTensor]
     turns: Mapping[str, Turns]
     homes: Mapping[str, str]
+    over: Mapping[str, str]
     first_strip: int
     strips: int
 
@@ -128,24 +131,34 @@ class Strips(QOp):
         return tuple(
             op.output
             for op in self.ops
-            if op.output != self.output and self.homes[op.output] == op.output
+            if op.output != self.output
+            and self.homes[op.output] == op.output
+            and op.output not in self.over
         )
 
     def map_rows(self, tensor: str) -> int:
-        """Rows of a tensor that must fit its place."""
+        """Rows of a tensor that must fit its place, but for `front_rows`."""
         turns = self.turns[self.writer(tensor).name]
         height = self.tensors[tensor].shape.h
         return _most_rows(turns, self.first_kept(tensor), height, self.first_strip, self.strips)
+
+    def front_rows(self, tensor: str) -> int:
+        """Rows in front of a tensor's first one: padding of the layer that writes over it."""
+        return sum(
+            Sight.of(self.writer(name)).pad_top
+            for name, under in self.over.items()
+            if under == tensor
+        )
 
     def row_bytes(self, tensor: str) -> int:
         return self.tensors[tensor].shape.w * self.tensors[tensor].pixel_bytes
 
     @property
     def places(self) -> Mapping[str, int]:
-        """Where each of `maps` begins, in bytes."""
+        """Where the first row of each of `maps` lies, in bytes."""
         places, at = {}, 0
         for tensor in self.maps:
-            places[tensor] = at
+            places[tensor] = at + self.front_rows(tensor) * self.row_bytes(tensor)
             at += self._place_bytes(tensor)
         return places
 
@@ -158,11 +171,11 @@ class Strips(QOp):
     def stage_bytes(self) -> int:
         """What the operators in strips need beside scratch: maps, input and output."""
         source, output = (self.tensors[name] for name in (self.inputs[0], self.output))
-        lead = max(self.ahead[0].lead_bytes, 0)
+        lead = 0 if self.over else max(self.ahead[0].lead_bytes, 0)
         return self.maps_bytes + max(output.size_bytes, lead + source.size_bytes)
 
     def _place_bytes(self, tensor: str) -> int:
-        size = self.map_rows(tensor) * self.row_bytes(tensor)
+        size = (self.front_rows(tensor) + self.map_rows(tensor)) * self.row_bytes(tensor)
         return -(-size // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
 
     def calls(self, op: QOp) -> tuple[tuple[int, int], ...]:
@@ -253,10 +266,51 @@ def in_strips(
         tensors=tensors,
         turns=turns,
         homes=_homes(ops, tensors),
+        over={},
         first_strip=0,
         strips=-(-tensors[output].shape.h // rows),
     )
     return _led_up(_ahead_of_need(strips, unit))
+
+
+def over_inputs(strips: Strips) -> Strips:
+    """The same in less room, if the last operator adds the input to what a convolution has written:
+    its output lies over its own input, row r where its window begins, and the sum replaces the
+    network's input. No row of either is read later. `strips` itself where that is not so.
+    """
+    last, source, tensors = strips.ops[-1], strips.inputs[0], strips.tensors
+    if not isinstance(last, QAdd) or source not in last.inputs:
+        return strips
+    convolved = next(name for name in last.inputs if name != source)
+    op = strips.writer(convolved)
+    under = op.inputs[0]
+    alike = [tensors[name] for name in (source, convolved, last.output)]
+    if (
+        len(op.inputs) != 1
+        or under not in strips.maps
+        or Sight.of(op).stride != 1
+        or len(strips.readers(under)) != 1
+        or strips.turns[op.name] != strips.turns[last.name]
+        or strips.row_bytes(under) != strips.row_bytes(convolved)
+        or strips.homes[convolved] != last.output
+        or len({(tensor.shape, tensor.storage_bits) for tensor in alike}) != 1
+        or not _input_is_ahead(strips)
+    ):
+        return strips
+    homes = {**strips.homes, convolved: convolved}
+    return replace(strips, homes=homes, over={convolved: under})
+
+
+def _input_is_ahead(strips: Strips) -> bool:
+    """Whether all operators but the last one have read the rows of the input that it replaces."""
+    source, last = strips.inputs[0], strips.ops[-1]
+    for strip in range(strips.first_strip, strips.strips):
+        written = strips.turns[last.name].end(strip, strips.height(last))
+        for op in strips.readers(source):
+            done = strips.turns[op.name].end(strip, strips.height(op))
+            if op is not last and done < strips.height(op) and Sight.of(op).first(done) < written:
+                return False
+    return True
 
 
 def all_heights(graph: QuantGraph, end: int, first: int = 0) -> Iterator[Strips]:
@@ -267,7 +321,7 @@ def all_heights(graph: QuantGraph, end: int, first: int = 0) -> Iterator[Strips]
             strips = in_strips(graph, end, rows, unit, first)
             if strips is None:
                 return
-            yield strips
+            yield over_inputs(strips)
 
 
 def starts(graph: QuantGraph, index: int) -> tuple[int, ...]:

@@ -71,16 +71,15 @@ def lower_subsample(
     if not isinstance(op, Subsample):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    unit = 4 if source.pixel_bytes % 4 == 0 else 1
-    kernel = f"le_subsample_{'words' if unit == 4 else 'bytes'}"
+    pixel_bytes, shape = source.pixel_bytes, output.shape
+    units = pixel_bytes // 4 if pixel_bytes % 4 == 0 else pixel_bytes
+    kernel = f"le_subsample_{pixel_bytes}"
     parameters = (
-        "const uint8_t *in, uint8_t *out, uint32_t rows, uint32_t columns, uint32_t pixel_bytes, "
-        "uint32_t step, uint32_t row_step"
+        "const uint8_t *in, uint8_t *out, uint32_t rows, uint32_t columns, uint32_t step, "
+        "uint32_t row_step"
     )
-    body = f"le_subsample(in, out, rows, columns, pixel_bytes, step, row_step, {unit});"
-    row_bytes = source.shape.w * source.pixel_bytes
-    shape = output.shape
-    sizes = (shape.h, shape.w, source.pixel_bytes, op.step * source.pixel_bytes, op.step * row_bytes)
+    body = f"le_subsample(in, out, rows, columns, step, row_step, {pixel_bytes});"
+    sizes = (shape.h, shape.w, op.step * pixel_bytes, op.step * source.shape.w * pixel_bytes)
     way = Lowered(
         kernel=kernel,
         packing="",
@@ -88,6 +87,6 @@ def lower_subsample(
         declarations="",
         call=f"{kernel}({{in0}}, {{out}}, {', '.join(map(str, sizes))});",
         weights_bytes=0,
-        predicted_cycles=shape.h * shape.w * (12 + 4 * source.pixel_bytes // unit),
+        predicted_cycles=shape.h * (20 + shape.w * (5 + 3 * units)),
     )
     return (way,)

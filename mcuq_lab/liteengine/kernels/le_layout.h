@@ -40,23 +40,24 @@ LE_INLINE void le_concat_generic(const uint8_t *in, uint8_t *out, uint32_t pixel
     }
 }
 
-/* Some pixels of some rows, side by side: `rows` of `columns` pixels, each `pixel_bytes`, a multiple
- * of `unit`, which is a word or a byte; they lie `step` and rows `row_step` bytes apart. */
+/* Some pixels of some rows, side by side: `rows` of `columns` pixels, `step` and rows `row_step` bytes
+ * apart, each of `pixel_bytes`, a constant, that are copied by words if they are such. */
 LE_INLINE void le_subsample(const uint8_t *in, uint8_t *out, uint32_t rows, uint32_t columns,
-                            uint32_t pixel_bytes, uint32_t step, uint32_t row_step,
-                            unsigned unit) {
+                            uint32_t step, uint32_t row_step, unsigned pixel_bytes) {
+    const unsigned unit = pixel_bytes % 4 == 0 ? 4 : 1;
     for (; rows > 0; --rows) {
         const uint8_t *pixel = in;
         for (uint32_t x = 0; x < columns; ++x) {
-            for (uint32_t i = 0; i < pixel_bytes; i += unit) {
+#pragma GCC unroll 8
+            for (unsigned i = 0; i < pixel_bytes; i += unit) {
                 if (unit == 4) {
-                    le_store32(out, le_load32(pixel + i));
+                    le_store32(out + i, le_load32(pixel + i));
                 } else {
-                    *out = pixel[i];
+                    out[i] = pixel[i];
                 }
-                out += unit;
-                LE_KEEP_LOOP(i);
+                LE_KEEP_LOOP(out);
             }
+            out += pixel_bytes;
             pixel += step;
         }
         in += row_step;

@@ -118,45 +118,53 @@ LE_INLINE uint32_t le_row_pixel(const uint8_t *pixel, unsigned count, const le_r
     return bits <= 24 ? le_load16(pixel) | ((uint32_t)pixel[2] << 16) : le_load32(pixel);
 }
 
-/* Packs `blocks` blocks of `count` channels, see `le_row_pixel`: pixels lie `step` bytes apart from
- * `pixel` on, the first channel begins at bit `bit`. */
+/* Packs one block of `count` channels, see `le_row_pixel`, from the words of its pixels. */
+LE_INLINE void le_row_pack_block(uint32_t *entry, const uint32_t *fields, unsigned count,
+                                 const le_row_layer *layer, const le_row_shape *shape) {
+    const uint32_t next_pair = layer->range_bytes / 4 - shape->slots;
+    if (shape->lanes == 2) {
+#pragma GCC unroll 8
+        for (unsigned k = 0; k < (count + 1) / 2; ++k) {
+            entry[0] = le_row_lanes_word(fields, k * shape->storage, shape);
+            entry[shape->slots] = le_row_lanes_word(fields + 2, k * shape->storage, shape);
+            entry += 2 * shape->phases * shape->slots;
+        }
+        return;
+    }
+    if (le_row_by_halves(count, shape)) {
+        const unsigned next = shape->phases * shape->slots;
+        le_row_words_by_halves(entry, fields, count, next, next_pair, shape);
+        return;
+    }
+#pragma GCC unroll 16
+    for (unsigned k = 0; k < count; ++k) {
+        *entry = le_row_word(fields, k * shape->storage + shape->low, shape);
+        entry += shape->in_pairs && k % 2 == 1 ? next_pair : shape->phases * shape->slots;
+    }
+}
+
+/* A pixel's word from its first channel on, at bit `bit` of what is read; with one channel in two
+ * lanes the next one moves into the upper half. */
+LE_INLINE uint32_t le_row_pixel_word(const uint8_t *pixel, unsigned count, uint32_t bit,
+                                     const le_row_shape *shape) {
+    const uint32_t word = le_row_pixel(pixel, count, shape) >> bit;
+    return count == 1 && shape->lanes == 2 ? word | (word << (16 - shape->storage)) : word;
+}
+
+/* Packs `blocks` blocks of `count` channels: pixels lie `step` bytes apart from `pixel` on, the first
+ * channel begins at bit `bit`. */
 LE_INLINE void le_row_pack_run(uint32_t *to, const uint8_t *pixel, uint32_t step, uint32_t blocks,
                                unsigned count, uint32_t bit, const le_row_layer *layer,
                                const le_row_shape *shape) {
     const uint32_t block_words = layer->block_bytes / 4;
-    const uint32_t next_pair = layer->range_bytes / 4 - shape->slots;
     uint32_t fields[8];
     for (; blocks > 0; --blocks) {
 #pragma GCC unroll 8
         for (unsigned i = 0; i < shape->pixels; ++i) {
-            fields[i] = le_row_pixel(pixel, count, shape) >> bit;
-            if (count == 1 && shape->lanes == 2) { /* the next channel into the upper half */
-                fields[i] |= fields[i] << (16 - shape->storage);
-            }
+            fields[i] = le_row_pixel_word(pixel, count, bit, shape);
             pixel += step;
         }
-        uint32_t *entry = to;
-        if (shape->lanes == 2) {
-#pragma GCC unroll 8
-            for (unsigned k = 0; k < (count + 1) / 2; ++k) {
-                entry[0] = le_row_lanes_word(fields, k * shape->storage, shape);
-                entry[shape->slots] = le_row_lanes_word(fields + 2, k * shape->storage, shape);
-                entry += 2 * shape->phases * shape->slots;
-            }
-            to += block_words;
-            continue;
-        }
-        if (le_row_by_halves(count, shape)) {
-            const unsigned next = shape->phases * shape->slots;
-            le_row_words_by_halves(entry, fields, count, next, next_pair, shape);
-            to += block_words;
-            continue;
-        }
-#pragma GCC unroll 16
-        for (unsigned k = 0; k < count; ++k) {
-            *entry = le_row_word(fields, k * shape->storage + shape->low, shape);
-            entry += shape->in_pairs && k % 2 == 1 ? next_pair : shape->phases * shape->slots;
-        }
+        le_row_pack_block(to, fields, count, layer, shape);
         to += block_words;
     }
 }
@@ -175,14 +183,16 @@ LE_INLINE void le_row_pack_channels(uint32_t *to, const uint8_t *row, const uint
     le_row_pack_run(to, row ? row : pad, row ? step : 0, whole, count, bit, layer, shape);
     to += whole * (layer->block_bytes / 4);
     if (row && whole < layer->blocks && layer->pad_blocks < 2) { /* the row ends inside a block */
-        uint8_t last[8 * 4];
-        uint32_t left = pixels - whole * shape->pixels;
-        for (uint32_t i = 0; i < shape->pixels; ++i) {
-            const uint8_t *from = i < left ? row + (whole * shape->pixels + i) * step : pad;
-            le_store32(last + 4 * i, le_row_pixel(from, count, shape));
-            LE_KEEP_LOOP(i);
+        const uint32_t left = pixels - whole * shape->pixels;
+        const uint8_t *from = row + whole * shape->pixels * step;
+        uint32_t fields[8];
+#pragma GCC unroll 8
+        for (unsigned i = 0; i < shape->pixels; ++i) {
+            from = i < left ? from : pad;
+            fields[i] = le_row_pixel_word(from, count, bit, shape);
+            from += step;
         }
-        le_row_pack_run(to, last, 4, 1, count, bit, layer, shape);
+        le_row_pack_block(to, fields, count, layer, shape);
     }
 }
 

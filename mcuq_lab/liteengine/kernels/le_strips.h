@@ -41,6 +41,17 @@ LE_INLINE le_strip le_strip_behind(const le_strip *strip) {
     return behind;
 }
 
+/* An empty strip of `height` rows from row `first` on, each at the place of the row of `under` that
+ * is `pad_top` above it: for a layer that writes over what it has read. */
+LE_INLINE le_strip le_strip_over(const le_strip *under, int32_t height, int32_t first,
+                                 int32_t pad_top) {
+    le_strip over = *under;
+    over.at = le_strip_row(under, first - pad_top);
+    over.height = height;
+    over.first = over.end = first;
+    return over;
+}
+
 /* What it takes to write the rows of `out` up to `end`, by a kernel of `kernel_h` rows; returns 0
  * where these rows are there already. Counts them as written. */
 LE_INLINE int le_strip_next(le_strip_rows *rows, const le_strip *in, le_strip *out, int32_t end,

@@ -68,13 +68,11 @@ static void le_vertical_pack_group(const le_vertical_state *state, const uint8_t
         kernel->pack(entries + words_of[i], row < layer->in_h ? in + row * row_bytes : 0,
                      state->pad, layer->in_c, layer);
     }
-    if (y == 0) { /* above all: a sum and a difference of row d0 and of none */
-        for (uint32_t *entry = entries; entry != entries + count * LE_VERTICAL_ENTRY;) {
-            entry[3] = entry[1];
-            entry += LE_VERTICAL_ENTRY;
-        }
+    if (y == 0) {
+        le_vertical_combine(entries, entries, count, 1);
+    } else {
+        le_vertical_combine(entries, before, count, 0);
     }
-    le_vertical_combine(entries, before, count);
 }
 
 /* Prepares the call and all segments for output channels `channel` and `channel` + 1. */
@@ -228,7 +226,7 @@ LE_INTERNAL void le_vertical(const le_row_layer *layer, const le_vertical_kernel
     state.kernel = kernel;
     state.out = out;
     le_vertical_begin(&state, scratch);
-    const uint8_t *before = state.a; /* in front of the first group: its own entries */
+    const uint8_t *before = state.a;
     for (uint32_t y = 0; y < layer->out_h; y += band) {
         const uint32_t end = layer->out_h - y < band ? layer->out_h : y + band;
         const uint8_t *weights = layer->weights;

@@ -9,14 +9,16 @@
  * left there: its d4 and d5 are the group's d0 and d1. */
 enum { LE_VERTICAL_D2 = 0, LE_VERTICAL_D3 = 2, LE_VERTICAL_D4 = 4, LE_VERTICAL_D5 = 6 };
 
-/* Combines the rows of `count` entries; `before` are those of the group before, or the same. */
-LE_INLINE void le_vertical_combine(uint32_t *entry, const uint32_t *before, uint32_t count) {
+/* Combines the rows of `count` entries; `before` are those of the group before, or the same. In
+ * front of the first group there is none: words 1 and 7 are its d0 and d1. */
+LE_INLINE void le_vertical_combine(uint32_t *entry, const uint32_t *before, uint32_t count,
+                                   int first) {
     for (; count > 0; --count) {
         const uint32_t sum = before[1], difference = before[3], last = before[7];
         const uint32_t d2 = entry[LE_VERTICAL_D2], d3 = entry[LE_VERTICAL_D3];
         const uint32_t d4 = entry[LE_VERTICAL_D4], d5 = entry[LE_VERTICAL_D5];
-        const uint32_t d0 = (sum + difference) >> 1;
-        const uint32_t d1 = last + (sum - d0);
+        const uint32_t d0 = first ? sum : (sum + difference) >> 1;
+        const uint32_t d1 = first ? last : last + (sum - d0);
         entry[0] = d1 + d2;
         entry[1] = d3 + d4;
         entry[2] = d2 - d1;

@@ -59,15 +59,31 @@ def row_packing_cycles(layout: RowLayout) -> int:
         loads = m * (3 if channels * layout.source.storage_bits > 16 else 2)
         start = 290 if layout.packing.phases == 1 else 100
         return slices * (start + layout.blocks * (channels * (2 * m + 1) + loads + 8))
+    word, start = 2 * m + 1, 200
+    if _packs_by_halves(layout):
+        word, start = m + 1, 230
     if layout.packing.phases == 1:
-        by_word = 200 + layout.blocks * (fields * (2 * m + 1) + m + 12)
+        by_word = start + layout.blocks * (fields * word + m + 12)
         by_channel = 160 + layout.blocks * (4 * m + 14)
         return len(layout.packing.a_slices) * (words * by_word + single * by_channel)
-    word = 7 if layout.packing.lanes == 2 else 2 * m + 1
+    word = 7 if layout.packing.lanes == 2 else word
     by_word = 140 + layout.blocks * (fields * word + m + 12)
     by_channel = 60 + layout.blocks * (5 * m + 2)
     phases = len(layout.packing.a_slices) * layout.packing.phases
     return phases * (words * by_word + -(-single // layout.packing.lanes) * by_channel)
+
+
+def _packs_by_halves(layout: RowLayout) -> bool:
+    """Whether whole words of channels are packed by SMLAD: `le_row_by_halves`."""
+    packing = layout.packing
+    upper = max(3 * packing.field_bits - 14, 0) if packing.pixels == 4 else 0
+    widest = max(part.bits for part in packing.a_slices)
+    return (
+        packing.lanes == 1
+        and packing.pixels in (3, 4)
+        and packing.field_bits <= 14
+        and upper + widest <= 15
+    )
 
 
 def _direct_share(layout: RowLayout) -> float:
