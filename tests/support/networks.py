@@ -128,6 +128,20 @@ def sum_of_two(shape: Shape, bits: int, out_bits: int, seed: int = 0) -> QuantGr
     return net.finish(net.add("sum", "left", "right", out_bits))
 
 
+def residual_block(shape: Shape, bits: int | None, stride: int = 1, seed: int = 0) -> QuantGraph:
+    """A layer and a residual block behind it; with a stride the channels double, and the shortcut
+    is a 1x1 convolution."""
+    net = _Network(bits, seed)
+    net.tensor("input", shape, 1.0)
+    x = net.layer(QConv2d, "first", "input", shape.c, Window.square(1))
+    channels = shape.c * (1 if stride == 1 else 2)
+    y = net.layer(QConv2d, "conv1", x, channels, Window.square(3, stride, 1))
+    y = net.layer(QConv2d, "conv2", y, channels, Window.square(3, 1, 1))
+    if stride != 1:
+        x = net.layer(QConv2d, "skip", x, channels, Window.square(1, stride))
+    return net.finish(net.add("add", y, x))
+
+
 def resnet8(bits: int | None = 8, seed: int = 0) -> QuantGraph:
     """ResNet-8 at one width everywhere, or at random widths (None); the input has 8 bits."""
     net = _Network(bits, seed)

@@ -46,7 +46,7 @@ LE_INLINE le_strip le_strip_behind(const le_strip *strip) {
 LE_INLINE le_strip le_strip_over(const le_strip *under, int32_t height, int32_t first,
                                  int32_t pad_top) {
     le_strip over = *under;
-    over.at = le_strip_row(under, first - pad_top);
+    over.at += (first - pad_top - under->first) * (int32_t)under->row_bytes; /* may be negative */
     over.height = height;
     over.first = over.end = first;
     return over;
