@@ -14,8 +14,8 @@ class Target:
     Attributes:
         core: `cortex-m4` or `cortex-m7`; decides the order of instructions, never a result.
         arena_bytes: the arena may be at most as large, and then the network is as fast as it can
-            be, with its first layers in strips of rows if nothing else fits, or nothing else is
-            as fast; None: an arena that is worth its bytes in cycles, with strips where they take
+            be, with some layers in strips of rows if nothing else fits, or nothing else is as
+            fast; None: an arena that is worth its bytes in cycles, with strips where they take
             next to no cycles.
         flash_bytes: code and constants of the network may take at most as much; None: any.
     """

@@ -1,5 +1,8 @@
 """Strips that cost next to nothing: a network takes them where no budget of arena asks for any.
 
+Two things must hold: the layers take hardly more cycles in strips, and the smaller arena is worth
+what it costs the other layers. Shortcuts that are subsampled (`subsampling.py`) count likewise.
+
 To work out the kernels of layers in strips takes a while, and a search plans hundreds of networks.
 So all strips are ranked by an estimate, which takes each layer's kernels for its whole map and the
 share of rows that strips compute; kernels are worked out for those that promise most.
@@ -23,6 +26,7 @@ from mcuq_lab.liteengine.footprint import (
 )
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
 from mcuq_lab.liteengine.strip_lowering import overhead_cycles, runs_in, share_of_rows
+from mcuq_lab.liteengine.strip_overlap import over_inputs
 from mcuq_lab.liteengine.strips import Strips, all_heights, starts, with_strips
 from mcuq_lab.liteengine.subsampling import variants
 from mcuq_lab.quantgraph import QuantGraph
@@ -186,7 +190,7 @@ def bounded(
             output = graph.tensors[graph.ops[end - 1].output].size_bytes
             if max(in_front, others, output) > most_bytes:
                 continue
-            for strips in all_heights(graph, end, first):
+            for strips in map(over_inputs, all_heights(graph, end, first)):
                 need = max(in_front, others, strips.stage_bytes)
                 if need <= most_bytes:
                     yield strips, need

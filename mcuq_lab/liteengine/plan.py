@@ -110,15 +110,15 @@ def plan(
 ) -> Plan:
     """Chooses kernels and places all tensors.
 
-    The first layers run strip by strip if the target's arena demands it, if that saves bytes and
-    costs next to nothing, or if asked for.
+    Some layers run strip by strip if the target's arena demands it, if that saves bytes and costs
+    next to nothing, or if asked for.
 
     Args:
         graph: the quantized network.
         families: kernel families to choose from.
         measured_cycles: cycles on the target by `schedule.kernel_key`, if some were measured.
         target: the core, and its budgets.
-        strips: the first operators as one, from `in_strips`; None: as the budgets demand.
+        strips: neighbouring operators as one, from `in_strips`; None: as the budgets demand.
 
     Raises:
         ModelError: an operator that no family computes, or a network without any operator.

@@ -86,7 +86,7 @@ class Strips(QOp):
         homes: for each tensor written, the one in whose place its rows lie: its own, or that of a
             sum that replaces it value by value.
         over: for tensors written over the rows of another one that nobody reads afterwards, that
-            one, see `over_inputs`; the sum of them and the input then replaces the input.
+            one, see `strip_overlap.py`; the sum of them and the input then replaces the input.
         first_strip: number of the first strip; negative where some strips only lead up to the
             first output rows.
         strips: number behind the last strip.
@@ -273,46 +273,6 @@ def in_strips(
     return _led_up(_ahead_of_need(strips, unit))
 
 
-def over_inputs(strips: Strips) -> Strips:
-    """The same in less room, if the last operator adds the input to what a convolution has written:
-    its output lies over its own input, row r where its window begins, and the sum replaces the
-    network's input. No row of either is read later. `strips` itself where that is not so.
-    """
-    last, source, tensors = strips.ops[-1], strips.inputs[0], strips.tensors
-    if not isinstance(last, QAdd) or source not in last.inputs:
-        return strips
-    convolved = next(name for name in last.inputs if name != source)
-    op = strips.writer(convolved)
-    under = op.inputs[0]
-    alike = [tensors[name] for name in (source, convolved, last.output)]
-    if (
-        len(op.inputs) != 1
-        or under not in strips.maps
-        or Sight.of(op).stride != 1
-        or len(strips.readers(under)) != 1
-        or strips.turns[op.name] != strips.turns[last.name]
-        or strips.row_bytes(under) != strips.row_bytes(convolved)
-        or strips.homes[convolved] != last.output
-        or len({(tensor.shape, tensor.storage_bits) for tensor in alike}) != 1
-        or not _input_is_ahead(strips)
-    ):
-        return strips
-    homes = {**strips.homes, convolved: convolved}
-    return replace(strips, homes=homes, over={convolved: under})
-
-
-def _input_is_ahead(strips: Strips) -> bool:
-    """Whether all operators but the last one have read the rows of the input that it replaces."""
-    source, last = strips.inputs[0], strips.ops[-1]
-    for strip in range(strips.first_strip, strips.strips):
-        written = strips.turns[last.name].end(strip, strips.height(last))
-        for op in strips.readers(source):
-            done = strips.turns[op.name].end(strip, strips.height(op))
-            if op is not last and done < strips.height(op) and Sight.of(op).first(done) < written:
-                return False
-    return True
-
-
 def all_heights(graph: QuantGraph, end: int, first: int = 0) -> Iterator[Strips]:
     """The operators `first` to `end` - 1 in strips of different heights."""
     height = graph.tensors[graph.ops[end - 1].output].shape.h
@@ -321,7 +281,7 @@ def all_heights(graph: QuantGraph, end: int, first: int = 0) -> Iterator[Strips]
             strips = in_strips(graph, end, rows, unit, first)
             if strips is None:
                 return
-            yield over_inputs(strips)
+            yield strips
 
 
 def starts(graph: QuantGraph, index: int) -> tuple[int, ...]:

@@ -16,7 +16,8 @@ from mcuq_lab.liteengine.footprint import cost_of
 from mcuq_lab.liteengine.free_strips import NEARLY_FREE, STRIPS_PRICE, WORTH_BYTES
 from mcuq_lab.liteengine.memory import plan_arena
 from mcuq_lab.liteengine.schedule import candidates
-from mcuq_lab.liteengine.strips import Sight, Strips, over_inputs, starts, with_strips
+from mcuq_lab.liteengine.strip_overlap import over_inputs
+from mcuq_lab.liteengine.strips import Sight, Strips, starts, with_strips
 from mcuq_lab.quantize import random_graph, random_inputs, run_reference
 from mcuq_lab.storage import pack_batch
 from mcuq_lab.target import Target
