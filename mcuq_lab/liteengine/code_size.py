@@ -24,7 +24,7 @@ _COMPILED = (
     (r"le_row_pack_", 820),
     (r"le_row_(unpack|start)_", 220),
     (r"le_row_words_", 264),
-    (r"le_vertical\.c", 2120),
+    (r"le_vertical\.c", 2450),
     (r"le_vertical_unpack_w4_\w+e\.c", 550),
     (r"le_vertical_unpack_", 380),
     (r"le_vertical_start_", 290),
@@ -46,6 +46,7 @@ _COMPILED = (
     (r"le_fullyconnected_", 600),
     (r"le_(average|max)pool_", 900),
     (r"le_add_", 500),
+    (r"le_subsample_", 60),
 )
 """Bytes by the beginning of a file's name."""
 

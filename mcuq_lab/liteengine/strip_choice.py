@@ -14,7 +14,7 @@ from mcuq_lab.liteengine.order import with_few_bytes_alive
 from mcuq_lab.liteengine.schedule import Family, fitting_ways, schedule
 from mcuq_lab.liteengine.strip_lowering import StripFamily
 from mcuq_lab.liteengine.strips import Strips, with_strips
-from mcuq_lab.liteengine.subsampling import lower_subsample, variants
+from mcuq_lab.liteengine.subsampling import Subsample, lower_subsample, variants
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
 from mcuq_lab.target import Target
 
@@ -182,7 +182,7 @@ def _smallest(all_ways: Sequence[_Strippable]) -> list[QuantGraph]:
 
 class _Remembered:
     """A family that works out the ways to compute an operator on the same shapes once, and is never
-    asked for strips."""
+    asked for operators that only a rewritten network has."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
@@ -191,7 +191,7 @@ class _Remembered:
     def __call__(
         self, op: QOp, tensors: Mapping[str, QTensor], target: Target, /
     ) -> tuple[Lowered, ...]:
-        if isinstance(op, Strips):
+        if isinstance(op, Strips | Subsample):
             return ()
         key = (op, *(tensors[name].shape for name in (*op.inputs, op.output)))
         if key not in self._known:
