@@ -14,6 +14,7 @@ from mcuq_lab.nucleosim import Faults, simulated_board
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import read_frame
 from mcuq_lab.rlquant import LowerLevelConfig, evaluator, new_run, quick_config, run_search
+from mcuq_lab.sources import joined_names
 
 LOWER_LEVEL = LowerLevelConfig(batches=2, training_images=256, threads=1)
 CONFIG = quick_config(model="resnet8", data="digits", lower_level=LOWER_LEVEL, method="random")
@@ -36,7 +37,8 @@ def test_a_policy_becomes_a_measured_row(board):
     assert row.accuracy_quick > 0.9
     assert row.n_images == 240
     layers = {layer.name for layer in board.graph.layers}
-    assert layers <= set(row.layer_names)
+    nodes = [node.name for node in board.graph.nodes]
+    assert layers <= {node for name in row.layer_names for node in joined_names(name, nodes)}
     assert sum(row.layer_cycles) == pytest.approx(row.cycles_median, rel=0.02)
     assert {"finetune", "accuracy", "generate", "build", "flash", "run"} <= set(row.seconds)
 
