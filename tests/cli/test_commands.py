@@ -66,7 +66,8 @@ def test_tune(tmp_path, monkeypatch):
     assert found["measured"] > 10
     assert 1 <= found["board_runs"] <= 4
     assert found["schedule"] == "tuned"
-    assert [layer["name"] for layer in found["layers"]][:2] == ["stem", "stack1_conv1"]
+    names = [layer["name"] for layer in found["layers"]]
+    assert names[:2] == ["stem", "stack1_conv1_to_stack1_add"]  # in strips
 
 
 @pytest.mark.slow
@@ -103,7 +104,7 @@ def test_measure_within_an_arena():
     )  # fmt: skip
     assert found["sram_arena_touched_bytes"] <= found["sram_arena_bytes"] <= 36000
     assert found["bit_exact"] is True
-    assert found["layers"][0]["op"] == "Strips"
+    assert "Strips" in [layer["op"] for layer in found["layers"]]
     assert sum(layer["macs"] for layer in found["layers"]) == 12_501_632
 
 
