@@ -24,7 +24,7 @@ ClockName = Annotated[str, typer.Option("--clock", help="Clock option of the boa
 ArenaBytes = Annotated[
     int | None,
     typer.Option(
-        help="Budget of LiteEngine's arena; where it demands it, the first layers run in strips."
+        help="Budget of LiteEngine's arena; where it demands it, some layers run in strips."
     ),
 ]
 FlashBytes = Annotated[

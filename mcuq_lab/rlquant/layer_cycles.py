@@ -4,7 +4,7 @@ Cycles add up over layers, and a layer's cycles depend on its own widths (nearly
 measured row teaches entries of one table (layer, w_bits, a_bits); entries that nobody measured yet
 are predicted by a ridge regression in log space over the entries that are known.
 
-Where the first layers ran in strips, a profile has one line for all of them. Its cycles are spread
+Where some layers ran in strips, a profile has one line for all of them. Its cycles are spread
 over their entries by the multiplicative iteration that makes sums of a table fit measured sums best
 (Richardson 1972, Lucy 1974), beginning at what the regression predicts. An entry that was measured
 by itself alone is the mean of what was measured.
