@@ -120,11 +120,10 @@ class StripEstimate:
         overhead, stage = overhead_cycles(strips), strips.stage_bytes
         parts = []
         for op, some in zip(strips.ops, self.ways, strict=False):
-            pairs = [
-                (w.scratch_bytes, share_of_rows(strips, op, w) * c)
-                for w, c in some
-                if runs_in(strips, op, w)
-            ]
+            running = [(way, cycles) for way, cycles in some if runs_in(strips, op, way)]
+            units = {way.by_rows.together for way, _ in running}
+            shares = {unit: share_of_rows(strips, op, unit) for unit in units}
+            pairs = [(w.scratch_bytes, shares[w.by_rows.together] * c) for w, c in running]
             if not pairs:
                 return
             parts.append(sorted(pairs))

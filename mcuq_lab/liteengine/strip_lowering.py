@@ -85,9 +85,8 @@ def runs_in(strips: Strips, op: QOp, way: Lowered) -> bool:
     return way.by_rows is not None and replaced <= set(way.in_place)
 
 
-def share_of_rows(strips: Strips, op: QOp, way: Lowered) -> float:
-    """Rows that a kernel computes in strips, as a share of those of the whole map."""
-    unit = way.by_rows.together
+def share_of_rows(strips: Strips, op: QOp, unit: int) -> float:
+    """Rows that a kernel for `unit` rows computes in strips, as a share of those of the map."""
     rows = sum(_whole(out_h, unit) for _, out_h in strips.calls(op))
     return rows / _whole(strips.height(op), unit)
 

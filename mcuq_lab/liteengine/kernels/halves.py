@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import numpy as np
@@ -20,6 +20,7 @@ from mcuq_lab.liteengine.kernels.halves_constants import (
 )
 from mcuq_lab.liteengine.kernels.halves_cycles import tile_cycles
 from mcuq_lab.liteengine.kernels.halves_tile import HalvesTile
+from mcuq_lab.liteengine.kernels.remembered import once_for_weights, selected_once, sizes_of
 from mcuq_lab.liteengine.kernels.specialise import (
     driven_kernel,
     kernel_header,
@@ -109,7 +110,7 @@ class _Choice:
         """Of weights, for a pair of terms."""
         return 2 if self.packing.bytes else 4
 
-    @property
+    @cached_property
     def scratch_bytes(self) -> int:
         """As `le_halves_begin` carves it."""
         packing, parts = self.packing, len(self.packing.pairs)
@@ -124,7 +125,7 @@ class _Choice:
         )
         return sum(eight_byte_aligned(size) for size in sizes)
 
-    @property
+    @cached_property
     def cycles(self) -> int:
         """Estimate: tiles, calls, packing, unpacking."""
         packing, shape = self.packing, self.output.shape
@@ -198,11 +199,22 @@ def lower_halves(
     if not isinstance(op, QConv2d):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    choices = sorted(_choices(op, source, output), key=lambda choice: str(choice.packing))
-    offered = near_fastest(
-        choices, _kernel_parts, lambda way: way.cycles, lambda way: way.scratch_bytes
+    packings = _packings(_terms(op, source), op.w_bits, source.bits)
+    peak = int(accumulator_peak(op.weight, source.qmax).max())
+    shifts = tuple(output_shifts(op.requantize, peak, pixels) for pixels in (1, 2))
+    offered = selected_once(
+        ("halves", sizes_of(op, source, output), packings, shifts),
+        lambda: _choices(op, source, output, packings),
+        _best,
     )
-    return tuple(map(_lowered, offered))
+    return tuple(_lowered(replace(way, op=op, source=source, output=output)) for way in offered)
+
+
+def _best(choices: Iterable[_Choice]) -> list[_Choice]:
+    ordered = sorted(choices, key=lambda choice: str(choice.packing))
+    return near_fastest(
+        ordered, _kernel_parts, lambda way: way.cycles, lambda way: way.scratch_bytes
+    )
 
 
 def _kernel_parts(choice: _Choice) -> tuple:
@@ -210,10 +222,14 @@ def _kernel_parts(choice: _Choice) -> tuple:
     return choice.tile, choice.packing.toggle, choice.packing.a_shift, choice.packing.w_shift
 
 
-def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]:
-    terms = _terms(op, source)
+def _choices(
+    op: QConv2d,
+    source: QTensor,
+    output: QTensor,
+    packings: Iterable[tuple[HalvesPacking, int]],
+) -> Iterator[_Choice]:
     pixels = output.shape.h * output.shape.w
-    for packing, unroll in _packings(terms, op.w_bits, source.bits):
+    for packing, unroll in packings:
         groups = -(-pixels // (2 * packing.pixels))
         # Fewer bands unpack the weights less often, but take more scratch.
         for band_groups in sorted({-(-groups // bands) for bands in _BANDS}):
@@ -221,6 +237,7 @@ def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]
             yield _Choice(op, source, output, packing, unroll, band)
 
 
+@once_for_weights
 def _packings(terms: np.ndarray, w_bits: int, a_bits: int) -> Iterator[tuple[HalvesPacking, int]]:
     """Packings, and pairs of a round: short ones, long ones, and as long as a segment."""
     pairs = terms.shape[1] // 2
