@@ -49,7 +49,7 @@ def test_an_operator_is_worked_out_once():
     assert len(asked) == 4
 
 
-@pytest.mark.parametrize("seed", (1, 3, 4, 5, 6))
+@pytest.mark.parametrize("seed", [1, 3, 4, 5, 6])
 def test_ways_selected_for_another_layer_hold_this_layers_constants(seed):
     graph = random_graph(seed)
     _selected.cache_clear()
