@@ -13,6 +13,7 @@ from mcuq_lab.liteengine.kernels.fullyconnected import (
     lower_fullyconnected_lanes,
     lower_fullyconnected_signed,
 )
+from mcuq_lab.liteengine.kernels.fullyconnected_halves import lower_fullyconnected_halves
 from mcuq_lab.liteengine.schedule import candidates
 from mcuq_lab.quantgraph import QFullyConnected
 from mcuq_lab.quantize import random_inputs, run_reference, single_layer
@@ -24,6 +25,7 @@ FAMILIES = (
     lower_fullyconnected_bytes,
     lower_fullyconnected_lanes,
     lower_fullyconnected_signed,
+    lower_fullyconnected_halves,
 )
 
 
@@ -77,6 +79,40 @@ def test_all_tiles_of_byte_pairs_equal_the_reference(oc):
         stored = pack_batch(inputs, graph.input)
         for run in (run_on_host(sources, stored), run_on_core(sources, stored, core).outputs):
             np.testing.assert_array_equal(unpack_batch(run, graph.output), expected)
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize("out_bits", [2, 3, 8])
+@pytest.mark.parametrize("oc", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 19, 24])
+def test_all_tiles_of_channel_halves_equal_the_reference(oc, out_bits):
+    """Every number of pairs and of channels in the last tile; one segment, several, short ones."""
+    shapes = ((1, 2, 2), (16, 5, 3), (40 + oc, 4, 4), (90 - oc, 3, 2), (56, 2, 8), (97, 6, 4))
+    for place, (ic, w_bits, a_bits) in list(enumerate(shapes))[(oc + out_bits) % 2 :: 2]:
+        weights = ("random", "ends", "lowest")[(oc + place) % 3]
+        zero_point = place * ((1 << a_bits) - 1) // 5
+        graph = layer(
+            ic, oc, w_bits, a_bits, out_bits, weights=weights, seed=oc, zero_point=zero_point
+        )
+        core = ("cortex-m4", "cortex-m7")[(oc + place) // 2 % 2]
+        inputs = random_inputs(graph, 4)
+        expected = run_reference(graph, inputs)
+        stored = pack_batch(inputs, graph.input)
+        target, families = Target(core=core), (lower_fullyconnected_halves,)
+        for way in candidates(graph.ops[0], graph.tensors, families, target):
+            sources = generate(graph, (lambda op, tensors, target, way=way: (way,),))
+            for run in (run_on_host(sources, stored), run_on_core(sources, stored, core).outputs):
+                np.testing.assert_array_equal(unpack_batch(run, graph.output), expected)
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize(("w_bits", "a_bits"), [(4, 4), (2, 2), (2, 8), (3, 4)])
+def test_estimates_of_channel_halves_are_near_what_the_core_takes(w_bits, a_bits):
+    for ic, oc in ((16, 4), (64, 10), (250, 12), (128, 3)):
+        graph = layer(ic, oc, w_bits, a_bits, 8)
+        for way in lower_fullyconnected_halves(graph.ops[0], graph.tensors):
+            sources = generate(graph, (lambda op, tensors, target, way=way: (way,),))
+            (cycles,) = run_on_core(sources, np.zeros((1, ic), np.uint8)).layer_cycles
+            assert 0.9 < way.predicted_cycles / cycles < 1.1, (way.kernel, ic, oc)
 
 
 @pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")

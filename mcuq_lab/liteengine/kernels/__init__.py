@@ -13,6 +13,7 @@ from mcuq_lab.liteengine.kernels.fullyconnected import (
     lower_fullyconnected_lanes,
     lower_fullyconnected_signed,
 )
+from mcuq_lab.liteengine.kernels.fullyconnected_halves import lower_fullyconnected_halves
 from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.kernels.layout import lower_concat, lower_flatten
 from mcuq_lab.liteengine.kernels.points import lower_points
@@ -49,6 +50,7 @@ PACKED_FAMILIES = (
     lower_points,
     lower_fullyconnected_bytes,
     lower_fullyconnected_signed,
+    lower_fullyconnected_halves,
     lower_add_table,
 )
 """General operand packing."""
