@@ -1,4 +1,4 @@
-"""Two channels a half: what the solver allows is exact for all activations, what it rejects not."""
+"""Channels in halves: what the solver allows is exact for all activations, what it rejects not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 
 from mcuq_lab.liteengine.packing.channel_pairs import (
     ChannelPairs,
+    chain_field_bits,
+    chain_fits,
     channel_pairs,
+    packed_chain,
     packed_pairs,
     segment_length,
 )
@@ -98,3 +101,61 @@ def test_upper_channels_beyond_their_field_are_refused():
     weight[1] = -2
     assert channel_pairs(weight, 2, 3, 1 << 10) is not None
     assert channel_pairs(weight, 2, 255, 8) is None
+
+
+def unchained(weight: np.ndarray, activations, bits: int) -> list[int]:
+    """Sums of a chain's channels as the kernels find them, in wrapping arithmetic."""
+    sums = [signed(int(half @ activations), 32) for half in packed_chain(weight, bits)]
+    second = (sums[0] >> bits) + signed(sums[1] - (sums[0] >> bits), bits)
+    channels = [signed(sums[0] - (second << bits), 32), second]
+    for each in sums[1:]:
+        channels.append(signed(each - channels[-1], 32) >> bits)
+    return channels
+
+
+@pytest.mark.parametrize("bits", [1, 2, 3])
+def test_chains_of_short_fields_fit_exactly_where_all_activations_are_right(bits):
+    """Fields far shorter than halves allow; the first channel has twice the bits of a pair's."""
+    rng = np.random.default_rng(bits)
+    outcomes = set()
+    for _ in range(60):
+        weight = rng.integers(-(1 << bits), 1 << bits, (3, 3))
+        right = all(
+            unchained(weight, np.array(activations), bits) == list(weight @ activations)
+            for activations in product(range(4), repeat=3)
+        )
+        assert right == chain_fits(weight[None], bits, 3)
+        outcomes.add(right)
+    assert True in outcomes
+    assert bits == 3 or False in outcomes
+
+
+@pytest.mark.parametrize(("w_bits", "a_bits"), list(product(range(2, 9), range(2, 9))))
+@pytest.mark.parametrize("chains", [(3,), (4,), (3, 4)])
+def test_extreme_activations_of_chains(chains, w_bits, a_bits):
+    rng = np.random.default_rng(8 * w_bits + a_bits)
+    half, amax = 1 << (w_bits - 1), (1 << a_bits) - 1
+    weight = rng.integers(-half, half, (2 * sum(chains), 56))
+    bits = chain_field_bits(weight, w_bits, amax, chains)
+    if not bits:
+        assert 2 * w_bits + a_bits > 17
+        return
+    first = 0
+    for count in chains * 2:
+        group = weight[first : first + count]
+        first += count
+        for sign in (group[0] > 0, group[0] < 0, group[1] > 0, group[1] < 0, group[2] < 0):
+            for activations in (amax * sign, amax * ~sign, rng.integers(0, amax + 1, 56)):
+                assert unchained(group, activations, bits) == list(group @ activations)
+
+
+def test_chains_whose_sums_leave_their_words_are_refused():
+    """Upper channels near the end of their 32 bits take shorter fields, as long as the first one
+    allows those."""
+    for channel in (1, 2):
+        weight = np.zeros((3, 1 << 13), np.int64)
+        for value, expected in ((-1, 10), (-2, 9)):
+            weight[channel] = value
+            assert chain_field_bits(weight, 2, 255, (3,)) == expected
+        weight[0] = -2
+        assert chain_field_bits(weight, 2, 255, (3,)) == 0

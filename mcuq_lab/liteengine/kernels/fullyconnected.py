@@ -65,8 +65,8 @@ def lower_fullyconnected_lanes(
 def lower_fullyconnected_bytes(
     op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
 ) -> tuple[Lowered, ...]:
-    """A `QFullyConnected` with 8-bit weights whose sums stay below 2**24."""
-    if not isinstance(op, QFullyConnected) or op.w_bits != 8:
+    """A `QFullyConnected` whose sums stay below 2**24; weights of any width lie there as bytes."""
+    if not isinstance(op, QFullyConnected):
         return ()
     source = tensors[op.inputs[0]]
     sums = np.abs(op.weight.astype(np.int64)).sum(axis=1)
