@@ -82,7 +82,7 @@ def lower_fullyconnected_bytes(
     kernel, files = _byte_pairs_kernel(op, source.storage_bits, out_storage)
     return (
         fullyconnected_way(
-            op, kernel, files, "byte pairs of 2 ch", weights, 2 * padded.shape[1], 2,
+            op, kernel, files, "byte pairs of 2 ch", lambda: weights, 2 * padded.shape[1], 2,
             _bytes_cycles(oc, ic, source.storage_bits, out_storage),
             inputs=padded.shape[1],
         ),
@@ -143,7 +143,7 @@ def lower_fullyconnected_signed(
     headers = (*HEADERS, "le_fields.h", "le_fullyconnected_signed.h")
     return (
         fullyconnected_way(
-            op, kernel, specialised(kernel, PARAMETERS, body, headers), "plain", weights,
+            op, kernel, specialised(kernel, PARAMETERS, body, headers), "plain", lambda: weights,
             padded.shape[1], 1, _signed_cycles(pairs, single, padded.shape[1]),
         ),
     )  # fmt: skip
@@ -174,7 +174,7 @@ def _lanes(op: QFullyConnected, tensors: Mapping[str, QTensor], channels: int) -
     kernel = f"{kernel}_{requantize_suffix(op.requantize)}"
     files = specialised(kernel, PARAMETERS, body, (*HEADERS, "le_fullyconnected_lanes.h"))
     return fullyconnected_way(
-        op, kernel, files, f"lanes of {channels} ch", weights, weights.shape[1], channels,
+        op, kernel, files, f"lanes of {channels} ch", lambda: weights, weights.shape[1], channels,
         _lanes_cycles(oc, ic, op.w_bits, source.storage_bits, channels),
     )  # fmt: skip
 

@@ -63,13 +63,18 @@ def halves_shapes(op: QFullyConnected, tensors: Mapping[str, QTensor]) -> list[C
     source, stored = tensors[op.inputs[0]], tensors[op.output].storage_bits
     shortest, *longer = round_inputs(source.storage_bits)
     rounds = [shortest, *(each for each in longer if -len(op.weight[0]) % each < shortest)]
-    shapes = (
-        _shape(op, groups, source, stored, inputs)
-        for groups in (*_PAIRS, *_CHAINS, *_PLAIN)
-        for inputs in rounds
-        if sum(groups) * stored % 8 == 0 or len(op.weight) <= sum(groups)
-    )
-    return [shape for shape in shapes if shape]
+    found = []
+    for granule in rounds:
+        packings: dict[tuple[int, ...], ChannelPairs | None] = {}
+        for groups in (*_PAIRS, *_CHAINS, *_PLAIN):
+            if sum(groups) * stored % 8 and len(op.weight) > sum(groups):
+                continue
+            repeated = groups[:1] if len(set(groups)) == 1 else groups
+            if repeated not in packings:
+                packings[repeated] = _packing(op, repeated, source.qmax, granule)
+            if packing := packings[repeated]:
+                found.append(_shape(op, groups, packing, granule, source.storage_bits, stored))
+    return found
 
 
 @dataclass(frozen=True)
@@ -91,24 +96,33 @@ def _inputs(op: QFullyConnected, granule: int) -> int:
     return -(-op.weight.shape[1] // granule) * granule
 
 
-def _shape(
-    op: QFullyConnected, groups: tuple[int, ...], source: QTensor, out_storage: int, granule: int
-) -> ChannelHalves | None:
-    """The kernel of tiles of these groups; None if sums do not fit."""
-    padded = padded_weights(op.weight, sum(groups), granule)
-    inputs = padded.shape[1]
-    packing = ChannelPairs(0, inputs)
+def _packing(
+    op: QFullyConnected, groups: tuple[int, ...], amax: int, granule: int
+) -> ChannelPairs | None:
+    """Of tiles of these groups, or of more of them; None if sums do not fit."""
+    weight = padded_weights(op.weight, sum(groups), granule)
+    if groups[0] == 1:
+        return ChannelPairs(0, weight.shape[1])
     if groups[0] == 2:
-        packing = channel_pairs(padded, op.w_bits, source.qmax, granule)
-    elif groups[0] > 2:
-        packing = ChannelPairs(chain_field_bits(padded, op.w_bits, source.qmax, groups), inputs)
-    if packing is None or (packing.field_bits == 0 and groups[0] > 1):
-        return None
+        return channel_pairs(weight, op.w_bits, amax, granule)
+    bits = chain_field_bits(weight, op.w_bits, amax, groups)
+    return ChannelPairs(bits, weight.shape[1]) if bits else None
+
+
+def _shape(
+    op: QFullyConnected,
+    groups: tuple[int, ...],
+    packing: ChannelPairs,
+    granule: int,
+    in_storage: int,
+    out_storage: int,
+) -> ChannelHalves:
+    inputs = _inputs(op, granule)
     requantize, segment_inputs = op.requantize, packing.segment_inputs
     return ChannelHalves(
         groups=groups,
         tail=(len(op.weight) - 1) % sum(groups) + 1,
-        in_storage=source.storage_bits,
+        in_storage=in_storage,
         out_storage=out_storage,
         field_bits=packing.field_bits,
         round_inputs=granule,
@@ -123,16 +137,7 @@ def _shape(
 def halves_way(op: QFullyConnected, shape: ChannelHalves) -> Lowered:
     """A layer by one of its `halves_shapes`."""
     groups, in_storage, requantize = shape.groups, shape.in_storage, op.requantize
-    padded = padded_weights(op.weight, shape.channels, shape.round_inputs)
-    inputs = padded.shape[1]
-    tiles = padded.reshape(-1, shape.channels, inputs)
-    by_group = np.split(tiles, np.cumsum(groups)[:-1], axis=1)
-    words = np.concatenate([packed_chain(group, shape.field_bits) for group in by_group], axis=1)
-    # (tile, half of the tile, word of activations, its half, pair of fields)
-    fields = 32 // in_storage
-    split = (len(tiles), shape.halves, inputs // fields, 2, fields // 2)
-    ordered = words.reshape(split).transpose(0, 2, 4, 1, 3)
-    weights = ordered.reshape(len(tiles), -1).astype("<i2").view(np.uint8)
+    inputs, tiles = _inputs(op, shape.round_inputs), -(-len(op.weight) // shape.channels)
     kernel = f"le_fullyconnected_w{op.w_bits}a{in_storage}_halves{shape.name}"
     kernel = f"{kernel}_{requantize_suffix(requantize)}"
     digits = "".join(map(str, reversed(groups)))
@@ -145,9 +150,22 @@ def halves_way(op: QFullyConnected, shape: ChannelHalves) -> Lowered:
         (*HEADERS, "le_fields.h", "le_fullyconnected_halves.h"),
     )  # fmt: skip
     return fullyconnected_way(
-        op, kernel, files, _packing_text(shape, inputs), weights, weights.shape[1],
-        shape.channels, halves_cycles(shape, inputs, len(tiles)), inputs=inputs,
+        op, kernel, files, _packing_text(shape, inputs), lambda: _weights(op, shape),
+        2 * shape.halves * inputs, shape.channels, halves_cycles(shape, inputs, tiles),
+        inputs=inputs,
     )  # fmt: skip
+
+
+def _weights(op: QFullyConnected, shape: ChannelHalves) -> np.ndarray:
+    """As the kernel reads them: uint8."""
+    padded = padded_weights(op.weight, shape.channels, shape.round_inputs)
+    tiles = padded.reshape(-1, shape.channels, padded.shape[1])
+    by_group = np.split(tiles, np.cumsum(shape.groups)[:-1], axis=1)
+    words = np.concatenate([packed_chain(group, shape.field_bits) for group in by_group], axis=1)
+    # (tile, half of the tile, word of activations, its half, pair of fields)
+    fields = 32 // shape.in_storage
+    split = (len(tiles), shape.halves, padded.shape[1] // fields, 2, fields // 2)
+    return words.reshape(split).transpose(0, 2, 4, 1, 3).astype("<i2").reshape(-1).view(np.uint8)
 
 
 def _packing_text(shape: ChannelHalves, inputs: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -23,13 +23,16 @@ def fullyconnected_way(
     kernel: str,
     files: tuple[SourceFile, ...],
     packing: str,
-    weights: np.ndarray,
+    weights: Callable[[], np.ndarray],
     tile_bytes: int,
     channels: int,
     predicted_cycles: int,
     inputs: int | None = None,
 ) -> Lowered:
-    """A way with tiles of `channels`; `inputs` are those that count, all of the layer or more."""
+    """A way with tiles of `channels`, each with `tile_bytes` of the `weights`.
+
+    `inputs` are those that count, all of the layer or more.
+    """
     oc, ic = op.weight.shape
     name = c_identifier(op.name)
     fields = {
@@ -40,15 +43,21 @@ def fullyconnected_way(
         "channels": f"{name}_channels",
     }
     constants = padded_constants(op.requantize, -oc % channels)
+
+    def declarations() -> str:
+        return (
+            c_array("uint8_t", f"{name}_weights", weights())
+            + c_requantize(f"{name}_channels", constants)
+            + c_struct("le_fullyconnected_layer", f"{name}_layer", fields)
+        )
+
     return Lowered(
         kernel=kernel,
         packing=packing,
         files=files,
-        declarations=c_array("uint8_t", f"{name}_weights", weights)
-        + c_requantize(f"{name}_channels", constants)
-        + c_struct("le_fullyconnected_layer", f"{name}_layer", fields),
+        declarations=declarations,
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}});",
-        weights_bytes=weights.size + 12 * len(constants.start) + _LAYER_BYTES,
+        weights_bytes=-(-oc // channels) * tile_bytes + 12 * len(constants.start) + _LAYER_BYTES,
         predicted_cycles=predicted_cycles,
     )
 

@@ -54,15 +54,13 @@ def channel_pairs(weight: np.ndarray, w_bits: int, amax: int, granule: int) -> C
         amax: largest activation, unsigned.
         granule: segments begin at multiples of this many inputs.
     """
-    found = [ChannelPairs(0, 0)]
-    for field_bits in range(_HALF_BITS - w_bits, 1, -1):
+    for field_bits in range(_HALF_BITS - w_bits, 1, -1):  # narrower ones have shorter segments
         if _halves_fit(weight, field_bits) and _in_range(
             weight[1::2], amax, _WORD_BITS - field_bits
         ):
             inputs = segment_length(weight[::2], field_bits, amax, granule)
-            found.append(ChannelPairs(field_bits, inputs))
-    longest = max(found, key=lambda each: each.segment_inputs)
-    return longest if longest.segment_inputs else None
+            return ChannelPairs(field_bits, inputs) if inputs else None
+    return None
 
 
 def chain_field_bits(weight: np.ndarray, w_bits: int, amax: int, chains: Sequence[int]) -> int:
@@ -99,11 +97,9 @@ def chain_fits(group: np.ndarray, field_bits: int, amax: int) -> bool:
     if (words < -end).any() or (words >= end).any():
         return False
     lowest, largest = _range(group[:, 0], amax)
-    floors = -(largest >> field_bits), -(lowest >> field_bits)
     return (
         _in_range(words[:, 0], amax, _WORD_BITS)
-        and -(1 << (field_bits - 1)) <= floors[0]
-        and floors[1] < 1 << (field_bits - 1)
+        and _fits(-(largest >> field_bits), -(lowest >> field_bits), field_bits)
         and _in_range(group[:, 2:].reshape(-1, group.shape[2]), amax, _WORD_BITS - field_bits)
     )
 
@@ -116,18 +112,22 @@ def _halves_fit(weight: np.ndarray, field_bits: int) -> bool:
 
 def segment_length(low: np.ndarray, field_bits: int, amax: int, granule: int) -> int:
     """Inputs of the fewest segments in which condition 2 holds, equal ones if it does; else 0."""
-    granules = low.reshape(len(low), -1, granule)
-    count = granules.shape[1]
+    granules = low.reshape(len(low), -1, granule).astype(np.int64)
+    sums = np.stack([np.minimum(granules, 0).sum(axis=2), np.maximum(granules, 0).sum(axis=2)])
+    count = sums.shape[2]
     for length in sorted(range(1, count + 1), key=lambda each: (-(-count // each), each)):
-        padded = np.pad(granules, ((0, 0), (0, -count % length), (0, 0)))
-        if _in_range(padded.reshape(-1, length * granule), amax, field_bits):
+        segments = np.add.reduceat(sums, np.arange(0, count, length), axis=2)
+        if _fits(amax * int(segments[0].min()), amax * int(segments[1].max()), field_bits):
             return length * granule
     return 0
 
 
 def _in_range(rows: np.ndarray, amax: int, bits: int) -> bool:
     """Whether the sum of each row fits a signed number of `bits` for any activations."""
-    lowest, largest = _range(rows, amax)
+    return _fits(*_range(rows, amax), bits)
+
+
+def _fits(lowest: int, largest: int, bits: int) -> bool:
     return -(1 << (bits - 1)) <= lowest and largest < 1 << (bits - 1)
 
 
