@@ -48,7 +48,7 @@ def test_all_activations_of_short_rows(w_bits, amax):
     half = 1 << (w_bits - 1)
     for _ in range(12):
         weight = rng.integers(-half, half, (2, 4))
-        packing = channel_pairs(weight, w_bits, amax, 1)
+        packing = channel_pairs(weight, w_bits, amax, 1, 4)
         assert packing is not None
         assert all_right(weight, amax, packing)
 
@@ -60,7 +60,7 @@ def test_segments_are_as_long_as_they_may_be(field_bits):
     exact = 0
     for _ in range(40):
         weight = rng.integers(-2, 2, (2, 4))
-        inputs = segment_length(weight[:1], field_bits, 3, 1)
+        inputs = segment_length(weight[:1], field_bits, 3, 1, 4)
         for length in range(1, 5):
             packing = ChannelPairs(field_bits, length)
             right = all_right(weight, 3, packing)
@@ -81,7 +81,7 @@ def test_extreme_activations_of_long_rows(w_bits, a_bits):
     rng = np.random.default_rng(8 * w_bits + a_bits)
     half, amax = 1 << (w_bits - 1), (1 << a_bits) - 1
     weight = rng.integers(-half, half, (2, 96))
-    packing = channel_pairs(weight, w_bits, amax, 8)
+    packing = channel_pairs(weight, w_bits, amax, 8, 96)
     if packing is None:
         assert w_bits + a_bits > 8
         return
@@ -99,8 +99,16 @@ def test_upper_channels_beyond_their_field_are_refused():
     """Fields short enough for the upper channel's sum are too short for eight lower ones."""
     weight = np.ones((2, 1 << 13), np.int64)
     weight[1] = -2
-    assert channel_pairs(weight, 2, 3, 1 << 10) is not None
-    assert channel_pairs(weight, 2, 255, 8) is None
+    assert channel_pairs(weight, 2, 3, 1 << 10, 1 << 13) is not None
+    assert channel_pairs(weight, 2, 255, 8, 1 << 13) is None
+
+
+def test_long_rows_of_few_weights_keep_to_the_longest_segment():
+    weight = np.zeros((2, 4000), np.int64)
+    assert channel_pairs(weight, 2, 255, 8, 400) == ChannelPairs(14, 4000)
+    weight[0, ::100] = 1
+    assert channel_pairs(weight, 2, 255, 8, 4000) == ChannelPairs(14, 2000)
+    assert channel_pairs(weight, 2, 255, 8, 400) == ChannelPairs(14, 400)
 
 
 def unchained(weight: np.ndarray, activations, bits: int) -> list[int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mcuq_lab.liteengine.kernels.fullyconnected_halves_asm import (
+    MOST_SEGMENT_BYTES,
     MOST_SUMS,
     ChannelHalves,
     halves_assembly,
@@ -71,7 +72,7 @@ def halves_shapes(op: QFullyConnected, tensors: Mapping[str, QTensor]) -> list[C
                 continue
             repeated = groups[:1] if len(set(groups)) == 1 else groups
             if repeated not in packings:
-                packings[repeated] = _packing(op, repeated, source.qmax, granule)
+                packings[repeated] = _packing(op, repeated, source, granule)
             if packing := packings[repeated]:
                 found.append(_shape(op, groups, packing, granule, source.storage_bits, stored))
     return found
@@ -97,15 +98,16 @@ def _inputs(op: QFullyConnected, granule: int) -> int:
 
 
 def _packing(
-    op: QFullyConnected, groups: tuple[int, ...], amax: int, granule: int
+    op: QFullyConnected, groups: tuple[int, ...], source: QTensor, granule: int
 ) -> ChannelPairs | None:
     """Of tiles of these groups, or of more of them; None if sums do not fit."""
     weight = padded_weights(op.weight, sum(groups), granule)
     if groups[0] == 1:
         return ChannelPairs(0, weight.shape[1])
     if groups[0] == 2:
-        return channel_pairs(weight, op.w_bits, amax, granule)
-    bits = chain_field_bits(weight, op.w_bits, amax, groups)
+        most_inputs = MOST_SEGMENT_BYTES * 8 // source.storage_bits
+        return channel_pairs(weight, op.w_bits, source.qmax, granule, most_inputs)
+    bits = chain_field_bits(weight, op.w_bits, source.qmax, groups)
     return ChannelPairs(bits, weight.shape[1]) if bits else None
 
 

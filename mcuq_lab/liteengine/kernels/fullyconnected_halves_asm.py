@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 MOST_SUMS = 5
+MOST_SEGMENT_BYTES = 4095
+"""Of activations, as an ADDW can add."""
 
 _WORDS = ("r4", "r5", "r6", "r7")
 _SUMS = ("r8", "r9", "r10", "r11", "r12")

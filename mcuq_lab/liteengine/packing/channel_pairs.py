@@ -44,7 +44,9 @@ class ChannelPairs:
     segment_inputs: int
 
 
-def channel_pairs(weight: np.ndarray, w_bits: int, amax: int, granule: int) -> ChannelPairs | None:
+def channel_pairs(
+    weight: np.ndarray, w_bits: int, amax: int, granule: int, most_inputs: int
+) -> ChannelPairs | None:
     """The packing with the longest segments, None if not even `granule` inputs are one.
 
     Args:
@@ -53,12 +55,13 @@ def channel_pairs(weight: np.ndarray, w_bits: int, amax: int, granule: int) -> C
         w_bits: their width.
         amax: largest activation, unsigned.
         granule: segments begin at multiples of this many inputs.
+        most_inputs: of a segment, if there are several.
     """
     for field_bits in range(_HALF_BITS - w_bits, 1, -1):  # narrower ones have shorter segments
         if _halves_fit(weight, field_bits) and _in_range(
             weight[1::2], amax, _WORD_BITS - field_bits
         ):
-            inputs = segment_length(weight[::2], field_bits, amax, granule)
+            inputs = segment_length(weight[::2], field_bits, amax, granule, most_inputs)
             return ChannelPairs(field_bits, inputs) if inputs else None
     return None
 
@@ -110,12 +113,15 @@ def _halves_fit(weight: np.ndarray, field_bits: int) -> bool:
     return bool((words >= -end).all() and (words < end).all())
 
 
-def segment_length(low: np.ndarray, field_bits: int, amax: int, granule: int) -> int:
+def segment_length(
+    low: np.ndarray, field_bits: int, amax: int, granule: int, most_inputs: int
+) -> int:
     """Inputs of the fewest segments in which condition 2 holds, equal ones if it does; else 0."""
     granules = low.reshape(len(low), -1, granule).astype(np.int64)
     sums = np.stack([np.minimum(granules, 0).sum(axis=2), np.maximum(granules, 0).sum(axis=2)])
     count = sums.shape[2]
-    for length in sorted(range(1, count + 1), key=lambda each: (-(-count // each), each)):
+    lengths = [*range(1, min(count, most_inputs // granule + 1)), count]
+    for length in sorted(lengths, key=lambda each: (-(-count // each), each)):
         segments = np.add.reduceat(sums, np.arange(0, count, length), axis=2)
         if _fits(amax * int(segments[0].min()), amax * int(segments[1].max()), field_bits):
             return length * granule
