@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mcuq_lab.liteengine.kernels.add_generic import lower_add_generic
 from mcuq_lab.liteengine.kernels.add_table import lower_add_table
+from mcuq_lab.liteengine.kernels.compact import lower_compact
 from mcuq_lab.liteengine.kernels.conv2d_generic import lower_conv2d_generic
 from mcuq_lab.liteengine.kernels.depthwise_fold import lower_depthwise_fold
 from mcuq_lab.liteengine.kernels.depthwise_generic import lower_depthwise_generic
@@ -48,6 +49,7 @@ PACKED_FAMILIES = (
     lower_depthwise_points,
     lower_halves,
     lower_points,
+    lower_compact,
     lower_fullyconnected_bytes,
     lower_fullyconnected_signed,
     lower_fullyconnected_halves,
