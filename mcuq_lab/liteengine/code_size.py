@@ -36,6 +36,7 @@ _COMPILED = (
     (r"le_fold_pack_", 700),
     (r"le_fold_unpack_", 110),
     (r"le_fold_scatter_", 280),
+    (r"le_conv2d_.*_compact_", 1780),
     (r"le_(conv2d|depthwise)_.*_(row|halves|fold)", 55),  # a table and a call
     (r"le_(conv2d|depthwiseconv2d)_.*_generic", 1550),
     (r"le_conv2d_w\da[48]_points_", 650),

@@ -11,21 +11,18 @@ from __future__ import annotations
 
 from mcuq_lab.liteengine.packing.compact import CompactWord
 
-STEPS_OF_A_ROUND = 4
+STEPS_OF_A_ROUND = 8
 
-_SAVED_BYTES = 32
-_ACCUMULATORS = ("r6", "r7", "r8", "r9", "r10", "r11", "r12", "lr")
-_TOTALS = ("r6", "r7", "r8", "r9", "r10", "r11")
+_ACCUMULATORS = (("r6", "r7"), ("r8", "r9"), ("r10", "r11"), ("r12", "lr"))
 
 
 def compact_assembly(word: CompactWord) -> list[str]:
     """Instructions of `void (const le_compact_call *)`, the argument in r0.
 
-    Local labels are numbers: 1 block, 2 segment, 3 round, 4 accumulator.
+    Local labels are numbers: 1 block, 2 segment, 3 round.
     """
     return [
         "push {r4-r11, lr}",
-        f"sub sp, #{_SAVED_BYTES + 4}",
         "vldmia r0, {s0-s9}",
         "1:",
         "vmov r0, s5",
@@ -52,7 +49,6 @@ def compact_assembly(word: CompactWord) -> list[str]:
         "vmov r3, s9",
         "cmp r2, r3",
         "bne.w 1b",
-        f"add sp, #{_SAVED_BYTES + 4}",
         "pop {r4-r11, pc}",
     ]
 
@@ -64,7 +60,8 @@ def _segment_start() -> list[str]:
         "vmov s10, r2",
         "vmov r6, s0",
         "vmov r7, s1",
-        *(f"mov {to}, {start}" for to, start in zip(_ACCUMULATORS[2:], ("r6", "r7") * 3)),
+        *(f"mov {low}, r6" for low, _ in _ACCUMULATORS[1:]),
+        *(f"mov {high}, r7" for _, high in _ACCUMULATORS[1:]),
         "vmov r5, s7",
     ]
 
@@ -87,32 +84,29 @@ def _step(number: int) -> list[str]:
 
 
 def _fields_to_line(word: CompactWord) -> list[str]:
-    """Adds the fields of the accumulators to the sums of four words each, one by one."""
-    count = word.pixels + 2
-    totals = _TOTALS[:count]
-    lines = [
-        f"stm sp, {{{', '.join(_ACCUMULATORS)}}}",
-        "vmov r2, s8",
-        "mov r3, sp",
-        f"add lr, r3, #{_SAVED_BYTES}",
-        "4:",
-        *(f"ldr {total}, [r2, #{16 * k}]" for k, total in enumerate(totals)),
-        "ldr r5, [r3, #4]",
-        "ldr r4, [r3], #8",
-    ]
-    for k, total in enumerate(totals):
-        low = k * word.shift
-        if k == count - 1:
-            lines.append(f"add {total}, {total}, r5, lsr #{low - 32}")
-            continue
-        if low + word.shift <= 32:
-            lines.append(f"ubfx r12, r4, #{low}, #{word.shift}")
-        elif low >= 32:
-            lines.append(f"ubfx r12, r5, #{low - 32}, #{word.shift}")
-        else:
-            lines.append(f"lsr r12, r4, #{low}")
-            lines.append(f"orr r12, r12, r5, lsl #{32 - low}")
-            lines.append(f"ubfx r12, r12, #0, #{word.shift}")
-        lines.append(f"add {total}, r12")
-    lines += [f"str {total}, [r2, #{16 * k}]" for k, total in enumerate(totals)]
-    return [*lines, "adds r2, #4", "cmp r3, lr", "bne.w 4b"]
+    """Adds the fields of the accumulators to the sums, two at a time."""
+    lines = ["vmov r2, s8"]
+    for number, (low, high) in enumerate(_ACCUMULATORS):
+        for first in range(0, word.pixels + 2, 2):
+            fields = range(first, min(first + 2, word.pixels + 2))
+            places = [(f"r{4 + k - first}", f"[r2, #{16 * k + 4 * number}]") for k in fields]
+            lines += [f"ldr {to}, {place}" for to, place in places]
+            for field, (to, _) in zip(fields, places, strict=True):
+                lines += _added(word, field, low, high, to)
+            lines += [f"str {to}, {place}" for to, place in places]
+    return lines
+
+
+def _added(word: CompactWord, field: int, low: str, high: str, to: str) -> list[str]:
+    """Adds a field of an accumulator to a register."""
+    at = field * word.shift
+    if field == word.pixels + 1:
+        return [f"add {to}, {to}, {high}, lsr #{at - 32}"]
+    if at + word.shift <= 32:
+        taken = [f"ubfx r3, {low}, #{at}, #{word.shift}"]
+    elif at >= 32:
+        taken = [f"ubfx r3, {high}, #{at - 32}, #{word.shift}"]
+    else:
+        taken = [f"lsr r3, {low}, #{at}", f"orr r3, r3, {high}, lsl #{32 - at}"]
+        taken.append(f"ubfx r3, r3, #0, #{word.shift}")
+    return [*taken, f"add {to}, r3"]

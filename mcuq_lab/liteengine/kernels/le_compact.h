@@ -73,13 +73,6 @@ _Static_assert(sizeof(le_compact_call) == 40, "as the assembly has it");
 #define LE_COMPACT_ASSEMBLY 0
 #endif
 
-/* Most of a kernel runs once a row or less. */
-#if defined(__GNUC__) && !defined(__clang__)
-#define LE_SMALL __attribute__((optimize("Os")))
-#else
-#define LE_SMALL
-#endif
-
 /* The inner loops in plain C: what the assembly computes, and its oracle. */
 LE_INLINE void le_compact_sums(const le_compact_call *call, unsigned pixels, unsigned shift) {
     const uint32_t mask = (1u << shift) - 1u;
@@ -110,47 +103,60 @@ LE_INLINE void le_compact_sums(const le_compact_call *call, unsigned pixels, uns
     }
 }
 
+/* Packs the channels of one block's pixels, whose addresses are `from`; returns the word behind. */
+LE_INLINE uint32_t *le_compact_pack_block(uint32_t *to, const uint8_t **from, uint32_t channels,
+                                          unsigned storage, unsigned pixels, unsigned shift) {
+    const unsigned group = 32 / storage;
+    const uint32_t field = (1u << storage) - 1u;
+    uint32_t words[4] = {0, 0, 0, 0};
+    for (; channels >= group; channels -= group) {
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < pixels; ++i) {
+            words[i] = le_load32(from[i]);
+            from[i] += 4;
+        }
+#pragma GCC unroll 16
+        for (unsigned k = 0; k < group; ++k) {
+            uint32_t word = 0;
+#pragma GCC unroll 4
+            for (unsigned i = 0; i < pixels; ++i) {
+                word |= (words[i] >> (k * storage) & field) << (i * shift);
+            }
+            le_store_alone(to + k, word);
+        }
+        to += group;
+    }
+    for (uint32_t k = 0; k < channels; ++k) {
+        uint32_t word = 0;
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < pixels; ++i) {
+            word |= le_get_field(from[i], k, storage) << (i * shift);
+        }
+        *to++ = word;
+        LE_KEEP_LOOP(k);
+    }
+    return to;
+}
+
 /* Packs `rows` rows of pixels from row `top` of the input on, which may lie outside. */
 LE_INLINE void le_compact_pack(const le_compact_layer *layer, uint32_t *to, const uint8_t *in,
                                const uint8_t *pad, uint32_t top, uint32_t rows, unsigned storage,
                                unsigned pixels, unsigned shift) {
     const uint32_t pixel_bytes = le_pixel_bytes(layer->in_c, storage);
-    const uint32_t field = (1u << storage) - 1u;
+    const uint32_t row_bytes = layer->in_w * pixel_bytes;
     for (uint32_t block = 0; block < layer->blocks; ++block) {
         for (uint32_t y = top; y != top + rows; ++y) {
             for (uint32_t phase = 0; phase < layer->phases; ++phase) {
                 const uint8_t *from[4];
                 uint32_t x = block * pixels * layer->stride_w + (uint32_t)layer->phase[phase].column;
+#pragma GCC unroll 4
                 for (unsigned i = 0; i < pixels; ++i) {
                     from[i] = y < layer->in_h && x < layer->in_w
-                                  ? in + (y * layer->in_w + x) * pixel_bytes
+                                  ? in + y * row_bytes + x * pixel_bytes
                                   : pad;
                     x += layer->stride_w;
                 }
-                for (uint32_t left = layer->in_c; left != 0;) {
-                    uint32_t count = left < 32 / storage ? left : 32 / storage;
-                    uint32_t words[4];
-                    left -= count;
-                    for (unsigned i = 0; i < pixels; ++i) {
-                        if (count == 32 / storage) {
-                            words[i] = le_load32(from[i]);
-                            from[i] += 4;
-                        } else {
-                            words[i] = 0;
-                            for (uint32_t byte = (count * storage + 7) / 8; byte-- != 0;) {
-                                words[i] = words[i] << 8 | from[i][byte];
-                            }
-                        }
-                    }
-                    do {
-                        uint32_t word = 0;
-                        for (unsigned i = 0; i < pixels; ++i) {
-                            word |= (words[i] & field) << (i * shift);
-                            words[i] >>= storage;
-                        }
-                        *to++ = word;
-                    } while (--count != 0);
-                }
+                to = le_compact_pack_block(to, from, layer->in_c, storage, pixels, shift);
             }
         }
     }
@@ -163,7 +169,7 @@ LE_INLINE void le_compact_pack(const le_compact_layer *layer, uint32_t *to, cons
 LE_INLINE void le_compact_unpack(const le_compact_layer *layer, uint32_t *to, const uint32_t *end,
                                  const uint8_t *from, unsigned w_bits, unsigned shift) {
     const uint32_t field = (1u << w_bits) - 1u, half = 1u << (w_bits - 1);
-    uint32_t bit = 0;
+    uint32_t bit = 0; /* of the stream, within a byte: none for a whole number of bytes a step */
     for (uint32_t row = 0; row < layer->kernel_h; ++row) {
         for (uint32_t i = 0; i < layer->phases; ++i) {
             const le_compact_phase *phase = layer->phase + i;
@@ -171,16 +177,21 @@ LE_INLINE void le_compact_unpack(const le_compact_layer *layer, uint32_t *to, co
             const uint32_t mask = (1u << bits) - 1u;
             const uint32_t surplus = half + (phase->taps > 1 ? half << shift : 0) +
                                      (phase->taps > 2 ? half << 2 * shift : 0);
-            for (uint32_t channel = 0; channel < layer->in_c; ++channel) {
-                uint32_t stream = le_load32(from + (bit >> 3)) >> (bit & 7);
+            const uint32_t *step_end = to + 2 * layer->in_c;
+            while (to != step_end) {
+                uint32_t stream = le_load32(from) >> bit;
                 bit += 2 * bits;
+                from += bit / 8;
+                bit = 2 * w_bits % 8 == 0 ? 0 : bit % 8;
+#pragma GCC unroll 2
                 for (unsigned k = 0; k < 2; ++k) {
-                    uint32_t taps = stream & mask;
-                    stream >>= bits;
-                    taps = (taps & field) + ((taps >> w_bits & field) << shift) +
-                           (taps >> 2 * w_bits << 2 * shift);
-                    *to++ = (taps - surplus) << place;
+                    uint32_t taps = k == 0 ? stream & mask : stream >> bits & mask;
+                    uint32_t word = (taps & field) +
+                                    ((taps & field << w_bits) << (shift - w_bits)) +
+                                    (taps >> 2 * w_bits << 2 * shift);
+                    le_store_alone(to + k, (word - surplus) << place);
                 }
+                to += 2;
             }
         }
     }
@@ -195,16 +206,20 @@ LE_INLINE void le_compact_first(const le_compact_layer *layer, const le_compact_
                                 uint32_t channel) {
     const uint32_t first = (uint32_t)le_column_value(&layer->firsts, channel);
     const uint32_t second = (uint32_t)le_column_value(&layer->firsts, channel + 1);
-    uint32_t carried = layer->carried[0], next = layer->carried[1];
     uint32_t *line = call->line;
-    do { /* two positions have a block in front of the first one, the others none */
-        line[0] = line[1] = first + carried;
-        line[2] = line[3] = second + carried;
-        carried = next;
-        next = 0;
+    do {
+        le_store_alone(line, first);
+        le_store_alone(line + 1, first);
+        le_store_alone(line + 2, second);
+        le_store_alone(line + 3, second);
         line += 4;
         LE_KEEP_LOOP(line);
     } while (line <= call->line_end);
+    line = call->line; /* two positions have a block in front of the first one */
+    for (uint32_t i = 0; i < 8; ++i) {
+        line[i] += layer->carried[i / 4];
+        LE_KEEP_LOOP(i);
+    }
 }
 
 /* Outputs of channels `channel` and up in one row, whose sums begin at `sums`. */
