@@ -51,7 +51,7 @@ class SharedChoice:
     ) -> None:
         files = {file.name: code_bytes(file) for some in ways for way in some for file in way.files}
         bit = {name: 1 << i for i, name in enumerate(files)}
-        self._file_bytes = tuple(files.values())
+        self.file_bytes = tuple(files.values())
         self._known: dict[int, int] = {}
         self.options = tuple(
             tuple(
@@ -145,7 +145,7 @@ class SharedChoice:
             total, left = 0, files
             while left:  # a choice uses few of the many files: only those are looked at
                 lowest = left & -left
-                total += self._file_bytes[lowest.bit_length() - 1]
+                total += self.file_bytes[lowest.bit_length() - 1]
                 left ^= lowest
             self._known[files] = total
         return self._known[files]
