@@ -23,13 +23,14 @@ from mcuq_lab.liteengine.kernels.specialise import (
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.compact import (
+    HALF_BITS,
     TAPS,
     CompactPacking,
     CompactWord,
     compact_packings,
 )
-from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
-from mcuq_lab.quantize.ranges import accumulator_start
+from mcuq_lab.quantgraph import QConv2d, QOp, QTensor
+from mcuq_lab.quantize.ranges import accumulator_peak, accumulator_start
 from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
@@ -129,7 +130,7 @@ class _Choice:
     def scratch_bytes(self) -> int:
         """As `le_compact` carves it."""
         behind = self.steps - self.op.window.kernel_h * self.row_words
-        words = 4 * (self.blocks * self.packing.word.pixels + 2) + 2 * self.steps
+        words = 2 * (self.blocks * self.packing.word.pixels + 2) + 2 * self.steps
         words += self.blocks * self.rows * self.row_words + behind
         return eight_byte_aligned(4 * words + self.source.pixel_bytes)
 
@@ -172,7 +173,9 @@ def lower_compact(
 
 def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]:
     columns = compact_columns(op.window, source.zero_point)
-    if columns is None or source.bits + op.w_bits > 10:
+    if columns is None:
+        return
+    if int(accumulator_peak(op.weight, source.qmax).max()) >> HALF_BITS:
         return
     taps = _taps(op, columns)
     pairs = -(-output.shape.h // 2)
@@ -219,7 +222,7 @@ def _lowered(choice: _Choice) -> Lowered:
     missing = op.out_channels % 2
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
     offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
-    field = source.qmax * sum(packing.negative)
+    field = source.qmax * packing.negative[0]
     first = accumulator_start(op.weight, source.qmax) - packing.segments * field
     firsts = Column(f"{name}_firsts", np.pad(first, (0, missing), mode="edge"))
     start = packing.start(source.qmax)

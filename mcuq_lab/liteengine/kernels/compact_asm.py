@@ -44,7 +44,7 @@ def compact_assembly(word: CompactWord) -> list[str]:
         "adds r2, r2, r3",
         "vmov s5, r2",
         "vmov r2, s8",
-        f"adds r2, #{16 * word.pixels}",
+        f"adds r2, #{8 * word.pixels}",
         "vmov s8, r2",
         "vmov r3, s9",
         "cmp r2, r3",
@@ -84,29 +84,31 @@ def _step(number: int) -> list[str]:
 
 
 def _fields_to_line(word: CompactWord) -> list[str]:
-    """Adds the fields of the accumulators to the sums, two at a time."""
+    """Adds the fields of all accumulators to the sums, those of the lower row to upper halves."""
     lines = ["vmov r2, s8"]
-    for number, (low, high) in enumerate(_ACCUMULATORS):
-        for first in range(0, word.pixels + 2, 2):
-            fields = range(first, min(first + 2, word.pixels + 2))
-            places = [(f"r{4 + k - first}", f"[r2, #{16 * k + 4 * number}]") for k in fields]
-            lines += [f"ldr {to}, {place}" for to, place in places]
-            for field, (to, _) in zip(fields, places, strict=True):
-                lines += _added(word, field, low, high, to)
-            lines += [f"str {to}, {place}" for to, place in places]
+    for field in range(word.pixels + 2):
+        first, second = f"[r2, #{8 * field}]", f"[r2, #{8 * field + 4}]"
+        lines += [f"ldr r4, {first}", f"ldr r5, {second}"]
+        for number, accumulator in enumerate(_ACCUMULATORS):
+            lines += _added(word, field, accumulator, f"r{4 + number // 2}", number % 2)
+        lines += [f"str r4, {first}", f"str r5, {second}"]
     return lines
 
 
-def _added(word: CompactWord, field: int, low: str, high: str, to: str) -> list[str]:
-    """Adds a field of an accumulator to a register."""
+def _added(
+    word: CompactWord, field: int, accumulator: tuple[str, str], to: str, half: int
+) -> list[str]:
+    """Adds a field of an accumulator to a half of a register."""
+    low, high = accumulator
     at = field * word.shift
+    into = f"add {to}, {to}, r3, lsl #16" if half else f"add {to}, r3"
     if field == word.pixels + 1:
+        if half:
+            return [f"lsr r3, {high}, #{at - 32}", into]
         return [f"add {to}, {to}, {high}, lsr #{at - 32}"]
     if at + word.shift <= 32:
-        taken = [f"ubfx r3, {low}, #{at}, #{word.shift}"]
-    elif at >= 32:
-        taken = [f"ubfx r3, {high}, #{at - 32}, #{word.shift}"]
-    else:
-        taken = [f"lsr r3, {low}, #{at}", f"orr r3, r3, {high}, lsl #{32 - at}"]
-        taken.append(f"ubfx r3, r3, #0, #{word.shift}")
-    return [*taken, f"add {to}, r3"]
+        return [f"ubfx r3, {low}, #{at}, #{word.shift}", into]
+    if at >= 32:
+        return [f"ubfx r3, {high}, #{at - 32}, #{word.shift}", into]
+    joined = [f"lsr r3, {low}, #{at}", f"orr r3, r3, {high}, lsl #{32 - at}"]
+    return [*joined, f"ubfx r3, r3, #0, #{word.shift}", into]

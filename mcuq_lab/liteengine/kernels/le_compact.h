@@ -9,7 +9,8 @@
  * lie side by side, whatever its height, and those of the window below it stride_h rows on. Weights
  * are [step][two channels]; a step is one word of pixels. A tile is two rows x two channels x one
  * block. At the end of each segment of steps the fields are added to a line of sums, [position][two
- * channels][two rows], from where they are requantized: neither carries nor segments need code.
+ * channels], the upper row's in lower halves, the lower row's in upper ones, from where they are
+ * requantized: neither carries nor segments need code.
  *
  * All fields of all channels and segments begin with the same numbers, `start`; what a channel has
  * to begin with instead is in its `first` sum.
@@ -61,7 +62,7 @@ typedef struct {
     const uint32_t *a;      /* the upper window's words of block 0     */
     uint32_t block_bytes;
     uint32_t row_bytes;     /* from the upper to the lower window      */
-    uint32_t *line;         /* sums, [position][two channels][two rows] */
+    uint32_t *line;         /* sums, [position][two channels]          */
     uint32_t *line_end;     /* the sums behind those of the last block */
 } le_compact_call;
 
@@ -77,7 +78,7 @@ _Static_assert(sizeof(le_compact_call) == 40, "as the assembly has it");
 LE_INLINE void le_compact_sums(const le_compact_call *call, unsigned pixels, unsigned shift) {
     const uint32_t mask = (1u << shift) - 1u;
     const uint32_t *a = call->a;
-    for (uint32_t *line = call->line; line != call->line_end; line += 4 * pixels) {
+    for (uint32_t *line = call->line; line != call->line_end; line += 2 * pixels) {
         const uint32_t *from = a, *w = call->w;
         while (w != call->w_end) {
             const uint32_t *end = w + call->segment_bytes / 4;
@@ -95,7 +96,8 @@ LE_INLINE void le_compact_sums(const le_compact_call *call, unsigned pixels, uns
             for (unsigned i = 0; i < 4; ++i) {
                 for (unsigned field = 0; field < pixels + 2; ++field) {
                     uint32_t value = (uint32_t)(sums[i] >> (field * shift));
-                    line[4 * field + i] += field == pixels + 1 ? value : value & mask;
+                    value = field == pixels + 1 ? value : value & mask;
+                    line[2 * field + i / 2] += value << 16 * (i % 2);
                 }
             }
         }
@@ -204,44 +206,71 @@ LE_INLINE void le_compact_unpack(const le_compact_layer *layer, uint32_t *to, co
 /* Sets the sums of two channels in both rows to what they begin with. */
 LE_INLINE void le_compact_first(const le_compact_layer *layer, const le_compact_call *call,
                                 uint32_t channel) {
-    const uint32_t first = (uint32_t)le_column_value(&layer->firsts, channel);
-    const uint32_t second = (uint32_t)le_column_value(&layer->firsts, channel + 1);
+    const uint32_t both_rows = 0x00010001u;
+    const uint32_t first = (uint32_t)le_column_value(&layer->firsts, channel) * both_rows;
+    const uint32_t second = (uint32_t)le_column_value(&layer->firsts, channel + 1) * both_rows;
     uint32_t *line = call->line;
     do {
         le_store_alone(line, first);
-        le_store_alone(line + 1, first);
-        le_store_alone(line + 2, second);
-        le_store_alone(line + 3, second);
-        line += 4;
+        le_store_alone(line + 1, second);
+        line += 2;
         LE_KEEP_LOOP(line);
     } while (line <= call->line_end);
     line = call->line; /* two positions have a block in front of the first one */
-    for (uint32_t i = 0; i < 8; ++i) {
-        line[i] += layer->carried[i / 4];
+    for (uint32_t i = 0; i < 4; ++i) {
+        line[i] += layer->carried[i / 2] * both_rows;
         LE_KEEP_LOOP(i);
     }
 }
 
-/* Outputs of channels `channel` and up in one row, whose sums begin at `sums`. */
+/* Writes two channels of a pixel, `channel` (even) and the next one if there are `two`. */
+LE_INLINE void le_compact_put(uint8_t *pixel, uint32_t channel, unsigned storage, uint32_t low,
+                              uint32_t high, int two) {
+    const uint32_t pair = low | high << storage;
+    pixel += channel * storage / 8;
+    if (storage == 8) {
+        pixel[0] = (uint8_t)low;
+        if (two) {
+            pixel[1] = (uint8_t)high;
+        }
+    } else if (storage == 4) {
+        pixel[0] = (uint8_t)pair;
+    } else if (channel & 2) {
+        pixel[0] = (uint8_t)((pixel[0] & 0xFu) | pair << 4);
+    } else {
+        pixel[0] = (uint8_t)pair;
+    }
+}
+
+/* Outputs of channels `channel` and up in two rows, whose sums begin at `sums`; both rows may be
+ * the same one, which is the upper one then. */
 LE_INLINE void le_compact_outputs(const le_compact_layer *layer, const uint32_t *sums,
-                                  uint8_t *pixel, uint32_t channel, unsigned out_bits,
-                                  unsigned pre_shift, unsigned out_shift) {
+                                  uint8_t *upper, uint8_t *lower, uint32_t channel,
+                                  unsigned out_bits, unsigned pre_shift, unsigned out_shift) {
     const unsigned storage = le_storage_bits(out_bits);
     const uint32_t pixel_bytes = le_pixel_bytes(layer->out_c, storage);
     const int32_t m0 = layer->multipliers[channel], m1 = layer->multipliers[channel + 1];
     const int32_t offset0 = le_column_value(&layer->offsets, channel);
     const int32_t offset1 = le_column_value(&layer->offsets, channel + 1);
     const int two = channel + 1 < layer->out_c;
-    const uint8_t *end = pixel + layer->out_w * pixel_bytes;
+    const uint8_t *end = upper + layer->out_w * pixel_bytes;
     do {
-        uint32_t y0 = le_requantize_const((int32_t)sums[0], m0, offset0, pre_shift, out_shift,
-                                          out_bits);
-        uint32_t y1 = le_requantize_const((int32_t)sums[2], m1, offset1, pre_shift, out_shift,
-                                          out_bits);
-        le_put_pair(pixel, channel, storage, y0, y1, two);
-        pixel += pixel_bytes;
-        sums += 4;
-    } while (pixel != end);
+        const uint32_t first = sums[0], second = sums[1];
+        uint32_t y[4];
+        y[0] = le_requantize_const((int32_t)(first >> 16), m0, offset0, pre_shift, out_shift,
+                                   out_bits);
+        y[1] = le_requantize_const((int32_t)(second >> 16), m1, offset1, pre_shift, out_shift,
+                                   out_bits);
+        y[2] = le_requantize_const((int32_t)(first & 0xFFFFu), m0, offset0, pre_shift, out_shift,
+                                   out_bits);
+        y[3] = le_requantize_const((int32_t)(second & 0xFFFFu), m1, offset1, pre_shift, out_shift,
+                                   out_bits);
+        le_compact_put(lower, channel, storage, y[0], y[1], two);
+        le_compact_put(upper, channel, storage, y[2], y[3], two);
+        lower += pixel_bytes;
+        upper += pixel_bytes;
+        sums += 2;
+    } while (upper != end);
 }
 
 /* The whole layer. `in` and `out` may be the same address where each band's outputs take no more
@@ -256,7 +285,7 @@ LE_INLINE void le_compact(const le_compact_layer *layer, const uint8_t *in, uint
     const uint32_t row_bytes =
         layer->out_w * le_pixel_bytes(layer->out_c, le_storage_bits(out_bits));
     uint32_t *line = (uint32_t *)(void *)scratch;
-    uint32_t *w = line + 4 * (layer->blocks * pixels + 2);
+    uint32_t *w = line + 2 * (layer->blocks * pixels + 2);
     uint32_t *a = w + 2 * steps;
     le_compact_call call = {
         .start = {layer->start[0], layer->start[1]},
@@ -265,7 +294,7 @@ LE_INLINE void le_compact(const le_compact_layer *layer, const uint8_t *in, uint
         .segment_bytes = 8u * layer->segment_steps,
         .row_bytes = 4 * layer->stride_h * row_words,
         .line = line,
-        .line_end = line + 4 * layer->blocks * pixels,
+        .line_end = line + 2 * layer->blocks * pixels,
     };
     for (uint32_t first = 0; first < layer->out_h; first += layer->band) {
         uint32_t count = layer->out_h - first < layer->band ? layer->out_h - first : layer->band;
@@ -289,11 +318,10 @@ LE_INLINE void le_compact(const le_compact_layer *layer, const uint8_t *in, uint
                 le_compact_first(layer, &call, channel);
                 sums(&call);
                 call.a += 2 * layer->stride_h * row_words;
-                for (uint32_t row = 0; row < 2 && y + row < first + count; ++row) {
-                    le_compact_outputs(layer, line + 4 * layer->skipped + row,
-                                       out + (y + row) * row_bytes, channel, out_bits, pre_shift,
-                                       out_shift);
-                }
+                uint8_t *to = out + y * row_bytes;
+                le_compact_outputs(layer, line + 2 * layer->skipped, to,
+                                   y + 1 < layer->out_h ? to + row_bytes : to, channel, out_bits,
+                                   pre_shift, out_shift);
             }
         }
     }

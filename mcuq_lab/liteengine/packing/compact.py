@@ -7,19 +7,25 @@ that the last two belong to the next block. In `polynomial.py`'s words it is a r
 its conditions hold here, too, with one change: fields do not start at a channel's own
 amax * sum of negated negative weights, but at numbers that serve all channels and segments,
 
-    amax * (1 + z + ... + z^(m-1)) * (N2 + N1 z + N0 z^2),
+    amax * N for fields 2 .. m-1, which meet all taps,
+    amax * (N - N01) and amax * (N - N0) for fields 0 and 1,
+    amax * N01 and amax * N0 for the two that belong to the next block,
 
-N_j the largest such sum that any segment of any channel has at tap j. With N = N0 + N1 + N2 and P
-the largest sum of the positive weights of a segment,
+so that a position starts from amax * N, be it in one block or in two. N0 is the largest such sum
+that any segment of any channel has at tap 0, N01 at taps 0 and 1, N12 and N2 at the others, and N
+the largest of that at all taps, of N0 + N12, and of N01 + N2. With P the largest sum of the
+positive weights of a segment,
 
     amax * (N + P) < 2^s                 a field is never negative, and never reaches the next one
     amax * (N0 + P0) < 2^(64 - (m+1)s)   nor does the uppermost one the end
     (m-1) s + a_bits <= 31               A is a non-negative word
-    -2^31 <= W < 2^31.
+    -2^31 <= W < 2^31
+    amax * sum|w| < 2^16                 the sums of two rows share a word.
 
 Fields are added up outside of the accumulator at the end of each segment, so that segments have no
 limit of their own: what a channel's sum must begin with is the rest,
-amax * sum of its negated negative weights - segments * amax * N.
+amax * sum of its negated negative weights - segments * amax * N. Words of two sums are added up
+modulo 2^32: only what they hold in the end must fit their halves.
 """
 
 from __future__ import annotations
@@ -47,8 +53,11 @@ class CompactWord:
         return ACCUMULATOR_BITS - (self.pixels + 1) * self.shift
 
 
-WORDS = (CompactWord(4, 9), CompactWord(3, 13), CompactWord(3, 12), CompactWord(2, 14))
-"""Few, for layers to share them: of 2-bit and of 4-bit pixels, and of 8-bit ones with 2-bit taps."""
+HALF_BITS = 16
+"""Of a sum."""
+
+WORDS = (CompactWord(4, 9), CompactWord(3, 13))
+"""Few, for layers to share them: of 2-bit and of 4-bit pixels."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class CompactPacking:
     Attributes:
         word: of its pixels.
         segments, segment_steps: of its terms, and how many steps each takes.
-        negative: N0, N1, N2 above.
+        negative: N, N01 and N0 above.
     """
 
     word: CompactWord
@@ -68,16 +77,14 @@ class CompactPacking:
 
     def start(self, amax: int) -> int:
         """What every accumulator starts from, 64 bits."""
-        z = 1 << self.word.shift
-        first, second, third = self.negative
-        pixels = sum(z**i for i in range(self.word.pixels))
-        return amax * pixels * (third + second * z + first * z * z)
+        whole, two, one = self.negative
+        fields = (whole - two, whole - one, *[whole] * (self.word.pixels - 2), two, one)
+        return sum(amax * field << k * self.word.shift for k, field in enumerate(fields))
 
     def carried(self, amax: int) -> tuple[int, int]:
-        """What the two last fields of all segments of a block start with."""
-        first, second, _ = self.negative
-        both = (first + second, first)
-        return both[0] * amax * self.segments, both[1] * amax * self.segments
+        """What the last two fields of all segments of a block start with."""
+        _, two, one = self.negative
+        return amax * two * self.segments, amax * one * self.segments
 
     def __str__(self) -> str:
         text = f"compact row m={self.word.pixels} s={self.word.shift}"
@@ -105,8 +112,8 @@ def compact_packings(
                 continue
             negative, positive, first = _largest_sums(taps, steps)
             if (
-                amax * (sum(negative) + positive) < 1 << word.shift
-                and amax * (negative[0] + first) < 1 << word.top_bits
+                amax * (negative[0] + positive) < 1 << word.shift
+                and amax * (negative[2] + first) < 1 << word.top_bits
             ):
                 yield CompactPacking(word, segments, steps, negative)
                 break
@@ -120,15 +127,23 @@ def packed_taps(taps: np.ndarray, word: CompactWord) -> np.ndarray:
 
 def _words_fit(taps: np.ndarray, word: CompactWord) -> bool:
     packed = packed_taps(taps, word)
-    return -(1 << 31) <= int(packed.min()) and int(packed.max()) < 1 << 31
+    return int(packed.min()) >= -(1 << 31) and int(packed.max()) < 1 << 31
 
 
 def _largest_sums(taps: np.ndarray, steps: int) -> tuple[tuple[int, int, int], int, int]:
-    """N0, N1, N2, then P and P0 of segments of `steps` steps."""
+    """(N, N01, N0), then P, and P at tap 0, of segments of `steps` steps."""
     missing = -taps.shape[1] % steps
     padded = np.pad(taps.astype(np.int64), ((0, 0), (0, missing), (0, 0)))
     parts = padded.reshape(len(taps), -1, steps, TAPS)
-    negative = np.maximum(-parts, 0).sum(2).max((0, 1))
-    positive = np.maximum(parts, 0).sum(2)
-    n0, n1, n2 = (int(value) for value in negative)
-    return (n0, n1, n2), int(positive.sum(-1).max()), int(positive[..., 0].max())
+    negative, positive = np.maximum(-parts, 0).sum(2), np.maximum(parts, 0).sum(2)
+
+    def largest(sums: np.ndarray, *chosen: int) -> int:
+        return int(sums[..., list(chosen)].sum(-1).max())
+
+    one, two = largest(negative, 0), largest(negative, 0, 1)
+    whole = max(
+        largest(negative, 0, 1, 2),
+        one + largest(negative, 1, 2),
+        two + largest(negative, 2),
+    )
+    return (whole, two, one), largest(positive, 0, 1, 2), largest(positive, 0)
