@@ -176,25 +176,32 @@ LE_INLINE void le_compact_unpack(const le_compact_layer *layer, uint32_t *to, co
         for (uint32_t i = 0; i < layer->phases; ++i) {
             const le_compact_phase *phase = layer->phase + i;
             const uint32_t bits = phase->taps * w_bits, place = phase->place * shift;
-            const uint32_t mask = (1u << bits) - 1u;
-            const uint32_t surplus = half + (phase->taps > 1 ? half << shift : 0) +
-                                     (phase->taps > 2 ? half << 2 * shift : 0);
+            uint32_t second = 0, third = 0; /* masks of the taps that there are */
+            uint32_t surplus = half;
+            if (phase->taps > 1) {
+                second = field << w_bits;
+                surplus += half << shift;
+            }
+            if (phase->taps > 2) {
+                third = field << 2 * w_bits;
+                surplus += half << 2 * shift;
+            }
             const uint32_t *step_end = to + 2 * layer->in_c;
-            while (to != step_end) {
+            do {
                 uint32_t stream = le_load32(from) >> bit;
                 bit += 2 * bits;
                 from += bit / 8;
                 bit = 2 * w_bits % 8 == 0 ? 0 : bit % 8;
 #pragma GCC unroll 2
                 for (unsigned k = 0; k < 2; ++k) {
-                    uint32_t taps = k == 0 ? stream & mask : stream >> bits & mask;
-                    uint32_t word = (taps & field) +
-                                    ((taps & field << w_bits) << (shift - w_bits)) +
-                                    (taps >> 2 * w_bits << 2 * shift);
-                    le_store_alone(to + k, (word - surplus) << place);
+                    uint32_t word = (stream & field) - surplus;
+                    word += (stream & second) << (shift - w_bits);
+                    word += (stream & third) << 2 * (shift - w_bits);
+                    le_store_alone(to + k, word << place);
+                    stream >>= bits;
                 }
                 to += 2;
-            }
+            } while (to != step_end);
         }
     }
     while (to != end) {
