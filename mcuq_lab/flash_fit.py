@@ -18,6 +18,7 @@ HARNESS_BYTES = 1250
 """About what start-up code and harness take of an image; the engine has the rest of its budget."""
 
 _TRIES = 8
+_SHOWN = 3
 _MORE_BYTES = 32  # a try asks for so many fewer than the one before, besides what was missing
 
 
@@ -68,7 +69,14 @@ def built_within(
     missing, generate_s, build_s = 0, 0.0, 0.0
     for number in range(_TRIES):
         started = time.perf_counter()
-        sources = engine.generate(network, asked, measured_cycles)
+        try:
+            sources = engine.generate(network, asked, measured_cycles)
+        except FitError as error:
+            if budget is None or error.memory != "flash":
+                raise
+            # What was missing of the image, or is of what the engine was asked for.
+            missing = missing or error.overflow_bytes
+            break
         generated = time.perf_counter()
         firmware = build(sources, board, toolchain, flags)
         generate_s += generated - started
@@ -77,11 +85,13 @@ def built_within(
             return Built(sources, firmware, {"generate": generate_s, "build": build_s})
         missing = firmware.sizes.flash_total_bytes - budget
         asked = replace(asked, flash_bytes=asked.flash_bytes - missing - _MORE_BYTES * number)
+    layers = sorted(network.layers, key=lambda op: -op.weight.size * op.w_bits)[:_SHOWN]
+    most = ", ".join(f"{op.name} {op.weight.size * op.w_bits // 8:,}" for op in layers)
     raise FitError(
         f"The image of '{network.name}' ({network.policy}, {engine.name}) takes "
-        f"{budget + missing:,} bytes of flash, {missing:,} more than the budget of {budget:,}: "
-        f"{firmware.sizes.flash_weights_bytes:,} of constants, the rest of code. Lower weight "
-        "bits, or allow more flash.",
+        f"{budget + missing:,} bytes of flash, {missing:,} more than the budget of {budget:,}, "
+        f"about {HARNESS_BYTES:,} of them start-up code and harness; most weights: {most}. Lower "
+        "weight bits there, or allow more flash.",
         memory="flash",
         overflow_bytes=missing,
     )

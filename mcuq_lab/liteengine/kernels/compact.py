@@ -187,9 +187,7 @@ def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]
 
 def _taps(op: QConv2d, columns: CompactColumns) -> np.ndarray:
     """Weights by step and tap: int8 (oc, steps, 3), steps [row of the window][phase][channel]."""
-    taps = np.zeros(
-        (*op.weight.shape[:2], len(columns.phases), op.weight.shape[3], TAPS), np.int8
-    )
+    taps = np.zeros((*op.weight.shape[:2], len(columns.phases), op.weight.shape[3], TAPS), np.int8)
     for i, phase in enumerate(columns.phases):
         last = TAPS - 1 - phase.place
         first = last + 1 - len(phase.taps)
