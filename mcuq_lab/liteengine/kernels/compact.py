@@ -12,7 +12,11 @@ from mcuq_lab.graph import Window
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dense import pack_stream
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
-from mcuq_lab.liteengine.kernels.compact_asm import STEPS_OF_A_ROUND, compact_assembly
+from mcuq_lab.liteengine.kernels.compact_asm import (
+    STEPS_OF_A_ROUND,
+    compact_assembly,
+    fields_cycles,
+)
 from mcuq_lab.liteengine.kernels.specialise import (
     includes,
     kernel_header,
@@ -42,6 +46,7 @@ _WIDEST_BITS = 4
 """Of weights: two channels' taps of a step are read as one word."""
 
 _MOST_PHASES = 2
+_ROUND_CYCLES = 10 * STEPS_OF_A_ROUND + 5
 _OVERREAD_BYTES = 3
 _LAYER_BYTES = 60 + 2 * COLUMN_BYTES
 _PARAMETERS = "const le_compact_layer *layer, const uint8_t *in, uint8_t *out, uint8_t *scratch"
@@ -137,20 +142,19 @@ class _Choice:
     @property
     def cycles(self) -> int:
         """Estimate: instruction counts of the loops, overheads fitted to simulated runs."""
-        shape, word = self.output.shape, self.packing.word
-        bands = -(-shape.h // self.band)
-        pairs = -(-self.op.out_channels // 2)
+        shape, word, channels = self.output.shape, self.packing.word, self.source.shape.c
+        bands, pairs = -(-shape.h // self.band), -(-self.op.out_channels // 2)
         lines = -(-shape.h // 2) * pairs
-        fields = word.pixels + 2
         rounds = self.packing.segment_steps // STEPS_OF_A_ROUND
-        segment = rounds * (10 * STEPS_OF_A_ROUND + 6) + 30 + 4 * (5 * fields + 8)
-        block = self.packing.segments * segment + 18
-        sums = lines * (self.blocks * (block + 9 * word.pixels) + 110)
-        outputs = shape.h * pairs * (shape.w * 20 + 40)
-        packed = bands * self.rows * self.blocks * len(self.columns.phases)
-        packing = packed * (30 + 14 * word.pixels + self.source.shape.c * 4 * (word.pixels + 1))
-        weights = bands * self.op.weight.size
-        return int(sums + outputs + packing + 7 * weights)
+        segment = rounds * _ROUND_CYCLES + 17 + fields_cycles(word)
+        sums = lines * (self.blocks * (self.packing.segments * segment + 16) + 35)
+        outputs = lines * (34 * shape.w + 8.5 * self.blocks * word.pixels + 60)
+        runs = self.op.window.kernel_h * len(self.columns.phases)
+        packing = bands * self.rows * self.blocks * len(self.columns.phases)
+        packing *= 30 + 35 * word.pixels + 3.1 * word.pixels * channels
+        each = 26 if self.op.w_bits == _WIDEST_BITS else 35  # else steps begin within bytes
+        unpacking = bands * pairs * (each * runs * channels + 55 * runs + 20)
+        return int(sums + outputs + packing + unpacking)
 
 
 def lower_compact(

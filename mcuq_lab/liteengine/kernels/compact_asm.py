@@ -112,3 +112,8 @@ def _added(
         return [f"ubfx r3, {high}, #{at - 32}, #{word.shift}", into]
     joined = [f"lsr r3, {low}, #{at}", f"orr r3, r3, {high}, lsl #{32 - at}"]
     return [*joined, f"ubfx r3, r3, #0, #{word.shift}", into]
+
+
+def fields_cycles(word: CompactWord) -> int:
+    """Cycles of adding all fields to the line: one each, and one for each pair of loads."""
+    return len(_fields_to_line(word)) + word.pixels + 2
