@@ -46,6 +46,7 @@ _COMPILED = (
     (r"le_fullyconnected_.*_signed", 250),
     (r"le_fullyconnected_", 600),
     (r"le_maxpool_", 380),
+    (r"le_averagepool_a\d_fields", 220),
     (r"le_averagepool_", 850),
     (r"le_concat_", 200),
     (r"le_add_", 500),

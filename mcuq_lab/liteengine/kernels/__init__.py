@@ -19,6 +19,7 @@ from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.kernels.layout import lower_concat, lower_flatten
 from mcuq_lab.liteengine.kernels.points import lower_points
 from mcuq_lab.liteengine.kernels.pool_generic import (
+    lower_averagepool_fields,
     lower_averagepool_generic,
     lower_maxpool_generic,
 )
@@ -54,8 +55,9 @@ PACKED_FAMILIES = (
     lower_fullyconnected_signed,
     lower_fullyconnected_halves,
     lower_add_table,
+    lower_averagepool_fields,
 )
-"""General operand packing."""
+"""General operand packing, and kernels for some operators and budgets."""
 
 FAMILIES = tuple(map(remembered, (*PACKED_FAMILIES, *GENERIC_FAMILIES)))
 """All families, each remembering its answers; where two cost the same the earlier one is taken."""
