@@ -148,10 +148,10 @@ class _Choice:
         rounds = self.packing.segment_steps // STEPS_OF_A_ROUND
         segment = rounds * _ROUND_CYCLES + 17 + fields_cycles(word)
         sums = lines * (self.blocks * (self.packing.segments * segment + 16) + 35)
-        outputs = lines * (34 * shape.w + 8.5 * self.blocks * word.pixels + 60)
+        outputs = lines * (31 * shape.w + 8.5 * self.blocks * word.pixels + 60)
         runs = self.op.window.kernel_h * len(self.columns.phases)
         packing = bands * self.rows * self.blocks * len(self.columns.phases)
-        packing *= 30 + 35 * word.pixels + 3.1 * word.pixels * channels
+        packing *= 12 + 28 * word.pixels + 3.1 * word.pixels * channels
         each = 26 if self.op.w_bits == _WIDEST_BITS else 35  # else steps begin within bytes
         unpacking = bands * pairs * (each * runs * channels + 55 * runs + 20)
         return int(sums + outputs + packing + unpacking)

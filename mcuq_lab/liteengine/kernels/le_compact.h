@@ -105,9 +105,9 @@ LE_INLINE void le_compact_sums(const le_compact_call *call, unsigned pixels, uns
     }
 }
 
-/* Packs the channels of one block's pixels, whose addresses are `from`; returns the word behind. */
-LE_INLINE uint32_t *le_compact_pack_block(uint32_t *to, const uint8_t **from, uint32_t channels,
-                                          unsigned storage, unsigned pixels, unsigned shift) {
+/* Packs the channels of one block's pixels, whose addresses are `from`. */
+LE_INLINE void le_compact_pack_block(uint32_t *to, const uint8_t **from, uint32_t channels,
+                                     unsigned storage, unsigned pixels, unsigned shift) {
     const unsigned group = 32 / storage;
     const uint32_t field = (1u << storage) - 1u;
     uint32_t words[4] = {0, 0, 0, 0};
@@ -137,7 +137,6 @@ LE_INLINE uint32_t *le_compact_pack_block(uint32_t *to, const uint8_t **from, ui
         *to++ = word;
         LE_KEEP_LOOP(k);
     }
-    return to;
 }
 
 /* Packs `rows` rows of pixels from row `top` of the input on, which may lie outside. */
@@ -146,21 +145,29 @@ LE_INLINE void le_compact_pack(const le_compact_layer *layer, uint32_t *to, cons
                                unsigned pixels, unsigned shift) {
     const uint32_t pixel_bytes = le_pixel_bytes(layer->in_c, storage);
     const uint32_t row_bytes = layer->in_w * pixel_bytes;
+    const uint32_t row_words = layer->phases * layer->in_c;
     for (uint32_t block = 0; block < layer->blocks; ++block) {
-        for (uint32_t y = top; y != top + rows; ++y) {
-            for (uint32_t phase = 0; phase < layer->phases; ++phase) {
+        for (uint32_t phase = 0; phase < layer->phases; ++phase) {
+            uint32_t x = block * pixels * layer->stride_w + (uint32_t)layer->phase[phase].column;
+            const uint8_t *column[4]; /* of its first row, or 0 in the padding */
+#pragma GCC unroll 4
+            for (unsigned i = 0; i < pixels; ++i) {
+                column[i] = x < layer->in_w ? in + x * pixel_bytes : 0;
+                x += layer->stride_w;
+            }
+            uint32_t *row = to + phase * layer->in_c;
+            for (uint32_t y = top; y != top + rows; ++y) {
+                const uint32_t offset = y * row_bytes;
                 const uint8_t *from[4];
-                uint32_t x = block * pixels * layer->stride_w + (uint32_t)layer->phase[phase].column;
 #pragma GCC unroll 4
                 for (unsigned i = 0; i < pixels; ++i) {
-                    from[i] = y < layer->in_h && x < layer->in_w
-                                  ? in + y * row_bytes + x * pixel_bytes
-                                  : pad;
-                    x += layer->stride_w;
+                    from[i] = column[i] != 0 && y < layer->in_h ? column[i] + offset : pad;
                 }
-                to = le_compact_pack_block(to, from, layer->in_c, storage, pixels, shift);
+                le_compact_pack_block(row, from, layer->in_c, storage, pixels, shift);
+                row += row_words;
             }
         }
+        to += rows * row_words;
     }
 }
 
@@ -249,6 +256,11 @@ LE_INLINE void le_compact_put(uint8_t *pixel, uint32_t channel, unsigned storage
     }
 }
 
+/* The upper half of a word of sums, pre-shifted. */
+LE_INLINE uint32_t le_compact_upper(uint32_t word, uint32_t mask, unsigned pre_shift) {
+    return (pre_shift <= 16 ? word >> (16 - pre_shift) : word >> 16 << pre_shift) & mask;
+}
+
 /* Outputs of channels `channel` and up in two rows, whose sums begin at `sums`; both rows may be
  * the same one, which is the upper one then. */
 LE_INLINE void le_compact_outputs(const le_compact_layer *layer, const uint32_t *sums,
@@ -261,17 +273,18 @@ LE_INLINE void le_compact_outputs(const le_compact_layer *layer, const uint32_t 
     const int32_t offset1 = le_column_value(&layer->offsets, channel + 1);
     const int two = channel + 1 < layer->out_c;
     const uint8_t *end = upper + layer->out_w * pixel_bytes;
+    uint32_t mask = 0xFFFFu << pre_shift; /* of a pre-shifted sum */
+    LE_IN_REGISTER(mask);
     do {
         const uint32_t first = sums[0], second = sums[1];
-        uint32_t y[4];
-        y[0] = le_requantize_const((int32_t)(first >> 16), m0, offset0, pre_shift, out_shift,
-                                   out_bits);
-        y[1] = le_requantize_const((int32_t)(second >> 16), m1, offset1, pre_shift, out_shift,
-                                   out_bits);
-        y[2] = le_requantize_const((int32_t)(first & 0xFFFFu), m0, offset0, pre_shift, out_shift,
-                                   out_bits);
-        y[3] = le_requantize_const((int32_t)(second & 0xFFFFu), m1, offset1, pre_shift, out_shift,
-                                   out_bits);
+        uint32_t y[4] = {
+            le_compact_upper(first, mask, pre_shift), le_compact_upper(second, mask, pre_shift),
+            first << pre_shift & mask, second << pre_shift & mask};
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < 4; ++i) {
+            y[i] = le_requantize_const((int32_t)y[i], i % 2 ? m1 : m0, i % 2 ? offset1 : offset0, 0,
+                                       out_shift, out_bits);
+        }
         le_compact_put(lower, channel, storage, y[0], y[1], two);
         le_compact_put(upper, channel, storage, y[2], y[3], two);
         lower += pixel_bytes;
