@@ -12,8 +12,8 @@ from mcuq_lab.layer_grammar import LayerBits, layer_network
 from mcuq_lab.liteengine import generate, trial_sources, trials
 from mcuq_lab.liteengine.dual_issue import schedule_lines
 from mcuq_lab.liteengine.kernels import PACKED_FAMILIES
-from mcuq_lab.liteengine.kernels.fullyconnected import lower_fullyconnected_bytes
 from mcuq_lab.liteengine.kernels.compact import lower_compact
+from mcuq_lab.liteengine.kernels.fullyconnected import lower_fullyconnected_bytes
 from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.kernels.row_polynomial import (
     lower_depthwise_row,
