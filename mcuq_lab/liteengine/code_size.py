@@ -36,7 +36,7 @@ _COMPILED = (
     (r"le_fold_pack_", 700),
     (r"le_fold_unpack_", 110),
     (r"le_fold_scatter_", 280),
-    (r"le_conv2d_.*_compact_", 1780),
+    (r"le_conv2d_.*_compact_", 1930),
     (r"le_(conv2d|depthwise)_.*_(row|halves|fold|vertical)", 55),  # a table and a call
     (r"le_(conv2d|depthwiseconv2d)_.*_generic", 1550),
     (r"le_conv2d_w\da[48]_points_", 650),
@@ -46,7 +46,7 @@ _COMPILED = (
     (r"le_fullyconnected_.*_signed", 250),
     (r"le_fullyconnected_", 600),
     (r"le_maxpool_", 380),
-    (r"le_averagepool_a\d_fields", 220),
+    (r"le_averagepool_a\d_fields", 310),
     (r"le_averagepool_", 850),
     (r"le_concat_", 200),
     (r"le_add_", 500),

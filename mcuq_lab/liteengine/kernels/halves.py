@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 
 import numpy as np
 
@@ -202,18 +202,22 @@ def lower_halves(
     packings = _packings(_terms(op, source), op.w_bits, source.bits)
     peak = int(accumulator_peak(op.weight, source.qmax).max())
     shifts = tuple(output_shifts(op.requantize, peak, pixels) for pixels in (1, 2))
+    little_flash = target.flash_bytes is not None
     offered = selected_once(
-        ("halves", sizes_of(op, source, output), packings, shifts),
+        ("halves", sizes_of(op, source, output), packings, shifts, little_flash),
         lambda: _choices(op, source, output, packings),
-        _best,
+        partial(_best, little_flash=little_flash),
     )
     return tuple(_lowered(replace(way, op=op, source=source, output=output)) for way in offered)
 
 
-def _best(choices: Iterable[_Choice]) -> list[_Choice]:
-    ordered = sorted(choices, key=lambda choice: str(choice.packing))
+def _best(choices: Iterable[_Choice], *, little_flash: bool) -> list[_Choice]:
     return near_fastest(
-        ordered, _kernel_parts, lambda way: way.cycles, lambda way: way.scratch_bytes
+        sorted(choices, key=lambda choice: str(choice.packing)),
+        _kernel_parts,
+        lambda way: way.cycles,
+        lambda way: way.scratch_bytes,
+        little_flash=little_flash,
     )
 
 
