@@ -14,7 +14,7 @@ from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.sources import Sources
 from mcuq_lab.target import Target
 
-HARNESS_BYTES = 1250
+HARNESS_BYTES = 1200
 """About what start-up code and harness take of an image; the engine has the rest of its budget."""
 
 _TRIES = 8

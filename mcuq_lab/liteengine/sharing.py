@@ -15,8 +15,9 @@ from functools import cached_property
 from mcuq_lab.liteengine.code_size import code_bytes
 from mcuq_lab.liteengine.lowering import Lowered
 
-CALL_BYTES = 40
-"""Code of an operator beside its kernel: its call with the addresses of its tensors."""
+CALL_BYTES = 50
+"""Code of an operator beside its kernel: its call with the addresses of its tensors, and its entry
+in the table of layers."""
 
 Choice = tuple[int, ...]
 

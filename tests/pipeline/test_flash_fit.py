@@ -36,7 +36,7 @@ def resnet8(images):
 
 
 @pytest.mark.parametrize(
-    ("budget_bytes", "most_cycles"), [(int(0.55 * CMSIS_NN_BYTES), 9_000_000), (65_000, 7_300_000)]
+    ("budget_bytes", "most_cycles"), [(int(0.55 * CMSIS_NN_BYTES), 8_600_000), (65_000, 6_800_000)]
 )
 def test_resnet8_in_little_flash(resnet8, images, budget_bytes, most_cycles):
     with open_board(load_board(), simulated=True) as session:
