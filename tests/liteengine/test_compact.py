@@ -8,7 +8,9 @@ import random
 import numpy as np
 import pytest
 
+from mcuq_lab.bench.host import run_on_host
 from mcuq_lab.graph import Shape, Window
+from mcuq_lab.liteengine import generate_sources, in_strips, plan
 from mcuq_lab.liteengine.kernels.compact import compact_columns, lower_compact
 from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.packing.compact import (
@@ -19,7 +21,8 @@ from mcuq_lab.liteengine.packing.compact import (
     packed_taps,
 )
 from mcuq_lab.quantgraph import QConv2d, QuantGraph
-from mcuq_lab.quantize import single_layer
+from mcuq_lab.quantize import random_inputs, run_reference, single_layer
+from mcuq_lab.storage import pack_batch
 from tests.support.exact_layers import check_exact, with_odd_values
 from tests.support.networks import chain
 from tests.support.simulated_core import has_toolchain
@@ -202,6 +205,16 @@ def test_sums_beyond_16_bits_are_refused():
             QConv2d, Shape(4, 4, channels), 4, Window.square(3), w_bits=4, a_bits=4, out_bits=4
         )
         assert bool(ways(graph)) == fits
+
+
+@pytest.mark.parametrize(("rows", "unit"), [(1, 1), (3, 1), (4, 2)])
+def test_in_strips_of_rows(rows, unit):
+    graph = chain(QConv2d, [(4, 4), (3, 4), (4, 2)], size=(11, 9))
+    strips = in_strips(graph, 3, rows, unit)
+    inputs = random_inputs(graph, 3)
+    sources = generate_sources(plan(graph, (lower_compact,), strips=strips))
+    expected = pack_batch(run_reference(graph, inputs), graph.output)
+    np.testing.assert_array_equal(run_on_host(sources, pack_batch(inputs, graph.input)), expected)
 
 
 @pytest.mark.nightly
