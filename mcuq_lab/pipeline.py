@@ -11,9 +11,10 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from mcuq_lab.bench import BoardSession, BuildFlags, Toolchain, build, open_board
+from mcuq_lab.bench import BoardSession, BuildFlags, Toolchain, open_board
 from mcuq_lab.board import Board
 from mcuq_lab.engines import Engine
+from mcuq_lab.flash_fit import built_within
 from mcuq_lab.graph import Graph
 from mcuq_lab.measurement import Measurement
 from mcuq_lab.policy import Policy
@@ -72,18 +73,19 @@ def measure_network(
             of the engine's reference for the measurement to be `bit_exact`.
         data: name of the data set, for the record.
         toolchain, flags: default: those of `mcuq_lab.bench`.
-        arena_bytes, flash_bytes: budgets, see `Target`; only LiteEngine can keep some.
+        arena_bytes: budget, see `Target`; only LiteEngine can keep one.
+        flash_bytes: budget of the image, start-up code and harness included; LiteEngine shares
+            kernels to keep it.
 
     Raises:
         McuqError: the stage that fails says why.
     """
     seconds: dict[str, float] = {}
-    with _timed(seconds, "generate"):
-        table = tuning_table(session, toolchain, flags).read()
-        target = Target.of(session.board, arena_bytes, flash_bytes)
-        sources = engine.generate(network, target, table)
-    with _timed(seconds, "build"):
-        firmware = build(sources, session.board, toolchain, flags)
+    table = tuning_table(session, toolchain, flags).read()
+    target = Target.of(session.board, arena_bytes, flash_bytes)
+    built = built_within(network, engine, session.board, target, table, toolchain, flags)
+    sources, firmware = built.sources, built.firmware
+    seconds |= built.seconds
     run = session.run(firmware, stored_inputs(inputs, network, sources))
     seconds |= {"flash": session.last.flash_s, "run": session.last.run_s}
     with _timed(seconds, "reference"):

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mcuq_lab.bench import BoardSession, Firmware, build
+from mcuq_lab.bench import BoardSession, Firmware
 from mcuq_lab.engines import Engine
 from mcuq_lab.errors import ConfigError
+from mcuq_lab.flash_fit import built_within
 from mcuq_lab.measurement import Bench
 from mcuq_lab.nucleosim import simulated_board
 from mcuq_lab.nucleosim.profile import Profile, profiled
@@ -54,7 +55,7 @@ def profile_network(
         session: an open board.
         inputs: one quantized input, uint8 (1, h, w, c).
         layer: name of the only layer to profile; None: the whole inference.
-        target: the board's core, with budgets; None: without any.
+        target: the board's core, with budgets, of flash for the whole image; None: without any.
 
     Raises:
         ConfigError: the board is a real one, or there is no such layer.
@@ -66,8 +67,9 @@ def profile_network(
             "profile the simulated one with --simulated."
         )
     table = tuning_table(session).read()
-    sources = engine.generate(network, target or Target.of(session.board), table)
-    firmware = build(sources, session.board)
+    asked = target or Target.of(session.board)
+    built = built_within(network, engine, session.board, asked, table)
+    sources, firmware = built.sources, built.firmware
     profiles: list[Profile] = []
 
     @contextmanager

@@ -17,7 +17,9 @@ class Target:
             be, with some layers in strips of rows if nothing else fits, or nothing else is as
             fast; None: an arena that is worth its bytes in cycles, with strips where they take
             next to no cycles.
-        flash_bytes: code and constants of the network may take at most as much; None: any.
+        flash_bytes: code and constants of the network may take at most as much by the engine's
+            estimate, which is within some percent of what is linked; `flash_fit.built_within` and
+            what measures with it keep the budget of a whole image to the byte. None: any.
     """
 
     core: str = "cortex-m4"

@@ -34,7 +34,9 @@ def measure(
     engine: Annotated[str, typer.Option(help=f"One of {', '.join(ENGINE_NAMES)}.")] = "liteengine",
     board: options.BoardId = options.BOARD,
     data: options.Data = options.DATA,
-    n_images: Annotated[int, typer.Option(help="Test images that score the accuracy.")] = 1000,
+    n_images: Annotated[
+        int, typer.Option(min=0, help="Test images that score the accuracy; 0: none does.")
+    ] = 1000,
     probe: options.Probe = None,
     simulated: options.Simulated = False,
     clock: options.ClockName = "reset",
@@ -69,7 +71,7 @@ def measure(
                 flash_bytes=flash_bytes,
             )
         accuracy, n_scored = None, 0
-        if prepared.network.test_accuracy is not None:
+        if n_images and prepared.network.test_accuracy is not None:
             images = dataset.test_images[:n_images]
             labels = dataset.test_labels[:n_images]
             accuracy = chosen.accuracy(prepared.quantized, prepared.inputs(images), labels)

@@ -29,7 +29,10 @@ ArenaBytes = Annotated[
 ]
 FlashBytes = Annotated[
     int | None,
-    typer.Option(help="Budget of LiteEngine's code and constants; it shares kernels to keep it."),
+    typer.Option(
+        help="Budget of the image (of an export: of the network's code and constants, estimated); "
+        "LiteEngine shares kernels to keep it."
+    ),
 ]
 LowerLevel = Annotated[
     str, typer.Option(help="SGD below each policy: none, steps, weights_and_steps.")

@@ -11,7 +11,7 @@ from mcuq_lab.cli import options
 from mcuq_lab.cli.output import command, command_line, emit, new_app, say, stdout_is_stderr
 from mcuq_lab.report import front_of
 from mcuq_lab.results import RUNS_DIR
-from mcuq_lab.rlquant import METHODS, LowerLevelConfig, SearchConfig, new_run, run_search
+from mcuq_lab.rlquant import METHODS, LowerLevelConfig, SearchConfig, new_run, prolong, run_search
 
 app = new_app()
 
@@ -22,7 +22,13 @@ def search(
     model: options.Model = options.MODEL,
     board: options.BoardId = options.BOARD,
     method: Annotated[str, typer.Option(help=f"One of {', '.join(METHODS)}.")] = "rlquant",
-    evaluations: Annotated[int, typer.Option(help="Policies measured on the board.")] = 100,
+    evaluations: Annotated[
+        int | None,
+        typer.Option(
+            help="Policies measured on the board; with --resume, how many there are to be then. "
+            f"[default: {SearchConfig.evaluations}]"
+        ),
+    ] = None,
     data: options.Data = options.DATA,
     budget_sram_bytes: Annotated[int | None, typer.Option(help="Hard limit of peak SRAM.")] = None,
     budget_flash_bytes: Annotated[int | None, typer.Option(help="Hard limit of flash.")] = None,
@@ -55,7 +61,8 @@ def search(
 ) -> None:
     """Searches bit-width policies; every policy is generated, built, flashed and measured.
 
-    Interrupt at any time, and go on later with --resume.
+    Interrupt at any time, and go on later with --resume; a finished search, too, goes on for more
+    --evaluations.
     """
     with stdout_is_stderr():
         if resume is None:
@@ -67,7 +74,7 @@ def search(
                 probe=probe or "",
                 simulated=simulated,
                 method=method,
-                evaluations=evaluations,
+                evaluations=SearchConfig.evaluations if evaluations is None else evaluations,
                 seed=seed,
                 budget_sram_bytes=budget_sram_bytes,
                 budget_flash_bytes=budget_flash_bytes,
@@ -81,6 +88,8 @@ def search(
             run_dir = new_run(config, command=command_line())
         else:
             run_dir = find_run(resume)
+            if evaluations is not None:
+                prolong(run_dir, evaluations)
         say(f"run {run_dir.name} (interrupt at will; go on with --resume {run_dir.name})")
         progress = run_search(run_dir)
         front = front_of(run_dir)

@@ -8,6 +8,7 @@ from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -89,9 +90,11 @@ def _panel(axes: Axes, frame: pd.DataFrame, look: dict[str, tuple[str, str]]) ->
                         row.latency_ms,
                         row.percent,
                         policy_label(row.policy),
-                        fontsize=5.5,
-                        color="#444444",
+                        fontsize=6,
+                        color="#333333",
                         in_layout=False,
+                        path_effects=[withStroke(linewidth=1.6, foreground="white")],
+                        zorder=5,
                     )
                 )
     axes.axhline(float_percent, color="#777777", linestyle="--", linewidth=0.9)
@@ -102,7 +105,7 @@ def _panel(axes: Axes, frame: pd.DataFrame, look: dict[str, tuple[str, str]]) ->
         )
     floor = max(lowest, frame["percent"].min() - 2)
     axes.set_ylim(
-        floor, max(float_percent, frame["percent"].max()) + 0.15 * (float_percent - floor)
+        floor, max(float_percent, frame["percent"].max()) + 0.25 * (float_percent - floor)
     )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

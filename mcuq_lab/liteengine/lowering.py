@@ -16,6 +16,9 @@ NEAR = 1.12
 
 _MOST_NEAR = 6
 
+NEAR_IN_LITTLE_FLASH, MOST_IN_LITTLE_FLASH = 1.5, 30
+"""The same where a budget of flash makes shared kernels worth more."""
+
 LESS = 0.93
 """A slower way is worth offering if it takes at most this part of the scratch."""
 
@@ -99,6 +102,8 @@ def near_fastest(
     kernel: Callable[[W], Hashable],
     cycles: Callable[[W], float],
     scratch_bytes: Callable[[W], int],
+    *,
+    little_flash: bool = False,
 ) -> list[W]:
     """What a family should offer of its many ways: the fastest one for each of a few kernels.
 
@@ -106,12 +111,15 @@ def near_fastest(
     schedule may prefer one of them because other layers use its kernel. Then come ways that are
     slower, but take less scratch than all before.
     """
+    near, most = (
+        (NEAR_IN_LITTLE_FLASH, MOST_IN_LITTLE_FLASH) if little_flash else (NEAR, _MOST_NEAR)
+    )
     ordered = sorted(ways, key=lambda way: (cycles(way), scratch_bytes(way)))
     fastest: dict[Hashable, W] = {}
     for way in ordered:
-        if cycles(way) <= NEAR * cycles(ordered[0]):
+        if cycles(way) <= near * cycles(ordered[0]):
             fastest.setdefault(kernel(way), way)
-    offered = list(fastest.values())[:_MOST_NEAR]
+    offered = list(fastest.values())[:most]
     least = scratch_bytes(ordered[0]) if ordered else 0
     for way in ordered:
         if scratch_bytes(way) <= LESS * least:

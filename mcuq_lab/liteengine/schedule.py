@@ -10,6 +10,7 @@ from typing import Protocol
 
 from mcuq_lab.errors import FitError, ModelError
 from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE, scheduled_file
+from mcuq_lab.liteengine.flash_budget import cheapest_within, smallest_choice
 from mcuq_lab.liteengine.footprint import within_arena
 from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.lowering import Lowered
@@ -27,8 +28,6 @@ DUAL_ISSUE_GAIN = 1.75
 """Predictions are of the Cortex-M4; the Cortex-M7 takes about so many times fewer cycles. Measured
 were 1.6 to 2.1 for convolutions, 1.35 to 1.55 for depthwise ones, and the same order of kernels."""
 
-# Doublings of the price until a budget counts as impossible, and steps that set it finely then.
-_DOUBLINGS, _HALVINGS = 24, 6
 _SHOWN = 3
 
 
@@ -162,18 +161,16 @@ def _fastest_by_kernel(timed: Sequence[tuple[Lowered, int]]) -> list[tuple[Lower
 
 
 def _within_flash(shared: SharedChoice, graph: QuantGraph, target: Target) -> Choice:
-    """The best choice at the default price of flash, or at the lowest one that meets the budget."""
+    """The best choice at the price of flash, among those that meet the budget if there is one."""
     price, budget = FLASH_PRICE * shared.cycles(shared.fastest()) / 1024, target.flash_bytes
     choice = shared.best(price)
     if budget is None or shared.flash_bytes(choice) <= budget:
         return choice
-    for _ in range(_DOUBLINGS):
-        price *= 2
-        choice = shared.best(price)
-        if shared.flash_bytes(choice) <= budget:
-            return _cheapest_within(shared, price, choice, budget)
-    missing = shared.flash_bytes(choice) - budget
-    constants = shared.constants_bytes(choice)
+    smallest = smallest_choice(shared)
+    missing = shared.flash_bytes(smallest) - budget
+    if missing <= 0:
+        return cheapest_within(shared, budget, price, smallest)
+    constants = shared.constants_bytes(smallest)
     most = sorted(zip(constants, graph.ops, strict=True), key=lambda pair: -pair[0])[:_SHOWN]
     layers = ", ".join(f"{op.name} {size_bytes:,}" for size_bytes, op in most)
     raise FitError(
@@ -184,20 +181,6 @@ def _within_flash(shared: SharedChoice, graph: QuantGraph, target: Target) -> Ch
         memory="flash",
         overflow_bytes=missing,
     )
-
-
-def _cheapest_within(shared: SharedChoice, price: float, choice: Choice, budget: int) -> Choice:
-    """The fastest choice that fits, at prices between half of `price` and that, which fits."""
-    low, high = price / 2, price
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        found = shared.best(middle)
-        if shared.flash_bytes(found) > budget:
-            low = middle
-            continue
-        high = middle
-        choice = min(choice, found, key=shared.cycles)
-    return choice
 
 
 def _timed_ways(

@@ -15,8 +15,9 @@ from functools import cached_property
 from mcuq_lab.liteengine.code_size import code_bytes
 from mcuq_lab.liteengine.lowering import Lowered
 
-CALL_BYTES = 40
-"""Code of an operator beside its kernel: its call with the addresses of its tensors."""
+CALL_BYTES = 50
+"""Code of an operator beside its kernel: its call with the addresses of its tensors, and its entry
+in the table of layers."""
 
 Choice = tuple[int, ...]
 
@@ -51,7 +52,7 @@ class SharedChoice:
     ) -> None:
         files = {file.name: code_bytes(file) for some in ways for way in some for file in way.files}
         bit = {name: 1 << i for i, name in enumerate(files)}
-        self._file_bytes = tuple(files.values())
+        self.file_bytes = tuple(files.values())
         self._known: dict[int, int] = {}
         self.options = tuple(
             tuple(
@@ -145,7 +146,7 @@ class SharedChoice:
             total, left = 0, files
             while left:  # a choice uses few of the many files: only those are looked at
                 lowest = left & -left
-                total += self._file_bytes[lowest.bit_length() - 1]
+                total += self.file_bytes[lowest.bit_length() - 1]
                 left ^= lowest
             self._known[files] = total
         return self._known[files]

@@ -180,16 +180,9 @@ class Strips(QOp):
 
     def calls(self, op: QOp) -> tuple[tuple[int, int], ...]:
         """Of each call for an operator, its input and output rows."""
-        turns, sight, height = self.turns[op.name], Sight.of(op), self.height(op)
         source = self.tensors[op.inputs[0]].shape.h
-        found, first = [], 0
-        for strip in range(self.first_strip, self.strips):
-            end = turns.end(strip, height)
-            if end > first:
-                rows = min(sight.end(end), source) - max(sight.first(first), 0)
-                found.append((rows, end - first))
-            first = end
-        return tuple(found)
+        strips = self.first_strip, self.strips
+        return _calls(self.turns[op.name], Sight.of(op), source, self.height(op), *strips)
 
     def strip_tensors(self, op: QOp) -> dict[str, QTensor]:
         """The tensors of an operator, as high as those of its largest call."""
@@ -230,6 +223,21 @@ def _most_rows(written: Turns, kept: Turns, height: int, first_strip: int, strip
         most = max(most, end - first)
         first = min(max(first, kept.step * strip + kept.lead), end)
     return most
+
+
+@lru_cache(maxsize=1 << 14)
+def _calls(
+    turns: Turns, sight: Sight, source: int, height: int, first_strip: int, strips: int
+) -> tuple[tuple[int, int], ...]:
+    """Input and output rows of each call for an operator on `source` rows."""
+    found, first = [], 0
+    for strip in range(first_strip, strips):
+        end = turns.end(strip, height)
+        if end > first:
+            rows = min(sight.end(end), source) - max(sight.first(first), 0)
+            found.append((rows, end - first))
+        first = end
+    return tuple(found)
 
 
 def in_strips(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
 from mcuq_lab.errors import ConfigError
@@ -9,7 +11,7 @@ from mcuq_lab.graph import Graph
 from mcuq_lab.policy import MIN_BITS, Policy
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.quantize.calibration import StepTables
-from mcuq_lab.quantize.correction import correct_statistics
+from mcuq_lab.quantize.correction import FloatStatistics, correct_statistics, float_statistics
 from mcuq_lab.quantize.export import to_integers
 from mcuq_lab.quantize.state import QuantState
 from mcuq_lab.quantize.tensors import group_bits
@@ -53,4 +55,15 @@ def initial_state(
         },
         {name: tables.maps[name][width - MIN_BITS] for name, width in bits.items()},
     )
-    return correct_statistics(graph, state, tables.images) if correct else state
+    return correct_statistics(graph, state, _statistics(graph, tables)) if correct else state
+
+
+_known: WeakKeyDictionary[StepTables, FloatStatistics] = WeakKeyDictionary()
+
+
+def _statistics(graph: Graph, tables: StepTables) -> FloatStatistics:
+    """Those of the float network on the tables' images, worked out once for as long as these live:
+    a search quantizes hundreds of policies with one object of them."""
+    if tables not in _known:
+        _known[tables] = float_statistics(graph, tables.images)
+    return _known[tables]

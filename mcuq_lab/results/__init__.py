@@ -29,6 +29,7 @@ from mcuq_lab.results.store import (
     read_frames,
     read_rows,
     read_run_info,
+    reconfigure_run,
     write_atomically,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "read_frames",
     "read_rows",
     "read_run_info",
+    "reconfigure_run",
     "to_table",
     "write_atomically",
 ]

@@ -19,7 +19,7 @@ import platform
 import secrets
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -105,8 +105,17 @@ def create_run(
         command=command,
         **provenance(),
     )
-    write_atomically(run_dir / "run.json", (json.dumps(asdict(info), indent=2) + "\n").encode())
+    _write_run_info(run_dir, info)
     return run_dir
+
+
+def reconfigure_run(run_dir: Path, config: Mapping) -> None:
+    """Gives a run another configuration, which its later rows follow; ConfigError as below."""
+    _write_run_info(run_dir, replace(read_run_info(run_dir), config=config))
+
+
+def _write_run_info(run_dir: Path, info: RunInfo) -> None:
+    write_atomically(run_dir / "run.json", (json.dumps(asdict(info), indent=2) + "\n").encode())
 
 
 def read_run_info(run_dir: Path) -> RunInfo:

@@ -22,6 +22,7 @@ from mcuq_lab.rlquant.search import (
     float_accuracy_of,
     layer_names_of,
     new_run,
+    prolong,
     reference_of,
     run_search,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "kept_objectives",
     "layer_names_of",
     "new_run",
+    "prolong",
     "quick_config",
     "reference_of",
     "resume",

@@ -85,6 +85,7 @@ class BoardEvaluator(Evaluator):
         self._labels = data.validation_labels[: lower.validation_images]
         train = data.train_images
         self._tables = calibrate(self.graph, train[: lower.calibration_images])
+        self._few_images = replace(self._tables, images=self._tables.images[:_CORRECTION_IMAGES])
         self._lessons = teach(self.graph, train[: lower.training_images])
         answers = teach(self.graph, self._images).logits.argmax(axis=1)
         self.float_accuracy = float((answers == self._labels).mean())
@@ -164,8 +165,7 @@ class BoardEvaluator(Evaluator):
 
     def divergence(self, bits: np.ndarray) -> float:
         """Mean divergence of the post-training network of policy (L, 2) from the float one."""
-        tables = replace(self._tables, images=self._tables.images[:_CORRECTION_IMAGES])
-        network = quantize(self.graph, to_policy(bits), tables)
+        network = quantize(self.graph, to_policy(bits), self._few_images)
         node, images = self.graph.input, self._lessons.images[:_SENSITIVITY_IMAGES]
         logits = predict(network, images, node.low, node.high)
         exact = self._lessons.logits[:_SENSITIVITY_IMAGES]

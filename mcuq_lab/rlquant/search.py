@@ -28,6 +28,7 @@ from mcuq_lab.results import (
     objectives,
     read_rows,
     read_run_info,
+    reconfigure_run,
     write_atomically,
 )
 from mcuq_lab.rlquant.budgets import Budgets
@@ -67,6 +68,19 @@ def new_run(config: SearchConfig, *, command: str = "", root: Path = RUNS_DIR) -
         command=command,
         root=root,
     )
+
+
+def prolong(run_dir: Path, evaluations: int) -> None:
+    """Lets a search go on, when it is resumed, up to `evaluations`; it will end as if it had been
+    started with as many. Raises ConfigError if it has measured more already."""
+    measured = len(read_rows(run_dir))
+    if evaluations < measured:
+        raise ConfigError(
+            f"{run_dir.name} has measured {measured} policies; prolong it to more than that, not "
+            f"to {evaluations}."
+        )
+    config = SearchConfig.from_json(read_run_info(run_dir).config)
+    reconfigure_run(run_dir, replace(config, evaluations=evaluations).to_json())
 
 
 def run_search(

@@ -12,6 +12,7 @@ from mcuq_lab.layer_grammar import LayerBits, layer_network
 from mcuq_lab.liteengine import generate, trial_sources, trials
 from mcuq_lab.liteengine.dual_issue import schedule_lines
 from mcuq_lab.liteengine.kernels import PACKED_FAMILIES
+from mcuq_lab.liteengine.kernels.compact import lower_compact
 from mcuq_lab.liteengine.kernels.fullyconnected import lower_fullyconnected_bytes
 from mcuq_lab.liteengine.kernels.halves import lower_halves
 from mcuq_lab.liteengine.kernels.row_polynomial import (
@@ -154,6 +155,7 @@ def test_loads_go_beside_products():
         ("c3_8x16_16", LayerBits(4, 4), lower_vertical, 0.90),
         ("c3s2_16x16_16", LayerBits(4, 4), lower_row_polynomial, 0.90),
         ("c1_8x16_32", LayerBits(4, 4), lower_halves, 0.90),
+        ("c3_8x16_16", LayerBits(4, 4), lower_compact, 0.95),
         ("dw_12x16", LayerBits(4, 4), lower_depthwise_row, 1.0),
         ("fc_64_10", LayerBits(8, 8), lower_fullyconnected_bytes, 0.85),
     ],

@@ -13,6 +13,11 @@ from mcuq_lab.liteengine.kernels.fullyconnected import (
     lower_fullyconnected_lanes,
     lower_fullyconnected_signed,
 )
+from mcuq_lab.liteengine.kernels.fullyconnected_halves import (
+    halves_shapes,
+    halves_way,
+    lower_fullyconnected_halves,
+)
 from mcuq_lab.liteengine.schedule import candidates
 from mcuq_lab.quantgraph import QFullyConnected
 from mcuq_lab.quantize import random_inputs, run_reference, single_layer
@@ -24,6 +29,7 @@ FAMILIES = (
     lower_fullyconnected_bytes,
     lower_fullyconnected_lanes,
     lower_fullyconnected_signed,
+    lower_fullyconnected_halves,
 )
 
 
@@ -77,6 +83,64 @@ def test_all_tiles_of_byte_pairs_equal_the_reference(oc):
         stored = pack_batch(inputs, graph.input)
         for run in (run_on_host(sources, stored), run_on_core(sources, stored, core).outputs):
             np.testing.assert_array_equal(unpack_batch(run, graph.output), expected)
+
+
+def halves_ways(graph, core: str = "cortex-m4"):
+    """The network by the tiles of halves that can compute its layer, of many by every other one."""
+    (op,) = graph.ops
+    shapes = halves_shapes(op, graph.tensors)
+    for shape in shapes[len(op.weight) % 2 :: 2] if len(shapes) > 6 else shapes:
+        family = (lambda op, tensors, target, shape=shape: (halves_way(op, shape),),)
+        yield generate(graph, family, target=Target(core=core))
+
+
+SHAPES = ((1, 2, 2), (16, 5, 3), (41, 4, 4), (83, 3, 2), (56, 2, 8), (97, 6, 4), (30, 8, 8))
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize("out_bits", [2, 3, 8])
+@pytest.mark.parametrize("oc", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 16, 24])
+def test_all_tiles_of_halves_equal_the_reference(oc, out_bits):
+    """Every group and number of channels in the last tile; one segment, several, short ones."""
+    place = (oc + out_bits) % len(SHAPES)
+    ic, w_bits, a_bits = SHAPES[place]
+    graph = layer(
+        ic, oc, w_bits, a_bits, out_bits, weights=("random", "ends", "lowest")[oc % 3], seed=oc,
+        zero_point=place * ((1 << a_bits) - 1) // 6,
+    )  # fmt: skip
+    core = ("cortex-m4", "cortex-m7")[oc // 2 % 2]
+    inputs = random_inputs(graph, 4)
+    expected = run_reference(graph, inputs)
+    stored = pack_batch(inputs, graph.input)
+    for sources in halves_ways(graph, core):
+        for run in (run_on_host(sources, stored), run_on_core(sources, stored, core).outputs):
+            np.testing.assert_array_equal(unpack_batch(run, graph.output), expected)
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize(("w_bits", "a_bits"), [(4, 4), (2, 2), (2, 8), (5, 8), (8, 8)])
+def test_estimates_of_halves_are_near_what_the_core_takes(w_bits, a_bits):
+    for ic, oc in ((16, 4), (64, 10), (250, 12)):
+        graph = layer(ic, oc, w_bits, a_bits, 8)
+        for way in lower_fullyconnected_halves(graph.ops[0], graph.tensors):
+            sources = generate(graph, (lambda op, tensors, target, way=way: (way,),))
+            (cycles,) = run_on_core(sources, np.zeros((1, ic), np.uint8)).layer_cycles
+            assert 0.9 < way.predicted_cycles / cycles < 1.1, (way.kernel, ic, oc)
+
+
+@pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")
+@pytest.mark.parametrize("core", ["cortex-m4", "cortex-m7"])
+def test_fewer_bits_are_never_slower(core):
+    """Of weights at any width of activations, and of activations at any width of weights."""
+    cycles = np.zeros((4, 3), int)
+    for row, w_bits in enumerate((8, 6, 4, 2)):
+        for column, a_bits in enumerate((8, 4, 2)):
+            graph = layer(64, 10, w_bits, a_bits, 8)
+            sources = generate(graph, target=Target(core=core))
+            (taken,) = run_on_core(sources, np.zeros((1, 64), np.uint8), core).layer_cycles
+            cycles[row, column] = taken
+    assert (np.diff(cycles, axis=0) <= 0.02 * cycles[1:]).all(), cycles
+    assert (np.diff(cycles, axis=1) <= 0.02 * cycles[:, 1:]).all(), cycles
 
 
 @pytest.mark.skipif(not has_toolchain(), reason="needs arm-none-eabi-gcc")

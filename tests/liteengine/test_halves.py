@@ -161,6 +161,24 @@ def test_byte_pair_limit():
     assert not byte_pairs_fit(np.full((2, 520), 127), 8)
 
 
+@pytest.mark.parametrize("terms", [520, 1042, 3000])
+def test_byte_pairs_that_stay_in_flash_may_have_segments(terms):
+    """Each has as many terms as leave the upper channel of a pair its 24 bits."""
+    rng = np.random.default_rng(terms)
+    for weight in (rng.choice([-128, 127], (4, terms)), np.full((4, terms), -128)):
+        (packing,) = (p for p in halves_packings(weight, 8, 8, granule=4) if p.surplus)
+        assert len(packing.pairs) > 1
+        assert all(pairs % 4 == 0 for pairs in packing.pairs[:-1])
+        for a in (np.full((1, terms), 255), rng.choice([0, 255], (1, terms))):
+            np.testing.assert_array_equal(
+                packed_sums(packing, weight, 8, a), exact_sums(weight, 8, a)
+            )
+    one_more = HalvesPacking(1, 1, 0, 0, False, (packing.pairs[0] + 4,), True, True)
+    longer = np.full((2, 2 * one_more.pairs[0]), -128)
+    a = np.full((1, longer.shape[1]), 255)
+    assert (packed_sums(one_more, longer, 8, 0 * a) != exact_sums(longer, 8, 0 * a)).any()
+
+
 def test_byte_pairs_have_24_bits_for_two_pixels():
     """15 * sum|w| = 2**12 - 1 needs one segment, of both channels; one more weight needs two."""
     weight = np.zeros((2, 80), np.int64)
@@ -282,6 +300,26 @@ def test_segments_of_four_fields(in_channels):
     assert "segments" in way
     assert ("2 segments" in way) == (in_channels == 64)
     check_exact(graph, (four_fields,), on_core=True)
+
+
+@needs_toolchain
+@pytest.mark.parametrize("on_core", [False, True], ids=["host", "core"])
+@pytest.mark.parametrize(
+    ("in_channels", "out_channels", "out_bits", "segments"), [(130, 9, 8, 2), (250, 5, 4, 3)]
+)
+def test_segments_of_byte_pairs_in_flash(in_channels, out_channels, out_bits, segments, on_core):
+    shape, window = Shape(3, 5, in_channels), Window.square(3)
+    graph = single_layer(
+        QConv2d, shape, out_channels, window, w_bits=8, a_bits=8, out_bits=out_bits, zero_point=3
+    )
+
+    def in_flash(op, tensors, target):
+        ways = lower_halves(op, tensors, target)
+        return tuple(way for way in ways if way.packing.startswith("byte pairs"))
+
+    packings = {way.packing for way in in_flash(graph.ops[0], graph.tensors, DEFAULT_TARGET)}
+    assert packings == {f"byte pairs of 2 ch, {segments} segments"}
+    check_exact(graph, (in_flash,), on_core=on_core)
 
 
 @pytest.mark.nightly

@@ -15,6 +15,7 @@ from mcuq_lab.board import DEFAULT_BOARD, load_board
 from mcuq_lab.errors import FitError
 from mcuq_lab.liteengine import generate, plan
 from mcuq_lab.liteengine.code_size import code_bytes
+from mcuq_lab.liteengine.flash_budget import cheapest_within, smallest_choice
 from mcuq_lab.liteengine.lowering import Lowered, near_fastest
 from mcuq_lab.liteengine.schedule import FLASH_PRICE, choose
 from mcuq_lab.liteengine.sharing import CALL_BYTES, SharedChoice
@@ -71,6 +72,32 @@ def test_moves_find_nearly_the_best_of_all_choices(seed):
         found = cost(shared.best(price))
         assert found <= cost(shared.fastest())
         assert found <= 1.02 * min(map(cost, itertools.product(range(3), repeat=6)))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_best_of_all_choices_within_a_budget_is_found(seed):
+    rng = np.random.default_rng(seed)
+    kernels = [way(f"k{i}", int(rng.integers(50, 600))) for i in range(6)]
+    ways = [[kernels[i] for i in rng.permutation(6)[:3]] for _ in range(6)]
+    cycles = [[float(c) for c in rng.integers(1000, 1400, 3)] for _ in range(6)]
+    shared = SharedChoice(ways, cycles)
+    choices = list(itertools.product(range(3), repeat=6))
+    smallest = smallest_choice(shared)
+    least, most = (
+        shared.flash_bytes(choice)
+        for choice in (min(choices, key=shared.flash_bytes), shared.fastest())
+    )
+    assert shared.flash_bytes(smallest) == least
+    for budget in np.linspace(least, most, 5).astype(int).tolist():
+        for price in (0, 1):
+
+            def cost(choice, price=price):
+                return shared.cycles(choice) + price * shared.flash_bytes(choice)
+
+            fitting = [choice for choice in choices if shared.flash_bytes(choice) <= budget]
+            found = cheapest_within(shared, budget, price, smallest)
+            assert shared.flash_bytes(found) <= budget
+            assert cost(found) == min(map(cost, fitting))
 
 
 def offered(*ways: tuple[str, int, int]) -> list[tuple[str, int, int]]:

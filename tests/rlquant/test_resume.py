@@ -11,7 +11,7 @@ import pytest
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.results import read_rows
-from mcuq_lab.rlquant import attach, is_running, new_run, resume, run_search, start, stop
+from mcuq_lab.rlquant import attach, is_running, new_run, prolong, resume, run_search, start, stop
 
 CHEAP_METHODS = ("random", "nsga2", "tpe", "sa_mutation", "sa_nsga2")
 
@@ -40,6 +40,19 @@ def test_a_stopped_search_goes_on_identically(method, config, evaluator, tmp_pat
     assert states == ["stopped"] * 3 + ["done"]
     assert story(broken) == story(whole)
     assert len(story(whole)) == 30
+
+
+@pytest.mark.parametrize("method", CHEAP_METHODS)
+def test_a_prolonged_search_ends_as_if_it_had_been_that_long(method, config, evaluator, tmp_path):
+    whole = new_run(config(method), root=tmp_path)
+    run_search(whole, evaluator=evaluator)
+    longer = new_run(config(method, evaluations=21), root=tmp_path)
+    assert run_search(longer, evaluator=evaluator).state == "done"
+    prolong(longer, 30)
+    assert run_search(longer, evaluator=evaluator).total == 30
+    assert story(longer) == story(whole)
+    with pytest.raises(ConfigError, match="has measured 30 policies"):
+        prolong(longer, 29)
 
 
 @pytest.mark.parametrize("method", ["nsga2", "sa_mutation"])

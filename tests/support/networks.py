@@ -119,6 +119,22 @@ def chain(
     return net.finish(x)
 
 
+def averaged(
+    shape: Shape, window: Window, bits: int, out_bits: int, zero_point: int = 0, seed: int = 0
+) -> QuantGraph:
+    """A 1x1 convolution, (bits, bits), and averages of its output over a window, of `out_bits`."""
+    net = _Network(bits, seed)
+    net.tensor("input", shape, 1.0)
+    net.layer(QConv2d, "layer", "input", shape.c, Window.square(1))
+    x = net.tensors["layer"]
+    size = Shape(*window.output(shape.h, shape.w), shape.c)
+    scale = x.scale * x.qmax / ((1 << out_bits) - 1)
+    y = net.tensors["mean"] = QTensor("mean", size, out_bits, scale, zero_point)
+    constants = requantize_average("mean", window.kernel_h * window.kernel_w, x, y)
+    net.ops.append(QAveragePool("mean", ("layer",), "mean", window, constants))
+    return net.finish("mean")
+
+
 def sum_of_two(shape: Shape, bits: int, out_bits: int, seed: int = 0) -> QuantGraph:
     """Two 1x1 convolutions of the input, (bits, bits), and their sum, of `out_bits`."""
     net = _Network(bits, seed)

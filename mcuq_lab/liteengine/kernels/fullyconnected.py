@@ -6,30 +6,29 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_requantize, c_struct
 from mcuq_lab.liteengine.dense import LANE_FIELDS, pack_lanes
-from mcuq_lab.liteengine.kernels.columns import padded_constants
 from mcuq_lab.liteengine.kernels.fullyconnected_asm import (
     LARGEST_TILE_PAIRS,
     BytePairs,
     byte_pairs_assembly,
     byte_pairs_cycles,
 )
-from mcuq_lab.liteengine.kernels.specialise import (
-    kernel_header,
-    prototype_header,
-    specialised,
-    tile_function,
+from mcuq_lab.liteengine.kernels.fullyconnected_layer import (
+    HEADERS,
+    PARAMETERS,
+    assembled,
+    fullyconnected_way,
+    padded_weights,
+    requantize_arguments,
+    requantize_suffix,
 )
+from mcuq_lab.liteengine.kernels.specialise import specialised
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Lowered, near_fastest
-from mcuq_lab.quantgraph import QFullyConnected, QOp, QTensor, Requantize
+from mcuq_lab.quantgraph import QFullyConnected, QOp, QTensor
 from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
-_HEADERS = ("le_fullyconnected.h",)
-_PARAMETERS = "const le_fullyconnected_layer *layer, const uint8_t *in, uint8_t *out"
-_LAYER_BYTES = 20
 _CHANNELS = (4, 2, 1)
 _BYTES_GROUP = 8  # inputs in a round of the loop
 _LARGEST_SUM = 1 << 24
@@ -66,8 +65,8 @@ def lower_fullyconnected_lanes(
 def lower_fullyconnected_bytes(
     op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
 ) -> tuple[Lowered, ...]:
-    """A `QFullyConnected` with 8-bit weights whose sums stay below 2**24."""
-    if not isinstance(op, QFullyConnected) or op.w_bits != 8:
+    """A `QFullyConnected` whose sums stay below 2**24; weights of any width lie there as bytes."""
+    if not isinstance(op, QFullyConnected):
         return ()
     source = tensors[op.inputs[0]]
     sums = np.abs(op.weight.astype(np.int64)).sum(axis=1)
@@ -75,15 +74,15 @@ def lower_fullyconnected_bytes(
         return ()
     oc, ic = op.weight.shape
     out_storage = tensors[op.output].storage_bits
-    padded = _padded(op.weight, 2, _BYTES_GROUP)
+    padded = padded_weights(op.weight, 2, _BYTES_GROUP)
     # (pair, channel, four inputs, upper or lower two, its even or odd one)
     quads = padded.reshape(-1, 2, padded.shape[1] // 4, 2, 2)
     halves = 256 * quads[:, 1] + quads[:, 0] + 128
     weights = _by_tiles(halves.astype("<i2").transpose(0, 1, 3, 2))
     kernel, files = _byte_pairs_kernel(op, source.storage_bits, out_storage)
     return (
-        _lowered(
-            op, kernel, files, "byte pairs of 2 ch", weights, 2 * padded.shape[1], 2,
+        fullyconnected_way(
+            op, kernel, files, "byte pairs of 2 ch", lambda: weights, 2 * padded.shape[1], 2,
             _bytes_cycles(oc, ic, source.storage_bits, out_storage),
             inputs=padded.shape[1],
         ),
@@ -94,12 +93,13 @@ def _byte_pairs_kernel(
     op: QFullyConnected, in_storage: int, out_storage: int
 ) -> tuple[str, tuple[SourceFile, ...]]:
     """Name and files: in assembly for bytes of activations, unless outputs are four in a byte."""
-    requantize, headers = op.requantize, (*_HEADERS, "le_fullyconnected_bytes.h")
+    requantize, headers = op.requantize, (*HEADERS, "le_fullyconnected_bytes.h")
     stem = f"le_fullyconnected_w8a{in_storage}_bytes"
-    body = f"le_fullyconnected_bytes(layer, in, out, {in_storage}, {_constants(requantize)});"
+    arguments = requantize_arguments(requantize)
+    body = f"le_fullyconnected_bytes(layer, in, out, {in_storage}, {arguments});"
     if not _has_assembly(in_storage, out_storage):
-        kernel = f"{stem}_{_suffix(requantize)}"
-        return kernel, specialised(kernel, _PARAMETERS, body, headers)
+        kernel = f"{stem}_{requantize_suffix(requantize)}"
+        return kernel, specialised(kernel, PARAMETERS, body, headers)
     channels = len(op.weight)
     shape = BytePairs(
         tiles=tuple(dict.fromkeys(_tiles(-(-channels // 2)))),
@@ -109,15 +109,9 @@ def _byte_pairs_kernel(
         pre_shift=requantize.pre_shift,
         shift=requantize.shift,
     )
-    kernel = f"{stem}{shape.name}_{_suffix(requantize)}"
-    function = tile_function(
-        kernel, "le_fullyconnected", "fullyconnected_asm.py", byte_pairs_assembly(shape), body,
-        _PARAMETERS.split(", "),
-    )  # fmt: skip
-    return kernel, (
-        *(kernel_header(header) for header in headers),
-        prototype_header(kernel, headers[-1], f"LE_INTERNAL void {kernel}({_PARAMETERS})"),
-        SourceFile(f"{kernel}.c", f'#include "{kernel}.h"\n\n{function}'),
+    kernel = f"{stem}{shape.name}_{requantize_suffix(requantize)}"
+    return kernel, assembled(
+        kernel, "fullyconnected_asm.py", byte_pairs_assembly(shape), body, headers
     )
 
 
@@ -134,7 +128,7 @@ def lower_fullyconnected_signed(
     storage = tensors[op.inputs[0]].storage_bits
     pairs, single = divmod(len(op.weight), 2)
     word = 32 // storage
-    padded = _padded(op.weight, 1, max(word, _BYTES_GROUP))
+    padded = padded_weights(op.weight, 1, max(word, _BYTES_GROUP))
     # (channel, word, its half, two pairs, first or second pair)
     words = padded.reshape(len(padded), -1, 2, word // 4, 2).transpose(0, 1, 3, 2, 4)
     quads = words.reshape(len(padded), -1, 4)
@@ -143,13 +137,13 @@ def lower_fullyconnected_signed(
     kernel = f"le_fullyconnected_a{storage}_signed{min(pairs, 1) * 2 + single}"
     body = (
         f"le_fullyconnected_signed(layer, in, out, {storage}, {min(pairs, 1)}, {single}, "
-        f"{_constants(op.requantize)});"
+        f"{requantize_arguments(op.requantize)});"
     )
-    kernel = f"{kernel}_{_suffix(op.requantize)}"
-    headers = (*_HEADERS, "le_fields.h", "le_fullyconnected_signed.h")
+    kernel = f"{kernel}_{requantize_suffix(op.requantize)}"
+    headers = (*HEADERS, "le_fields.h", "le_fullyconnected_signed.h")
     return (
-        _lowered(
-            op, kernel, specialised(kernel, _PARAMETERS, body, headers), "plain", weights,
+        fullyconnected_way(
+            op, kernel, specialised(kernel, PARAMETERS, body, headers), "plain", lambda: weights,
             padded.shape[1], 1, _signed_cycles(pairs, single, padded.shape[1]),
         ),
     )  # fmt: skip
@@ -165,7 +159,7 @@ def _lanes(op: QFullyConnected, tensors: Mapping[str, QTensor], channels: int) -
     source = tensors[op.inputs[0]]
     oc, ic = op.weight.shape
     inputs = 2 * LANE_FIELDS // channels
-    padded = _padded(op.weight, channels, inputs)
+    padded = padded_weights(op.weight, channels, inputs)
     surplus = (1 << (op.w_bits - 1)) * _real(padded.shape, ic)
     # (tile, channel, group, word of activations, lane, pair)
     word = min(32 // source.storage_bits, inputs)
@@ -175,55 +169,14 @@ def _lanes(op: QFullyConnected, tensors: Mapping[str, QTensor], channels: int) -
     kernel = f"le_fullyconnected_w{op.w_bits}a{source.storage_bits}_lanes{channels}"
     body = (
         f"le_fullyconnected_lanes(layer, in, out, {op.w_bits}, {source.storage_bits}, "
-        f"{channels}, {_constants(op.requantize)});"
+        f"{channels}, {requantize_arguments(op.requantize)});"
     )
-    kernel = f"{kernel}_{_suffix(op.requantize)}"
-    files = specialised(kernel, _PARAMETERS, body, (*_HEADERS, "le_fullyconnected_lanes.h"))
-    return _lowered(
-        op, kernel, files, f"lanes of {channels} ch", weights, weights.shape[1], channels,
+    kernel = f"{kernel}_{requantize_suffix(op.requantize)}"
+    files = specialised(kernel, PARAMETERS, body, (*HEADERS, "le_fullyconnected_lanes.h"))
+    return fullyconnected_way(
+        op, kernel, files, f"lanes of {channels} ch", lambda: weights, weights.shape[1], channels,
         _lanes_cycles(oc, ic, op.w_bits, source.storage_bits, channels),
     )  # fmt: skip
-
-
-def _lowered(
-    op: QFullyConnected,
-    kernel: str,
-    files: tuple[SourceFile, ...],
-    packing: str,
-    weights: np.ndarray,
-    tile_bytes: int,
-    channels: int,
-    predicted_cycles: int,
-    inputs: int | None = None,
-) -> Lowered:
-    """A way with tiles of `channels`; `inputs` are those that count, all of the layer or more."""
-    oc, ic = op.weight.shape
-    name = c_identifier(op.name)
-    fields = {
-        "in_c": ic if inputs is None else inputs,
-        "out_c": oc,
-        "tile_bytes": tile_bytes,
-        "weights": f"{name}_weights",
-        "channels": f"{name}_channels",
-    }
-    constants = padded_constants(op.requantize, -oc % channels)
-    return Lowered(
-        kernel=kernel,
-        packing=packing,
-        files=files,
-        declarations=c_array("uint8_t", f"{name}_weights", weights)
-        + c_requantize(f"{name}_channels", constants)
-        + c_struct("le_fullyconnected_layer", f"{name}_layer", fields),
-        call=f"{kernel}(&{name}_layer, {{in0}}, {{out}});",
-        weights_bytes=weights.size + 12 * len(constants.start) + _LAYER_BYTES,
-        predicted_cycles=predicted_cycles,
-    )
-
-
-def _padded(weight: np.ndarray, channels: int, inputs: int) -> np.ndarray:
-    """Weights (oc, ic) with rows and columns of zeros up to whole tiles: int64."""
-    missing = ((0, -weight.shape[0] % channels), (0, -weight.shape[1] % inputs))
-    return np.pad(weight.astype(np.int64), missing)
 
 
 def _real(shape: tuple[int, ...], inputs: int) -> np.ndarray:
@@ -246,14 +199,6 @@ def _by_tiles(halves: np.ndarray) -> np.ndarray:
     ends = np.cumsum(_tiles(len(halves)))[:-1]
     tiles = (np.swapaxes(tile, 0, 1).reshape(-1) for tile in np.split(halves, ends))
     return np.concatenate(list(tiles)).view(np.uint8)
-
-
-def _suffix(requantize: Requantize) -> str:
-    return f"o{requantize.bits}p{requantize.pre_shift}h{requantize.shift}"
-
-
-def _constants(requantize: Requantize) -> str:
-    return f"{requantize.pre_shift}, {requantize.shift}, {requantize.bits}"
 
 
 def _lanes_cycles(oc: int, ic: int, w_bits: int, storage: int, channels: int) -> int:

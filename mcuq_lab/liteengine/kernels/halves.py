@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
-from mcuq_lab.liteengine.kernels.halves_asm import halves_assembly
 from mcuq_lab.liteengine.kernels.halves_constants import (
     OutputShifts,
     first_words,
@@ -19,14 +18,9 @@ from mcuq_lab.liteengine.kernels.halves_constants import (
     output_shifts,
 )
 from mcuq_lab.liteengine.kernels.halves_cycles import tile_cycles
+from mcuq_lab.liteengine.kernels.halves_kernels import halves_kernel
 from mcuq_lab.liteengine.kernels.halves_tile import HalvesTile
-from mcuq_lab.liteengine.kernels.specialise import (
-    driven_kernel,
-    kernel_header,
-    prototype_header,
-    specialised,
-    tile_function,
-)
+from mcuq_lab.liteengine.kernels.remembered import once_for_weights, selected_once, sizes_of
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
@@ -35,9 +29,8 @@ from mcuq_lab.liteengine.packing.halves import (
     joint_halves,
     pair_cycles,
 )
-from mcuq_lab.quantgraph import STORAGE_BITS, QConv2d, QOp, QTensor
+from mcuq_lab.quantgraph import QConv2d, QOp, QTensor
 from mcuq_lab.quantize.ranges import accumulator_peak
-from mcuq_lab.sources import SourceFile
 from mcuq_lab.target import DEFAULT_TARGET, Target
 
 _BANDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
@@ -53,7 +46,6 @@ _LAYER_BYTES = 72 + COLUMN_BYTES
 _CALL_BYTES, _PART_BYTES = 128, 24  # as in le_halves.h
 _CYCLES_OF_A_CALL = 290  # of the driver and the tile function, around the groups of a band
 _CYCLES_OF_UNPACKING = 110  # of the function, around its words
-_PACK_HEADERS = ("le_halves.h", "le_halves_pack.h")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +101,7 @@ class _Choice:
         """Of weights, for a pair of terms."""
         return 2 if self.packing.bytes else 4
 
-    @property
+    @cached_property
     def scratch_bytes(self) -> int:
         """As `le_halves_begin` carves it."""
         packing, parts = self.packing, len(self.packing.pairs)
@@ -124,7 +116,7 @@ class _Choice:
         )
         return sum(eight_byte_aligned(size) for size in sizes)
 
-    @property
+    @cached_property
     def cycles(self) -> int:
         """Estimate: tiles, calls, packing, unpacking."""
         packing, shape = self.packing, self.output.shape
@@ -198,11 +190,26 @@ def lower_halves(
     if not isinstance(op, QConv2d):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    choices = sorted(_choices(op, source, output), key=lambda choice: str(choice.packing))
-    offered = near_fastest(
-        choices, _kernel_parts, lambda way: way.cycles, lambda way: way.scratch_bytes
+    packings = _packings(_terms(op, source), op.w_bits, source.bits)
+    peak = int(accumulator_peak(op.weight, source.qmax).max())
+    shifts = tuple(output_shifts(op.requantize, peak, pixels) for pixels in (1, 2))
+    little_flash = target.flash_bytes is not None
+    offered = selected_once(
+        ("halves", sizes_of(op, source, output), packings, shifts, little_flash),
+        lambda: _choices(op, source, output, packings),
+        partial(_best, little_flash=little_flash),
     )
-    return tuple(map(_lowered, offered))
+    return tuple(_lowered(replace(way, op=op, source=source, output=output)) for way in offered)
+
+
+def _best(choices: Iterable[_Choice], *, little_flash: bool) -> list[_Choice]:
+    return near_fastest(
+        sorted(choices, key=lambda choice: str(choice.packing)),
+        _kernel_parts,
+        lambda way: way.cycles,
+        lambda way: way.scratch_bytes,
+        little_flash=little_flash,
+    )
 
 
 def _kernel_parts(choice: _Choice) -> tuple:
@@ -210,10 +217,14 @@ def _kernel_parts(choice: _Choice) -> tuple:
     return choice.tile, choice.packing.toggle, choice.packing.a_shift, choice.packing.w_shift
 
 
-def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]:
-    terms = _terms(op, source)
+def _choices(
+    op: QConv2d,
+    source: QTensor,
+    output: QTensor,
+    packings: Iterable[tuple[HalvesPacking, int]],
+) -> Iterator[_Choice]:
     pixels = output.shape.h * output.shape.w
-    for packing, unroll in _packings(terms, op.w_bits, source.bits):
+    for packing, unroll in packings:
         groups = -(-pixels // (2 * packing.pixels))
         # Fewer bands unpack the weights less often, but take more scratch.
         for band_groups in sorted({-(-groups // bands) for bands in _BANDS}):
@@ -221,6 +232,7 @@ def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]
             yield _Choice(op, source, output, packing, unroll, band)
 
 
+@once_for_weights
 def _packings(terms: np.ndarray, w_bits: int, a_bits: int) -> Iterator[tuple[HalvesPacking, int]]:
     """Packings, and pairs of a round: short ones, long ones, and as long as a segment."""
     pairs = terms.shape[1] // 2
@@ -267,7 +279,7 @@ def _padded(count: int, unit: int) -> int:
 def _lowered(choice: _Choice) -> Lowered:
     op, source, output, packing = choice.op, choice.source, choice.output, choice.packing
     name = c_identifier(op.name)
-    kernel, files = _kernel(op.w_bits, source.bits, packing, choice.tile)
+    kernel, files = halves_kernel(op.w_bits, source.bits, packing, choice.tile)
     terms = _terms(op, source)
     padded = np.zeros((choice.padded_channels, terms.shape[1]), np.int64)
     padded[: op.out_channels] = terms
@@ -346,75 +358,3 @@ def _written_and_unread(choice: _Choice) -> Iterator[tuple[int, int]]:
             row = done // output.shape.w * window.stride_h - window.pad_top
             unread = max(row, 0) * source.shape.w
         yield done * output.pixel_bytes, unread * source.pixel_bytes
-
-
-@cache
-def _kernel(
-    w_bits: int, a_bits: int, packing: HalvesPacking, tile: HalvesTile
-) -> tuple[str, tuple[SourceFile, ...]]:
-    """Name and files of a kernel, which is a table of three functions and their constants."""
-    packer, pack_files = _packer(STORAGE_BITS[a_bits], packing)
-    unpacker, unpack_files = ("0", ()) if packing.surplus else _unpacker(w_bits, packing)
-    tiler, tile_files = _tiler(tile)
-    kernel = f"le_conv2d_w{w_bits}a{a_bits}_halves{'x' if packing.toggle else ''}_{tile.name}"
-    fields = {
-        "pack": packer,
-        "unpack": unpacker,
-        "tile": tiler,
-        "pixels": packing.pixels,
-        "channels": packing.channels,
-        "w_words": 2 if packing.bytes else 4,
-        "a_storage": STORAGE_BITS[a_bits],
-        "out_storage": tile.storage,
-    }
-    parts = tuple(part for part in (packer, unpacker, tiler) if part != "0")
-    files = driven_kernel(kernel, "le_halves", "le_halves", fields, parts)
-    return kernel, tuple(dict.fromkeys((*files, *pack_files, *unpack_files, *tile_files)))
-
-
-def _packer(storage: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile, ...]]:
-    """The function that packs a group of output pixels, by name, and its files."""
-    toggle = "x" if packing.toggle else ""
-    name = f"le_halves_pack_f{storage}_p{packing.pixels}s{packing.a_shift}{toggle}"
-    name += "b" if packing.surplus else ""
-    body = (
-        f"le_halves_pack(group, pixel, in, pad, layer, {storage}, {packing.pixels}, "
-        f"{packing.a_shift}, {int(packing.toggle)}, {int(packing.surplus)});"
-    )
-    parameters = (
-        "uint32_t *group, uint32_t pixel, const uint8_t *in, const uint8_t *pad, "
-        "const le_halves_layer *layer"
-    )
-    return name, specialised(name, parameters, body, _PACK_HEADERS)
-
-
-def _unpacker(w_bits: int, packing: HalvesPacking) -> tuple[str, tuple[SourceFile, ...]]:
-    """The function that unpacks weights, by name, and its files."""
-    if packing.bytes:
-        name = f"le_halves_unpack_w{w_bits}_b"
-        body = f"le_halves_unpack_bytes(to, from, layer, {w_bits});"
-    else:
-        name = f"le_halves_unpack_w{w_bits}_q{packing.channels}t{packing.w_shift}"
-        body = (
-            f"le_halves_unpack(to, from, layer, {w_bits}, {packing.channels}, {packing.w_shift});"
-        )
-    parameters = "uint32_t *to, const uint8_t *from, const le_halves_layer *layer"
-    return name, specialised(name, parameters, body, _PACK_HEADERS)
-
-
-def _tiler(tile: HalvesTile) -> tuple[str, tuple[SourceFile, ...]]:
-    """The tile function, in assembly and in C, by name, and its files."""
-    name = f"le_halves_tile_{tile.name}"
-    places = ", ".join(f"{{{field.low}, {field.bits}}}" for field in tile.fields)
-    shape = (
-        f"{{.pixels = {tile.pixels}, .channels = {tile.channels}, .bytes = {int(tile.bytes)},\n"
-        f"        .surplus = {int(tile.surplus)}, .fields = {{{places}}},\n"
-        f"        .out_bits = {tile.out_bits}, .pre_shift = {tile.pre_shift},\n"
-        f"        .shift = {tile.shift}}}"
-    )
-    twin = f"static const le_halves_shape shape = {shape};\n    le_halves_tile(call, &shape);"
-    function = tile_function(name, "le_halves", "halves_asm.py", halves_assembly(tile), twin)
-    headers = tuple(kernel_header(header) for header in ("le_halves.h", "le_halves_tile.h"))
-    prototype = f"LE_INTERNAL void {name}(le_halves_call *call)"
-    header = prototype_header(name, "le_halves_tile.h", prototype)
-    return name, (*headers, header, SourceFile(f"{name}.c", f'#include "{name}.h"\n\n{function}'))

@@ -21,7 +21,7 @@ from mcuq_lab.liteengine.packing.halves import (
 from mcuq_lab.quantgraph import Requantize
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class OutputShifts:
     """Shifts of a requantization as a tile has them.
 

@@ -41,6 +41,8 @@ def halves_outputs(tile: HalvesTile) -> list[str]:
         for word in pair:
             if tile.parts == 1:
                 lines += _word_outputs(tile, word, _base(tile, index))
+            elif tile.bytes and tile.pixels == 1:
+                lines += _summed_words(tile, word, 8 * (index % 2))
             elif tile.bytes:
                 lines += _summed_bytes(tile, word, _base(tile, index))
             elif len(tile.fields) == 2:
@@ -77,6 +79,8 @@ def _masks(tile: HalvesTile) -> list[str]:
         masks = {"r1": _scaled_mask(tile, bits)}
     elif tile.parts == 1:
         masks = dict(zip(("r2", "r3"), _scaled_masks(tile), strict=False))
+    elif tile.bytes and tile.pixels == 1:
+        masks = {}
     elif tile.bytes:
         masks = {"r2": _scaled_mask(tile, _by_rank(tile)[0].bits)}
     elif len(tile.fields) == 2:
@@ -214,6 +218,17 @@ def _summed_bytes(tile: HalvesTile, word: Register, base: int) -> list[str]:
         *([f"lsl {word}, {word}, #{tile.pre_shift}"] if tile.pre_shift else []),
         *_pixels_outputs(tile, "r0", word, word),
     ]
+
+
+def _summed_words(tile: HalvesTile, word: Register, low: int) -> list[str]:
+    """As `_word_outputs`, of one pixel in several parts, which begins at bit `low` of what they
+    hand on."""
+    shifted = f", lsr #{low}" if low else ""
+    lines = []
+    for row in _handed_on(tile, word):
+        lines += [f"ldr r1, [sp, #{row}]", f"add {word}, {word}, r1{shifted}"]
+    lines += [f"lsl {word}, {word}, #{tile.pre_shift}"] if tile.pre_shift else []
+    return [*lines, *_requantized(tile, word)]
 
 
 def _by_rank(tile: HalvesTile) -> list[Field]:

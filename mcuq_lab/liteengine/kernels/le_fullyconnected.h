@@ -13,6 +13,14 @@
 #include "le_memory.h"
 #include "le_requantize.h"
 
+/* Some kernels are assembly where there are the DSP extension, registers of a floating-point unit, and
+ * Thumb. Their C is for other machines and widths, and the assembly's oracle. */
+#if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
+#define LE_FULLYCONNECTED_ASSEMBLY 1
+#else
+#define LE_FULLYCONNECTED_ASSEMBLY 0
+#endif
+
 typedef struct {
     uint32_t in_c, out_c;
     uint32_t tile_bytes;           /* of the weights of one tile of outputs  */

@@ -11,14 +11,6 @@
 
 #include "le_fullyconnected.h"
 
-/* Kernels are assembly where there are the DSP extension, registers of a floating-point unit, and
- * Thumb. What follows is for other machines and widths, and the assembly's oracle. */
-#if LE_ARM_DSP && defined(__ARM_FP) && defined(__thumb2__)
-#define LE_FULLYCONNECTED_ASSEMBLY 1
-#else
-#define LE_FULLYCONNECTED_ASSEMBLY 0
-#endif
-
 enum { LE_FULLYCONNECTED_PAIRS = 3 }; /* most pairs of channels in a tile */
 
 /* Adds the products of `w` to `end`, eight inputs at a time, to S and L of each pair in turn. */

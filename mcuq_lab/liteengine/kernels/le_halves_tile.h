@@ -28,8 +28,8 @@ typedef struct {
     unsigned out_bits, pre_shift, shift;
 } le_halves_shape;
 
-/* Moves the fields of an accumulator to the totals, all of them or all but the top one; returns
- * what is left of it. */
+/* Moves the fields of an accumulator to the totals, all of them or all but one that ends with the
+ * word; returns what is left of it. */
 LE_INLINE uint32_t le_halves_hand_on(uint32_t *totals, uint32_t sum, int all,
                                      const le_halves_shape *shape) {
     for (unsigned f = 0; f < shape->pixels * shape->channels; ++f) {
@@ -44,9 +44,9 @@ LE_INLINE uint32_t le_halves_hand_on(uint32_t *totals, uint32_t sum, int all,
 }
 
 /* Adds start values and products of one part to the accumulators, [word of channels * 2 + word of
- * pixels]; returns the weights of the next part. */
+ * pixels], of the last one what surplus takes off, too; returns the weights of the next part. */
 LE_INLINE const uint32_t *le_halves_sums(uint32_t sums[8], const uint32_t *a, const uint32_t *w,
-                                         const le_halves_part *part,
+                                         const le_halves_part *part, int last,
                                          const le_halves_shape *shape) {
     for (unsigned i = 0; i < 8; ++i) {
         sums[i] += part->first[i / 2];
@@ -65,7 +65,7 @@ LE_INLINE const uint32_t *le_halves_sums(uint32_t sums[8], const uint32_t *a, co
     for (unsigned i = 0; shape->bytes && i < 8; ++i) {
         if (i / 2 % 2 == 1) {
             sums[i] = (sums[i] - sums[i - 2]) >> 8;
-            sums[i - 2] += shape->surplus ? a[i % 2] : 0; /* what lies behind the group */
+            sums[i - 2] += shape->surplus && last ? a[i % 2] : 0; /* behind the group */
         }
     }
     return w;
@@ -89,10 +89,11 @@ LE_INLINE void le_halves_tile(le_halves_call *call, const le_halves_shape *shape
             for (int last = 0; !last; ++part) {
                 const uint32_t *begin = w;
                 last = part->w_end == call->w_end;
-                w = le_halves_sums(sums, a, w, part, shape);
-                a += (w - begin) / (shape->bytes ? 1 : 2) + (shape->surplus ? 2 : 0);
+                w = le_halves_sums(sums, a, w, part, last, shape);
+                a += (w - begin) / (shape->bytes ? 1 : 2) + (shape->surplus && last ? 2 : 0);
                 for (unsigned i = 0; i < 8; ++i) {
-                    sums[i] = le_halves_hand_on(totals[i], sums[i], last, shape);
+                    int all = last || shape->bytes;
+                    sums[i] = le_halves_hand_on(totals[i], sums[i], all, shape);
                 }
             }
             for (unsigned pixel = 0; pixel < 2 * shape->pixels; ++pixel) {

@@ -35,6 +35,24 @@ def lower_averagepool_generic(
     )  # fmt: skip
 
 
+def lower_averagepool_fields(
+    op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
+) -> tuple[Lowered, ...]:
+    """Any `QAveragePool` without padding, in little code."""
+    if not isinstance(op, QAveragePool) or op.window.padded:
+        return ()
+    source, output = tensors[op.inputs[0]], tensors[op.output]
+    kernel = f"le_averagepool_a{source.storage_bits}_fields_o{output.bits}"
+    body = f"le_averagepool_fields(layer, in, out, {source.storage_bits}, {output.bits});"
+    pixels = op.window.kernel_h * op.window.kernel_w
+    return _lowered(
+        op, source, output, kernel, body, op.window, op.requantize,
+        in_place=False,  # a field clears those of later channels in its byte
+        predicted_cycles=output.shape.size * (50 + pixels * 11 + 10 * op.window.kernel_h),
+        headers=(*_HEADERS, "le_pool_fields.h"),
+    )  # fmt: skip
+
+
 def lower_maxpool_generic(
     op: QOp, tensors: Mapping[str, QTensor], target: Target = DEFAULT_TARGET
 ) -> tuple[Lowered, ...]:
@@ -64,6 +82,7 @@ def _lowered(
     *,
     in_place: bool,
     predicted_cycles: int,
+    headers: tuple[str, ...] = _HEADERS,
 ) -> tuple[Lowered, ...]:
     check_limits(op.name, window, source, output)
     name = c_identifier(op.name)
@@ -90,7 +109,7 @@ def _lowered(
     way = Lowered(
         kernel=kernel,
         packing="",
-        files=specialised(kernel, _PARAMETERS, body, _HEADERS),
+        files=specialised(kernel, _PARAMETERS, body, headers),
         declarations=c_struct("le_pool_layer", f"{name}_layer", fields),
         call=f"{kernel}(&{name}_layer, {{in0}}, {{out}});",
         weights_bytes=_LAYER_BYTES,

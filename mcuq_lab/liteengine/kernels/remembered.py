@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Protocol
+from functools import lru_cache, wraps
+from typing import Protocol, TypeVar
+
+import numpy as np
 
 from mcuq_lab.liteengine.lowering import Lowered
-from mcuq_lab.quantgraph import QOp, QTensor, op_digest
+from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QOp, QTensor, op_digest
 from mcuq_lab.target import Target
+
+T = TypeVar("T")
 
 _MOST_CASES = 2048
 """Remembered for each family; a case takes some kilobytes, and its layer's weights."""
+
+_MOST_WEIGHTS = 512
+"""Weights whose packings are remembered, for each function."""
+
+_MOST_SELECTIONS = 8192
 
 
 class _Family(Protocol):
@@ -43,3 +52,63 @@ def remembered(family: _Family) -> _Family:
         return answer(_Case(op_digest(op, own.values()), target, op, own))
 
     return asked
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """Weights as what they are."""
+
+    values: bytes
+    shape: tuple[int, ...]
+    dtype: str
+    array: np.ndarray = field(compare=False)
+
+
+def once_for_weights(packings: Callable[..., Iterable[T]]) -> Callable[..., tuple[T, ...]]:
+    """`packings` of an array of weights and some numbers, worked out once for equal ones.
+
+    A layer has the same packings whatever its map's height, its output's width and its bias are.
+    """
+
+    @lru_cache(maxsize=_MOST_WEIGHTS)
+    def answer(weights: _Weights, *numbers: int) -> tuple[T, ...]:
+        return tuple(packings(weights.array, *numbers))
+
+    @wraps(packings)
+    def asked(weight: np.ndarray, *numbers: int) -> tuple[T, ...]:
+        return answer(_Weights(weight.tobytes(), weight.shape, weight.dtype.str, weight), *numbers)
+
+    return asked
+
+
+@dataclass(frozen=True)
+class _Selection:
+    """Ways to choose from; equal where the same ones are chosen."""
+
+    known: Hashable
+    ways: Callable[[], Iterable] = field(compare=False)
+    select: Callable[[Iterable], Iterable] = field(compare=False)
+
+
+def selected_once(
+    known: Hashable, ways: Callable[[], Iterable[T]], select: Callable[[Iterable[T]], Iterable[T]]
+) -> tuple[T, ...]:
+    """What `select` chooses of `ways`, worked out once for equal `known`, on which alone it
+    depends. The ways chosen may be those of another layer, with other constants."""
+    return _selected(_Selection(known, ways, select))
+
+
+@lru_cache(maxsize=_MOST_SELECTIONS)
+def _selected(selection: _Selection) -> tuple:
+    return tuple(selection.select(selection.ways()))
+
+
+def sizes_of(op: QConv2d | QDepthwiseConv2d, source: QTensor, output: QTensor) -> Hashable:
+    """All of a convolution that sizes and cycles of its kernels follow from, but for packings."""
+    requantize = op.requantize
+    return (
+        type(op).__name__, op.window, op.w_bits, op.weight.shape,
+        (requantize.pre_shift, requantize.shift, requantize.bits),
+        (source.shape, source.bits, source.zero_point),
+        (output.shape, output.bits, output.zero_point),
+    )  # fmt: skip

@@ -68,7 +68,7 @@ def row_packing_cycles(layout: RowLayout) -> int:
         return len(layout.packing.a_slices) * (words * by_word + single * by_channel)
     word = 7 if layout.packing.lanes == 2 else word
     by_word = 140 + layout.blocks * (fields * word + m + 12)
-    by_channel = 60 + layout.blocks * (5 * m + 2)
+    by_channel = 140 + layout.blocks * (5 * m + 15)
     phases = len(layout.packing.a_slices) * layout.packing.phases
     return phases * (words * by_word + -(-single // layout.packing.lanes) * by_channel)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
+from mcuq_lab.liteengine.kernels.remembered import once_for_weights, selected_once, sizes_of
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
+from mcuq_lab.liteengine.kernels.row_starts import row_starts, row_surplus
 from mcuq_lab.liteengine.kernels.row_weights import flash_weights
 from mcuq_lab.liteengine.kernels.vertical_kernels import vertical_kernel
 from mcuq_lab.liteengine.kernels.vertical_layout import GROUP_ROWS, VerticalLayout
@@ -22,8 +25,6 @@ from mcuq_lab.liteengine.packing.phases import fold_phases
 from mcuq_lab.liteengine.packing.row import (
     RowPacking,
     row_packings,
-    segment_weights,
-    start_values,
 )
 from mcuq_lab.liteengine.packing.row_cycles import loop_cycles
 from mcuq_lab.liteengine.packing.vertical_rows import balanced, in_order, vertical_packings
@@ -46,10 +47,7 @@ def lower_row_polynomial(
     if not isinstance(op, QConv2d) or not _applies(op, (1, 2)):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    return (
-        *_offered(_dense_layouts(op, source, output, target)),
-        *_offered(_lane_layouts(op, source, output)),
-    )
+    return (*_dense_ways(op, source, output, target), *_lane_ways(op, source, output))
 
 
 def lower_vertical(
@@ -59,7 +57,7 @@ def lower_vertical(
     if not isinstance(op, QConv2d) or not _applies(op, (1,)):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    return _offered(_vertical_layouts(op, source, output))
+    return _vertical_ways(op, source, output)
 
 
 def lower_depthwise_row(
@@ -69,7 +67,7 @@ def lower_depthwise_row(
     if not isinstance(op, QDepthwiseConv2d) or not _applies(op, (1,)):
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    return _offered(_depthwise_layouts(op, source, output))
+    return _depthwise_ways(op, source, output)
 
 
 def _applies(op: QConv2d | QDepthwiseConv2d, strides: tuple[int, ...]) -> bool:
@@ -80,10 +78,33 @@ def _applies(op: QConv2d | QDepthwiseConv2d, strides: tuple[int, ...]) -> bool:
     return max(window.pad_left, window.pad_right) <= 1
 
 
-def _offered(layouts: Iterator[RowLayout]) -> tuple[Lowered, ...]:
+def _offered(
+    known: Hashable, layouts: Callable[[], Iterable[RowLayout]], weight: np.ndarray, *layer
+) -> tuple[Lowered, ...]:
+    """The best of `layouts` of a layer (operator, source, output) with `weight` by phases."""
+    op, source, output = layer
+    chosen = selected_once((sizes_of(*layer), known), layouts, _best)
+    return tuple(
+        _lowered(
+            replace(way, op=op, source=source, output=output, weight=_in_order_of(way, weight))
+        )
+        for way in chosen
+    )
+
+
+def _in_order_of(layout: RowLayout, weight: np.ndarray) -> np.ndarray:
+    """Weights with their input channels in the order of the layout's planes."""
+    order = layout.order if isinstance(layout, VerticalLayout) else ()
+    if not order:
+        return weight
+    word = 32 // layout.source.storage_bits
+    return weight[..., in_order(order, word, layout.source.shape.c)]
+
+
+def _best(layouts: Iterable[RowLayout]) -> list[RowLayout]:
     # Where cycles are equal, wider fields are more likely to suit another layer, too.
     ordered = sorted(layouts, key=lambda way: -way.packing.field_bits)
-    return tuple(map(_lowered, near_fastest(ordered, _kernel_parts, _cycles, _scratch_bytes)))
+    return near_fastest(ordered, _kernel_parts, _cycles, _scratch_bytes)
 
 
 def _cycles(layout: RowLayout) -> int:
@@ -100,33 +121,51 @@ def _kernel_parts(layout: RowLayout) -> tuple:
     return layout.tile, packing.words, packing.phases, packing.a_slices, packing.w_slices
 
 
-def _dense_layouts(
+_row_packings, _lane_packings = once_for_weights(row_packings), once_for_weights(lane_packings)
+
+
+def _dense_ways(
     op: QConv2d, source: QTensor, output: QTensor, target: Target
-) -> Iterator[RowLayout]:
+) -> tuple[Lowered, ...]:
     weight = fold_phases(op.weight, op.window)
-    unroll = _unroll(weight.shape[3])
+    planes = weight.shape[3]
+    unroll = _unroll(planes)
     # Ranges are whole words of packed channels, too.
     ranges = math.lcm(unroll, 32 // source.storage_bits)
-    packings = tuple(row_packings(weight, op.w_bits, source.bits, unroll, ranges))
-    yield from _with_heights(op, source, output, weight, packings, unroll)
-    planes = weight.shape[3]
-    if target.core == DUAL_ISSUE_CORE and unroll < planes <= MOST_PLANES_WITHOUT_LOOP:
-        # Two rounds end in a branch that is predicted wrongly each time; one round in none.
-        whole = (way for way in packings if len(way.segments) == 1)
-        yield from _with_heights(op, source, output, weight, whole, planes)
+    packings = _row_packings(weight, op.w_bits, source.bits, unroll, ranges)
+    # Two rounds end in a branch that is predicted wrongly each time; one round in none.
+    in_one_round = target.core == DUAL_ISSUE_CORE and unroll < planes <= MOST_PLANES_WITHOUT_LOOP
+
+    def layouts() -> Iterator[RowLayout]:
+        yield from _with_heights(op, source, output, weight, packings, unroll)
+        if in_one_round:
+            whole = (way for way in packings if len(way.segments) == 1)
+            yield from _with_heights(op, source, output, weight, whole, planes)
+
+    return _offered(("dense", packings, in_one_round), layouts, weight, op, source, output)
 
 
-def _lane_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[RowLayout]:
+def _lane_ways(op: QConv2d, source: QTensor, output: QTensor) -> tuple[Lowered, ...]:
     """Strided layers of few bits: both channels of a lane lie in one byte."""
     if op.window.stride_h == 1 or source.storage_bits == 8:
-        return
+        return ()
     weight = fold_lanes(op.weight, op.window, 32 // source.storage_bits)
     longest = _unroll(weight.shape[3] // LANES)
-    for unroll in range(1, longest + 1):
-        packings = lane_packings(weight, op.w_bits, source.bits, LANES * unroll)
-        # Segments are whole rounds: shorter ones are for narrow fields.
-        chosen = (way for way in packings if unroll == longest or len(way.segments) > 1)
-        yield from _with_heights(op, source, output, weight, chosen, unroll)
+    # Segments are whole rounds: shorter ones are for narrow fields.
+    packings = tuple(
+        tuple(
+            way
+            for way in _lane_packings(weight, op.w_bits, source.bits, LANES * unroll)
+            if unroll == longest or len(way.segments) > 1
+        )
+        for unroll in range(1, longest + 1)
+    )
+
+    def layouts() -> Iterator[RowLayout]:
+        for unroll, some in enumerate(packings, 1):
+            yield from _with_heights(op, source, output, weight, some, unroll)
+
+    return _offered(("lanes", packings), layouts, weight, op, source, output)
 
 
 def _with_heights(
@@ -146,34 +185,42 @@ def _with_heights(
                 yield layout
 
 
-def _vertical_layouts(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[VerticalLayout]:
-    groups = range(1, min(4, -(-output.shape.h // GROUP_ROWS)) + 1)
-    step = 2 if op.w_bits == 2 else 1  # 2-bit weights are unpacked by two channels
-
-    def whole(count: int) -> int:
-        return padded(padded(count, step), _pass_planes(padded(count, step)))
-
-    def layouts(packing: RowPacking, weight: np.ndarray, order: tuple[int, ...]):
-        unroll = _pass_planes(whole(packing.segments[0].count))
-        for pairs in groups:
-            layout = VerticalLayout(
-                op, source, output, weight, packing, unroll, pairs, source.shape.c, order
-            )
-            if layout.w_bytes <= 0xFFFF:
-                yield layout
-
-    packings = tuple(vertical_packings(op.weight, op.w_bits, source.bits, whole))
-    for packing in packings:
-        yield from layouts(packing, op.weight, ())
+@once_for_weights
+def _vertical_packings(
+    weight: np.ndarray, w_bits: int, a_bits: int, storage_bits: int
+) -> Iterator[tuple[RowPacking, tuple[int, ...]]]:
+    """Packings, each with the order of its words of input channels, empty for that of memory."""
+    packings = tuple(vertical_packings(weight, w_bits, a_bits, partial(_whole_planes, w_bits)))
+    yield from ((packing, ()) for packing in packings)
     if packings:
-        word = 32 // source.storage_bits
         densest = max(packings, key=lambda way: (way.pixels, way.field_bits))
-        fewer = balanced(op.weight, source.bits, densest, whole, word)
+        whole = partial(_whole_planes, w_bits)
+        fewer = balanced(weight, a_bits, densest, whole, 32 // storage_bits)
         if fewer is not None:
             order, packing = fewer
-            yield from layouts(
-                packing, op.weight[..., in_order(order, word, source.shape.c)], order
-            )
+            yield packing, order
+
+
+def _vertical_ways(op: QConv2d, source: QTensor, output: QTensor) -> tuple[Lowered, ...]:
+    packings = _vertical_packings(op.weight, op.w_bits, source.bits, source.storage_bits)
+
+    def layouts() -> Iterator[VerticalLayout]:
+        for packing, order in packings:
+            unroll = _pass_planes(_whole_planes(op.w_bits, packing.segments[0].count))
+            for pairs in range(1, min(4, -(-output.shape.h // GROUP_ROWS)) + 1):
+                layout = VerticalLayout(
+                    op, source, output, op.weight, packing, unroll, pairs, source.shape.c, order
+                )
+                if layout.w_bytes <= 0xFFFF:
+                    yield layout
+
+    return _offered(("vertical", packings), layouts, op.weight, op, source, output)
+
+
+def _whole_planes(w_bits: int, count: int) -> int:
+    """Planes of a segment of `count` channels: whole rounds."""
+    step = 2 if w_bits == 2 else 1  # 2-bit weights are unpacked by two channels
+    return padded(padded(count, step), _pass_planes(padded(count, step)))
 
 
 def _pass_planes(count: int) -> int:
@@ -184,15 +231,18 @@ def _pass_planes(count: int) -> int:
     )
 
 
-def _depthwise_layouts(
-    op: QDepthwiseConv2d, source: QTensor, output: QTensor
-) -> Iterator[RowLayout]:
+def _depthwise_ways(op: QDepthwiseConv2d, source: QTensor, output: QTensor) -> tuple[Lowered, ...]:
     group = min(padded(source.shape.c, 2), 32 // source.storage_bits)
-    for packing in row_packings(op.weight, op.w_bits, source.bits):
-        for pairs in _heights(output):
-            layout = RowLayout(op, source, output, op.weight, packing, 2, pairs, group)
-            if layout.fits:
-                yield layout
+    packings = _row_packings(op.weight, op.w_bits, source.bits)
+
+    def layouts() -> Iterator[RowLayout]:
+        for packing in packings:
+            for pairs in _heights(output):
+                layout = RowLayout(op, source, output, op.weight, packing, 2, pairs, group)
+                if layout.fits:
+                    yield layout
+
+    return _offered(("depthwise", packings), layouts, op.weight, op, source, output)
 
 
 def _heights(output: QTensor) -> range:
@@ -240,8 +290,8 @@ def _lowered(layout: RowLayout) -> Lowered:
     missing = op.out_channels % 2
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
     offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
-    surplus = Column(f"{name}_surplus", _surplus(layout))
-    starts = _starts(layout)
+    surplus = Column(f"{name}_surplus", row_surplus(layout))
+    starts = row_starts(layout)
     segments = [layout.segment_row(segment) for segment in packing.segments]
     fields = {
         "in_h": source.shape.h,
@@ -327,59 +377,3 @@ def _lowered(layout: RowLayout) -> Lowered:
 
 def _plan_names(name: str, layout: RowLayout) -> list[str]:
     return [f"{name}_plan{way}" if plan else "0" for way, plan in enumerate(layout.plans)]
-
-
-def _has_weight_sums(layout: RowLayout) -> bool:
-    """Whether start values need the sums of the weights."""
-    return layout.packing.toggle or layout.source.zero_point != 0
-
-
-@dataclass(frozen=True, eq=False)
-class _Starts:
-    """`le_row_layer.starts` (channels rounded up to pairs, segments, 2, 3 or 5 numbers)."""
-
-    numbers: np.ndarray
-    unit: int
-    sum_base: int
-
-    @property
-    def number_bytes(self) -> int:
-        return 1 if self.numbers.min() >= 0 and self.numbers.max() < 1 << 8 else 4
-
-    @property
-    def c_type(self) -> str:
-        return "uint8_t" if self.number_bytes == 1 else "int32_t"
-
-
-def _starts(layout: RowLayout) -> _Starts:
-    packing, source, weight = layout.packing, layout.source, layout.weight
-    starts, _ = start_values(packing, weight, source.bits)
-    parts = [segment_weights(segment, weight) for segment in packing.segments]
-    last = packing.taps_low[-1]
-    amax = np.array([segment.a_slice.amax for segment in packing.segments])
-    upper = np.stack([np.maximum(-part[:, :, last], 0).sum(axis=(1, 2)) for part in parts])
-    numbers = np.stack([starts, amax[:, None] * upper], axis=2)
-    unit = max(1, int(np.gcd.reduce(numbers, axis=None)))
-    numbers, sum_base = numbers // unit, 0
-    if _has_weight_sums(layout):
-        # by ascending power of z; two taps have no third one
-        taps = np.stack([part.sum(axis=(1, 3))[:, ::-1] for part in parts])
-        taps = np.pad(taps, ((0, 0), (0, 0), (0, 3 - taps.shape[2])))
-        sum_base = int(taps.min())
-        numbers = np.concatenate([numbers, taps - sum_base], axis=2)
-    elif isinstance(layout, VerticalLayout):
-        taps = np.stack([part[:, :, last].sum(axis=(1, 2)) for part in parts])[..., None]
-        sum_base = int(taps.min())
-        numbers = np.concatenate([numbers, taps - sum_base], axis=2)
-    odd = ((0, layout.op.out_channels % 2), (0, 0), (0, 0))
-    return _Starts(np.pad(numbers.transpose(1, 0, 2), odd, mode="edge"), unit, sum_base)
-
-
-def _surplus(layout: RowLayout) -> np.ndarray:
-    """Of each output channel, rounded up to pairs; empty unless weights are sliced."""
-    packing = layout.packing
-    if len(packing.w_slices) == 1:
-        return np.zeros(0, np.int64)
-    _, surplus = start_values(packing, layout.weight, layout.source.bits)
-    surplus = surplus << packing.segments[0].significance
-    return np.pad(surplus, (0, layout.op.out_channels % 2), mode="edge")

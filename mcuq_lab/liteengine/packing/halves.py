@@ -20,7 +20,8 @@ to unpack. Two pixels have 24 bits for their fields then, in each segment.
 
 Weights of 8 bits may even stay in flash as they are: with u = w + 128 and h = w' * 256 + u, which
 is always an int16, UXTB16 takes u out of h. The sums over both start at -128 * sum(a), which
-packing a pixel finds on the way, and give S = sum(a h) - that and L = sum(a w).
+packing a pixel finds on the way, and give S = sum(a h) - that and L = sum(a w). In several segments
+that is taken off in the last one: S - L of the others, which has 24 bits in each, does without.
 """
 
 from __future__ import annotations
@@ -81,10 +82,8 @@ class HalvesPacking:
         return fields(self.pixels, self.channels, self.a_shift, self.w_shift, end)
 
     def __str__(self) -> str:
-        if self.surplus:
-            return "byte pairs of 2 ch"
         channels = "byte pairs of 2 ch" if self.bytes else f"{self.channels} ch"
-        text = f"halves of {self.pixels} px x {channels}"
+        text = channels if self.surplus else f"halves of {self.pixels} px x {channels}"
         if self.a_shift:
             text += f" s={self.a_shift}"
         if self.w_shift:
@@ -170,6 +169,11 @@ def halves_packings(
         pairs = (weight.shape[1] // 2,)
         yield HalvesPacking(1, 1, 0, 0, False, pairs, bytes=True, surplus=w_bits == 8)
     sums = np.abs(padded.astype(np.int64)).reshape(len(padded), -1, 2).sum(-1).cumsum(-1)
+    if w_bits == 8 and not byte_pairs_fit(padded, a_bits):  # S - L of each segment is exact then
+        limit = ((1 << BYTE_PAIR_BITS) - 1) // ((1 << a_bits) - 1)
+        pairs = _segments(sums, limit, granule, max_segments)
+        if pairs:
+            yield HalvesPacking(1, 1, 0, 0, False, pairs, bytes=True, surplus=True)
     if w_bits < 8 and 2 * a_bits <= HALF_BITS:  # w + 256 w' is an int16 for all w, w'
         a_shift = min(BYTE_PAIR_BITS // 2, HALF_BITS - a_bits)
         limit = ((1 << a_shift) - 1) // ((1 << a_bits) - 1)
