@@ -250,13 +250,29 @@ LE_INLINE int32_t le_row_field(const uint32_t *run, unsigned lsb, unsigned bits,
     return is_signed ? le_sbfx(value, at, bits) : (int32_t)le_ubfx(value, at, bits);
 }
 
-/* Three filter rows of 2-bit weights as words: six bits each, columns 2, 1, 0, that begin at bit
- * `lsb` and `next` bits apart. `rows` are the words of all rows, see row_kernels.py. */
-LE_INLINE void le_row_three(uint32_t words[3], uint32_t *run, unsigned lsb, unsigned next,
+/* Of 72 bits, two channels of 2-bit weights, words that overlap: each filter row, six bits, lies
+ * whole in one of them. */
+LE_INLINE void le_row_load_threes(uint32_t run[3], const uint8_t *from) {
+    run[0] = le_load32(from);
+    run[1] = le_load32(from + 3);
+    run[2] = le_load32(from + 5);
+}
+
+/* The filter row at bit `lsb` of these. */
+LE_INLINE uint32_t le_row_taps(const uint32_t run[3], unsigned lsb) {
+    if (lsb < 30) {
+        return le_ubfx(run[0], lsb, 6);
+    }
+    return lsb < 42 ? le_ubfx(run[1], lsb - 24, 6) : le_ubfx(run[2], lsb - 40, 6);
+}
+
+/* Three filter rows of 2-bit weights as words: columns 2, 1, 0, that begin at bit `lsb` and `next`
+ * bits apart. `rows` are the words of all rows, see row_kernels.py. */
+LE_INLINE void le_row_three(uint32_t words[3], const uint32_t run[3], unsigned lsb, unsigned next,
                             const uint32_t *rows) {
-    uint32_t first = (uint32_t)le_row_field(run, lsb, 6, 0);
-    uint32_t second = (uint32_t)le_row_field(run, lsb + next, 6, 0);
-    uint32_t third = (uint32_t)le_row_field(run, lsb + 2 * next, 6, 0);
+    uint32_t first = le_row_taps(run, lsb);
+    uint32_t second = le_row_taps(run, lsb + next);
+    uint32_t third = le_row_taps(run, lsb + 2 * next);
     LE_NOT_BEFORE(first); /* three loads side by side pipeline */
     LE_NOT_BEFORE_2(second, third);
     words[0] = rows[first];
@@ -357,9 +373,13 @@ LE_INLINE const uint8_t *le_row_unpack(uint32_t *to, const uint8_t *from, uint32
             to += channel_words;
             continue;
         }
+        if (w_bits == 2 && form == LE_ROW_ONE_WORD) {
+            le_row_load_threes(run, from);
+        } else {
 #pragma GCC unroll 8
-        for (unsigned i = 0; i < (group_bytes + 3) / 4; ++i) {
-            run[i] = le_load32(from + 4 * i);
+            for (unsigned i = 0; i < (group_bytes + 3) / 4; ++i) {
+                run[i] = le_load32(from + 4 * i);
+            }
         }
         from += group_bytes;
 #pragma GCC unroll 2

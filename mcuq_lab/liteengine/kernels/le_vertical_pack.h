@@ -32,11 +32,6 @@ LE_INLINE void le_vertical_combine(uint32_t *entry, const uint32_t *before, uint
     }
 }
 
-/* One number of `le_row_layer.starts`. */
-LE_INLINE uint32_t le_vertical_number(const uint8_t *from, uint32_t index, uint32_t bytes) {
-    return bytes == 1 ? from[index] : le_load32(from + 4 * index);
-}
-
 /* Start values of output channels `channel` and `channel` + 1 in all segments, from K, K of the
  * uppermost field, and the sum of the uppermost taps of each channel and segment. */
 LE_INLINE void le_vertical_start(le_vertical_chain *chain, const le_row_layer *layer,
@@ -56,10 +51,21 @@ LE_INLINE void le_vertical_start(le_vertical_chain *chain, const le_row_layer *l
         le_vertical_chain *to = chain;
         for (uint32_t i = 0; i < segments; ++i) {
             LE_NOT_BEFORE_2(bytes, values); /* one loop, not one for each of their values */
-            const uint32_t k = le_vertical_number(numbers, 0, bytes) * unit;
-            const uint32_t uppermost = le_vertical_number(numbers, 1, bytes) * unit;
-            const int32_t taps =
-                (int32_t)le_vertical_number(numbers, values - 1, bytes) + layer->sum_base;
+            const uint8_t *last = numbers + (values - 1) * bytes;
+            uint32_t k, uppermost;
+            int32_t taps;
+            if (bytes == 1) {
+                k = numbers[0];
+                uppermost = numbers[1];
+                taps = last[0];
+            } else {
+                k = le_load32(numbers);
+                uppermost = le_load32(numbers + 4);
+                taps = (int32_t)le_load32(last);
+            }
+            k *= unit;
+            uppermost *= unit;
+            taps += layer->sum_base;
             /* centres T, whose uppermost field is the widest one */
             const uint32_t centre = (uint32_t)((taps * (int32_t)amax) >> 1);
             const uint64_t fields = (ones >> field_bits) * k + (k - uppermost);
@@ -73,7 +79,7 @@ LE_INLINE void le_vertical_start(le_vertical_chain *chain, const le_row_layer *l
             to->begin[2 * oc + 1] = (uint32_t)(begin >> 32) - (centre << (at + 1)) + (1u << 31);
             to->rest[oc] = (uppermost + centre) << at;
             to->first[oc] = first;
-            numbers += values * bytes;
+            numbers = last + bytes;
             ++to;
         }
     }
@@ -199,9 +205,13 @@ LE_INLINE void le_vertical_unpack(uint32_t *to, const uint8_t *from, const le_ro
                 from += group_bytes;
                 continue;
             }
+            if (w_bits == 2) {
+                le_row_load_threes(run, from);
+            } else {
 #pragma GCC unroll 8
-            for (unsigned i = 0; i < early; ++i) {
-                run[i] = le_load32(from + 4 * i);
+                for (unsigned i = 0; i < early; ++i) {
+                    run[i] = le_load32(from + 4 * i);
+                }
             }
 #pragma GCC unroll 2
             for (unsigned k = 0; k < group; ++k) { /* an odd channel more: zeros */

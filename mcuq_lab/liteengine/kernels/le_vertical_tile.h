@@ -110,17 +110,25 @@ LE_INLINE void le_vertical_flush_rows(const le_vertical_call *call, const uint32
                                         .offset1 = call->offset1,
                                         .upper = call->upper};
     const uint32_t *carried = call->chains->carried;
-    for (uint32_t row = 0; row < rows; ++row) {
-        uint32_t sums[2] = {more0, more1};
-        LE_NOT_BEFORE_2(constants.upper, row_bytes); /* one loop, not one for each of their values */
+    const uint8_t *end = last + rows * row_bytes;
+    for (;;) { /* carried is [row of a pair][pair] */
+#pragma GCC unroll 2
+        for (unsigned row = 0; row < 2; ++row) {
+            uint32_t sums[2] = {more0, more1};
+            LE_NOT_BEFORE_2(constants.upper, row_bytes); /* one loop for all of their values */
 #pragma GCC unroll 8
-        for (unsigned k = 0; k <= shape->segments; ++k) {
-            sums[0] += carried[k * (LE_VERTICAL_CHAIN_BYTES / 4)] & mask;
-            sums[1] += carried[k * (LE_VERTICAL_CHAIN_BYTES / 4) + 1] & mask;
+            for (unsigned k = 0; k <= shape->segments; ++k) {
+                const uint32_t *pair = carried + k * (LE_VERTICAL_CHAIN_BYTES / 4) + 4 * row;
+                sums[0] += pair[0] & mask;
+                sums[1] += pair[1] & mask;
+            }
+            le_vertical_put(last, &constants, le_vertical_outputs(&constants, sums, shape), shape);
+            last += row_bytes;
+            if (last == end) {
+                return;
+            }
         }
-        le_vertical_put(last, &constants, le_vertical_outputs(&constants, sums, shape), shape);
-        last += row_bytes;
-        carried += row % 2 == 0 ? 4 : -2; /* [row of a pair][pair] */
+        carried += 2;
     }
 }
 

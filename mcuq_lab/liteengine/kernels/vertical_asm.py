@@ -14,7 +14,7 @@ products and ten loads of the direct sums take 25 for each two rows.
 The floating-point unit holds what else is needed, a VMOV away:
 
     s0 - s3    multiplier and offset of both channels    s13  upper    s14, s15  r0, r1
-    s4 - s9    `begin` and `rest` of the segment         s10  is_last
+    s4 - s7    `begin` of the only segment    s8, s9  `rest` of a segment    s10  is_last
     s16 - s19  `first`, s20 - s23 `out`, s24 - s27 `step` of the four rows
     s11, s12, s28  registers set aside     s29  chain    s30  sums kept    s31  mask of a field
 
@@ -45,6 +45,7 @@ CHAIN_BYTES = 68  # LE_VERTICAL_CHAIN_BYTES
 _CARRIED = 28  # offset in `le_vertical_chain`
 _KEPT_BYTES = 64  # of both rows' accumulators
 _ACCUMULATORS = (*ROW0, *ROW1)
+_REGISTERS = (("r6", "r7", "r8", "r9"), ("r10", "r11", "r12", "lr"))  # of the pairs of rows
 
 
 @dataclass(frozen=True)
@@ -96,10 +97,13 @@ def vertical_assembly(tile: VerticalTile) -> list[str]:
     """
     lines = [*_prologue(tile), ".p2align 2", "2:", "ldr.w r1, [sp]"]
     if tile.before:
-        lines += ["ldr.w r2, [sp, #4]", "vmov s29, r2", "4:", "vmov r2, s29", "vldmia r2, {s4-s10}"]
-    for number, accumulator in enumerate(_ACCUMULATORS):
-        low, high = (("s4", "s5"), ("s6", "s7"))[number % 2]
-        lines += [f"vmov {accumulator.low}, {low}", f"vmov {accumulator.high}, {high}"]
+        lines += ["ldr.w r2, [sp, #4]", "vmov s29, r2", "4:", "vmov r2, s29"]
+        lines += ["ldmia r2!, {r6-r9}", "vldmia r2, {s8-s10}"]
+        lines += [f"mov {second}, {first}" for first, second in zip(*_REGISTERS, strict=True)]
+    else:
+        lines += [
+            f"vmov {register}, s{4 + i}" for pair in _REGISTERS for i, register in enumerate(pair)
+        ]
     lines += [*_is_last(tile), *_pass(tile, 0), "push {r6-r12, lr}"]
     if tile.rounds > 1:
         lines += ["mov.w r6, #0", "mov.w r7, #0x80000000"]

@@ -123,7 +123,7 @@ class VerticalLayout(RowLayout):
         call = self.tiles * self._tile_cycles + 290 + 30 * segments
         call += 350 * (self.right < self.tiles) + 350 * (self.lead != 1)
         call += 310 * self.flush
-        plane = 40 if self.op.w_bits == 2 else 60
+        plane = 38 if self.op.w_bits == 2 else 60
         if weights_in_pairs(self.op.w_bits, self.packing.field_bits, self.even):
             plane = 53
         prepare = plane * self.range + 200 + 100 * segments
