@@ -6,7 +6,7 @@
 #ifndef LE_ROW_LANES_H
 #define LE_ROW_LANES_H
 
-#include "le_row_pack.h"
+#include "le_row_unpack.h"
 
 /* Both taps of one phase of two channels, [lane], from three weights each at bit `at`. */
 LE_INLINE void le_row_lanes_channels(volatile uint32_t *to, const uint32_t *const runs[2],

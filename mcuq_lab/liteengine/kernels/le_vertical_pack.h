@@ -2,7 +2,7 @@
 #ifndef LE_VERTICAL_PACK_H
 #define LE_VERTICAL_PACK_H
 
-#include "le_row_pack.h"
+#include "le_row_unpack.h"
 #include "le_vertical.h"
 
 /* Words of an entry where rows d2 to d5 wait to be combined. The others keep what the group before

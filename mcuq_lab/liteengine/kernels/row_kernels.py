@@ -26,7 +26,8 @@ from mcuq_lab.sources import SourceFile
 
 Files = tuple[SourceFile, ...]
 
-_HEADERS = ("le_row_polynomial.h", "le_row_pack.h")
+_PACK_HEADERS = ("le_row_polynomial.h", "le_row_pack.h")
+_HEADERS = (*_PACK_HEADERS, "le_row_unpack.h")
 _OUTPUTS = "const le_row_call *call, const uint32_t sums[4], uint32_t pairs[2]"
 
 
@@ -121,7 +122,7 @@ def pack_function(key: KernelKey) -> tuple[str, Files]:
         "uint32_t *entry, const uint8_t *row, const uint8_t *pad, uint32_t channels, "
         "const le_row_layer *layer"
     )
-    return name, specialised(name, parameters, "\n    ".join(statements), _HEADERS)
+    return name, specialised(name, parameters, "\n    ".join(statements), _PACK_HEADERS)
 
 
 def _unpacker(key: KernelKey) -> tuple[str, Files]:

@@ -22,7 +22,8 @@ from mcuq_lab.liteengine.kernels.vertical_asm import VerticalTile, vertical_asse
 from mcuq_lab.liteengine.packing.vertical_rows import weights_in_pairs
 from mcuq_lab.sources import SourceFile
 
-_HEADERS = ("le_row_polynomial.h", "le_row_pack.h", "le_vertical.h", "le_vertical_pack.h")
+_UNPACK_HEADERS = ("le_row_polynomial.h", "le_row_pack.h", "le_row_unpack.h")
+_HEADERS = (*_UNPACK_HEADERS, "le_vertical.h", "le_vertical_pack.h")
 
 
 @cache
@@ -47,7 +48,7 @@ def vertical_kernel(key: KernelKey, tile: VerticalTile, even: bool) -> tuple[str
         "a_storage": key.storage,
         "out_bits": tile.row.out_bits,
     }
-    headers = ("le_row_polynomial.h", "le_row_pack.h", "le_row_state.h", "le_vertical_pack.h")
+    headers = (*_UNPACK_HEADERS, "le_row_state.h", "le_vertical_pack.h")
     files = driven_kernel(
         kernel,
         "le_vertical",
