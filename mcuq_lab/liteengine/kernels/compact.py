@@ -24,7 +24,7 @@ from mcuq_lab.liteengine.kernels.specialise import (
     specialised,
     tile_function,
 )
-from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
+from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned, map_fields
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.compact import (
     HALF_BITS,
@@ -229,11 +229,7 @@ def _lowered(choice: _Choice) -> Lowered:
     firsts = Column(f"{name}_firsts", np.pad(first, (0, missing), mode="edge"))
     start = packing.start(source.qmax)
     fields = {
-        "in_h": source.shape.h,
-        "in_w": source.shape.w,
-        "in_c": source.shape.c,
-        "out_h": output.shape.h,
-        "out_w": output.shape.w,
+        **map_fields(source, output),
         "out_c": op.out_channels,
         "kernel_h": window.kernel_h,
         "stride_h": window.stride_h,

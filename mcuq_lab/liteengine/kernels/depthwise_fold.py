@@ -12,6 +12,7 @@ from mcuq_lab.liteengine.dense import pack_stream, stream_bytes
 from mcuq_lab.liteengine.kernels.fold_asm import LARGEST_STEP_WORDS
 from mcuq_lab.liteengine.kernels.fold_kernels import FoldKey, fold_kernel
 from mcuq_lab.liteengine.kernels.fold_layout import FoldLayout
+from mcuq_lab.liteengine.kernels.windows import map_fields
 from mcuq_lab.liteengine.lowering import ByRows, Lowered
 from mcuq_lab.liteengine.packing.fold import fold_packings
 from mcuq_lab.quantgraph import QDepthwiseConv2d, QOp, QTensor, Requantize
@@ -124,11 +125,7 @@ def _lowered(way: FoldLayout) -> Lowered:
     flash = pack_stream(weights, op.w_bits).reshape(-1)
     flash = np.concatenate([flash, np.zeros(3, np.uint8)])  # read in whole words
     fields = {
-        "in_h": source.shape.h,
-        "in_w": source.shape.w,
-        "in_c": source.shape.c,
-        "out_h": output.shape.h,
-        "out_w": output.shape.w,
+        **map_fields(source, output),
         "channels": way.channels,
         "band": way.band,
         "pad_top": window.pad_top,

@@ -21,7 +21,7 @@ from mcuq_lab.liteengine.kernels.halves_cycles import tile_cycles
 from mcuq_lab.liteengine.kernels.halves_kernels import halves_kernel
 from mcuq_lab.liteengine.kernels.halves_tile import HalvesTile
 from mcuq_lab.liteengine.kernels.remembered import once_for_weights, selected_once, sizes_of
-from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
+from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned, map_fields
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
     HalvesPacking,
@@ -291,11 +291,7 @@ def _lowered(choice: _Choice) -> Lowered:
     first = first_words(packing, padded, source.bits)
     window = op.window
     fields = {
-        "in_h": source.shape.h,
-        "in_w": source.shape.w,
-        "in_c": source.shape.c,
-        "out_h": output.shape.h,
-        "out_w": output.shape.w,
+        **map_fields(source, output),
         "out_c": op.out_channels,
         "kernel_h": window.kernel_h,
         "kernel_w": window.kernel_w,

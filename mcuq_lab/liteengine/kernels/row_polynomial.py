@@ -19,6 +19,7 @@ from mcuq_lab.liteengine.kernels.row_starts import row_starts, row_surplus
 from mcuq_lab.liteengine.kernels.row_weights import flash_weights
 from mcuq_lab.liteengine.kernels.vertical_kernels import vertical_kernel
 from mcuq_lab.liteengine.kernels.vertical_layout import GROUP_ROWS, VerticalLayout
+from mcuq_lab.liteengine.kernels.windows import map_fields
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, near_fastest
 from mcuq_lab.liteengine.packing.lanes import LANES, fold_lanes, lane_packings
 from mcuq_lab.liteengine.packing.phases import fold_phases
@@ -294,11 +295,7 @@ def _lowered(layout: RowLayout) -> Lowered:
     starts = row_starts(layout)
     segments = [layout.segment_row(segment) for segment in packing.segments]
     fields = {
-        "in_h": source.shape.h,
-        "in_w": source.shape.w,
-        "in_c": source.shape.c,
-        "out_h": output.shape.h,
-        "out_w": output.shape.w,
+        **map_fields(source, output),
         "out_c": op.out_channels,
         "group": layout.group,
         "range": layout.range,

@@ -25,16 +25,23 @@ def check_limits(name: str, window: Window, source: QTensor, output: QTensor) ->
         )
 
 
-def window_fields(
-    window: Window, source: QTensor, output: QTensor, pixel_halves: int
-) -> Mapping[str, int]:
-    """Initialisers of a C `le_window`."""
+def map_fields(source: QTensor, output: QTensor) -> Mapping[str, int]:
+    """Initialisers that the layers of all convolutions have."""
     return {
         "in_h": source.shape.h,
         "in_w": source.shape.w,
         "in_c": source.shape.c,
         "out_h": output.shape.h,
         "out_w": output.shape.w,
+    }
+
+
+def window_fields(
+    window: Window, source: QTensor, output: QTensor, pixel_halves: int
+) -> Mapping[str, int]:
+    """Initialisers of a C `le_window`."""
+    return {
+        **map_fields(source, output),
         "kernel_h": window.kernel_h,
         "kernel_w": window.kernel_w,
         "stride_h": window.stride_h,
