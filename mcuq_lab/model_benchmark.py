@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -11,7 +11,8 @@ import numpy as np
 
 from mcuq_lab.bench import BoardSession
 from mcuq_lab.engines import Engine
-from mcuq_lab.errors import NumericsError
+from mcuq_lab.errors import FitError, NumericsError
+from mcuq_lab.liteengine import ENGINE_NAME
 from mcuq_lab.measurement import Measurement
 from mcuq_lab.models import ZOO, Dataset, Network, find_dataset, find_network, run_float
 from mcuq_lab.pipeline import measure_network
@@ -83,21 +84,24 @@ def bench_models(
     data: str,
     n_images: int = N_IMAGES,
     arena_bytes: int | None = None,
+    flash_bytes: int | None = None,
 ) -> Iterator[ModelRow]:
     """A row for each network, policy and engine that supports it; networks as trained on `data`.
 
     A policy `MIXED` is replaced by those that are stored for the network, which may be none.
-    `n_images` test images score the accuracies; 0 leaves them out. `arena_bytes` is a budget that
-    LiteEngine keeps, see `Target`. Untrained weights may leave the range of an engine's constants:
-    such a row is left out, with a warning.
+    `n_images` test images score the accuracies; 0 leaves them out. `arena_bytes` and `flash_bytes`
+    are budgets that LiteEngine keeps, see `measure_network`; a policy that cannot keep them is left
+    out, with a warning. Untrained weights may leave the range of an engine's constants: such a row
+    is left out, too.
 
     Raises:
         ConfigError: a model, policy or data set that does not exist.
         McuqError: what a stage of the line raises.
     """
     dataset = find_dataset(data)
+    budgets = {"arena_bytes": arena_bytes, "flash_bytes": flash_bytes}
     for model in models:
-        yield from _bench_model(session, model, policies, engines, dataset, n_images, arena_bytes)
+        yield from _bench_model(session, model, policies, engines, dataset, n_images, budgets)
 
 
 def _bench_model(
@@ -107,7 +111,7 @@ def _bench_model(
     engines: Sequence[Engine],
     dataset: Dataset,
     n_images: int,
-    arena_bytes: int | None,
+    budgets: Mapping[str, int | None],
 ) -> Iterator[ModelRow]:
     network = find_network(model, dataset.name)
     graph = network.graph
@@ -128,10 +132,12 @@ def _bench_model(
                     session,
                     inputs,
                     data=dataset.name,
-                    arena_bytes=arena_bytes,
+                    **(budgets if engine.name == ENGINE_NAME else {}),
                 )
-            except NumericsError as error:
-                if network.test_accuracy is not None:
+            except (NumericsError, FitError) as error:
+                asked = isinstance(error, FitError) and any(budgets.values())
+                trained = network.test_accuracy is not None
+                if not asked and (trained or isinstance(error, FitError)):
                     raise
                 _log.warning("%s, %s, %s left out: %s", model, engine.name, policy, error)
                 continue

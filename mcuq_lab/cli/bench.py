@@ -85,6 +85,7 @@ def models(
     clock: options.ClockName = "reset",
     data: options.Data = options.DATA,
     arena_bytes: options.ArenaBytes = None,
+    flash_bytes: options.FlashBytes = None,
     n_images: Annotated[
         int, typer.Option(help="Test images that score the accuracy; 0: none.")
     ] = N_IMAGES,
@@ -96,7 +97,9 @@ def models(
         engines = [engine_named(name) for name in engine or ENGINES]
         names, policies = tuple(model or MODELS), tuple(policy or MODEL_POLICIES)
         with open_board(load_board(board), probe, simulated or None, clock) as session:
-            rows = bench_models(session, names, policies, engines, data, n_images, arena_bytes)
+            rows = bench_models(
+                session, names, policies, engines, data, n_images, arena_bytes, flash_bytes
+            )
             measured = [asdict(row) for row in tqdm(rows, desc="models", unit="model")]
             found = with_ratios(measured, "model")
             _write(output, found, session)

@@ -148,6 +148,19 @@ def test_bench_models():
 
 
 @pytest.mark.slow
+def test_bench_models_within_a_budget_of_flash():
+    rows = result_of(
+        "bench", "models", "--model", "resnet8", "--policy", "w8a8", "--policy", "w4a4",
+        "--engine", "liteengine", "--engine", "cmsis_nn", "--n-images", "0",
+        "--flash-bytes", "60000",
+    )  # fmt: skip
+    found = {(row["engine"], row["policy"]): row for row in rows}
+    assert set(found) == {("liteengine", "w4a4"), ("cmsis_nn", "w8a8")}  # w8a8 does not fit
+    assert found["liteengine", "w4a4"]["flash_total_bytes"] <= 60_000
+    assert found["cmsis_nn", "w8a8"]["flash_total_bytes"] > 60_000
+
+
+@pytest.mark.slow
 def test_bench_models_scores_each_engine_on_its_own_integers():
     rows = result_of(
         "bench", "models", "--model", "resnet8", "--policy", "w8a8", "--policy", "w4a4",
