@@ -52,6 +52,7 @@ reference: setup
 	$(BIN)/mcuq bench layers --simulated --output results/reference/layers.json
 	$(BIN)/mcuq bench models --simulated --data $(REFERENCE_DATA) --n-images $(REFERENCE_IMAGES) --output results/reference/models.json
 	$(BIN)/mcuq bench models --simulated --clock max --model resnet8 --policy w8a8 --policy w4a4 --n-images 0 --output results/reference/full_clock.json
+	$(BIN)/mcuq bench models --simulated --data $(REFERENCE_DATA) --n-images $(REFERENCE_IMAGES) --flash-bytes 51436 --model resnet8 --policy w8a8 --policy w4a4 --engine liteengine --engine cmsis_nn --engine cmix_nn --output results/reference/small_flash.json
 	$(BIN)/mcuq claims results/reference/models.json results/reference
 	$(BIN)/mcuq figures results/reference/models.json results/reference --full-clock results/reference/full_clock.json
 	$(BIN)/mcuq bench packings --output results/reference/packings.json
