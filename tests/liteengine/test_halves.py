@@ -305,12 +305,21 @@ def test_segments_of_four_fields(in_channels):
 @needs_toolchain
 @pytest.mark.parametrize("on_core", [False, True], ids=["host", "core"])
 @pytest.mark.parametrize(
-    ("in_channels", "out_channels", "out_bits", "segments"), [(130, 9, 8, 2), (250, 5, 4, 3)]
+    ("w_bits", "in_channels", "out_channels", "out_bits", "segments"),
+    [(8, 130, 9, 8, 2), (8, 250, 5, 4, 3), (5, 250, 5, 4, 1), (2, 240, 6, 2, 1)],
 )
-def test_segments_of_byte_pairs_in_flash(in_channels, out_channels, out_bits, segments, on_core):
+def test_byte_pairs_in_flash(w_bits, in_channels, out_channels, out_bits, segments, on_core):
+    """Of 8-bit weights with large sums in several segments; of narrow ones where terms are many."""
     shape, window = Shape(3, 5, in_channels), Window.square(3)
     graph = single_layer(
-        QConv2d, shape, out_channels, window, w_bits=8, a_bits=8, out_bits=out_bits, zero_point=3
+        QConv2d,
+        shape,
+        out_channels,
+        window,
+        w_bits=w_bits,
+        a_bits=8,
+        out_bits=out_bits,
+        zero_point=3,
     )
 
     def in_flash(op, tensors, target):
@@ -318,7 +327,7 @@ def test_segments_of_byte_pairs_in_flash(in_channels, out_channels, out_bits, se
         return tuple(way for way in ways if way.packing.startswith("byte pairs"))
 
     packings = {way.packing for way in in_flash(graph.ops[0], graph.tensors, DEFAULT_TARGET)}
-    assert packings == {f"byte pairs of 2 ch, {segments} segments"}
+    assert packings == {"byte pairs of 2 ch" + f", {segments} segments" * (segments > 1)}
     check_exact(graph, (in_flash,), on_core=on_core)
 
 

@@ -148,7 +148,7 @@ class _Choice:
         """Estimate: packing one word of pixels."""
         packing, window, field_group = self.packing, self.op.window, 32 // self.source.storage_bits
         rounds, rest = divmod(self.source.shape.c, field_group)
-        cycles = rounds * (6 + packing.pixels) + rest * 14 * packing.pixels
+        cycles = rounds * (6 + packing.pixels) + -(-rest // 2) * 12 * packing.pixels
         cycles += rounds * field_group // 2 * (2 * packing.pixels + packing.surplus)
         if self.points:
             return 20 + 30 * packing.pixels + cycles

@@ -18,10 +18,11 @@ The sums over both are S and L, channel w' is (S - L) / 256 modulo 2**24. A pair
 loads less and two SXTB16 more, which saves one cycle of sixteen, and there are half as many words
 to unpack. Two pixels have 24 bits for their fields then, in each segment.
 
-Weights of 8 bits may even stay in flash as they are: with u = w + 128 and h = w' * 256 + u, which
-is always an int16, UXTB16 takes u out of h. The sums over both start at -128 * sum(a), which
-packing a pixel finds on the way, and give S = sum(a h) - that and L = sum(a w). In several segments
-that is taken off in the last one: S - L of the others, which has 24 bits in each, does without.
+Weights of 8 bits, and narrow ones of many terms, may even stay in flash as bytes: with u = w + 128
+and h = w' * 256 + u, which is always an int16, UXTB16 takes u out of h. The sums over both start at
+-128 * sum(a), which packing a pixel finds on the way, and give S = sum(a h) - that and L =
+sum(a w). In several segments that is taken off in the last one: S - L of the others, which has 24
+bits in each, does without.
 """
 
 from __future__ import annotations
@@ -129,6 +130,11 @@ def activation_toggle(pixels: int, a_shift: int, a_bits: int) -> bool | None:
     return a_shift + a_bits == HALF_BITS
 
 
+_LONG_PAIRS = 1024
+"""Pairs of terms of which narrow weights may lie in flash as bytes, too: unpacked, those of a tile
+would take 8 KB of scratch and more."""
+
+
 def byte_pairs(weight: np.ndarray, surplus: int = BYTE_SURPLUS) -> np.ndarray:
     """Byte pairs of weights (oc, n): int64 (oc / 2, n)."""
     parts = weight.astype(np.int64).reshape(-1, 2, weight.shape[1])
@@ -165,14 +171,15 @@ def halves_packings(
     """
     yield HalvesPacking(1, 1, 0, 0, False, (weight.shape[1] // 2,))
     padded = np.concatenate([weight, np.zeros((len(weight) % 2, weight.shape[1]), weight.dtype)])
-    if byte_pairs_fit(padded, a_bits):
-        pairs = (weight.shape[1] // 2,)
-        yield HalvesPacking(1, 1, 0, 0, False, pairs, bytes=True, surplus=w_bits == 8)
+    whole = (weight.shape[1] // 2,)
     sums = np.abs(padded.astype(np.int64)).reshape(len(padded), -1, 2).sum(-1).cumsum(-1)
-    if w_bits == 8 and not byte_pairs_fit(padded, a_bits):  # S - L of each segment is exact then
+    fit = byte_pairs_fit(padded, a_bits)
+    if w_bits < 8 and fit:
+        yield HalvesPacking(1, 1, 0, 0, False, whole, bytes=True)
+    if w_bits == 8 or whole[0] >= _LONG_PAIRS:
         limit = ((1 << BYTE_PAIR_BITS) - 1) // ((1 << a_bits) - 1)
-        pairs = _segments(sums, limit, granule, max_segments)
-        if pairs:
+        pairs = whole if fit else _segments(sums, limit, granule, max_segments)
+        if pairs:  # S - L of each segment is exact
             yield HalvesPacking(1, 1, 0, 0, False, pairs, bytes=True, surplus=True)
     if w_bits < 8 and 2 * a_bits <= HALF_BITS:  # w + 256 w' is an int16 for all w, w'
         a_shift = min(BYTE_PAIR_BITS // 2, HALF_BITS - a_bits)
