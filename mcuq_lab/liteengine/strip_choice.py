@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mcuq_lab.errors import FitError
@@ -121,11 +120,26 @@ def _unasked(graph: QuantGraph, bench: _Bench) -> Network:
     """The network scheduled without a budget of arena; predicted cycles decide about strips."""
     predicted = replace(bench, measured_cycles=None).within(ANY_BYTES)
     found = free_strips(graph, predicted.ways)
-    if found is not None:
-        network, arena_bytes = found
-        with suppress(FitError):  # strips take flash
-            return bench.within(arena_bytes).schedule(network)
-    return bench.schedule(graph)
+    if found is None:
+        return bench.schedule(graph)
+    network, arena_bytes = found
+    stripped = bench.within(arena_bytes)
+    if bench.target.flash_bytes is None:
+        return stripped.schedule(network)
+    # Small kernels may be slow in strips, or there may be none.
+    fitting = []
+    for one, some in ((stripped, network), (bench, graph)):
+        try:
+            fitting.append(one.schedule(some))
+        except FitError as error:
+            unfit = error
+    if not fitting:
+        raise unfit
+    return min(fitting, key=_predicted_cycles)
+
+
+def _predicted_cycles(network: Network) -> int:
+    return sum(way.predicted_cycles for way in network[1])
 
 
 def _missing_bytes(error: FitError) -> int:
