@@ -71,15 +71,21 @@ def trials(
 ) -> tuple[Trial, ...]:
     """The ways to compute the operators of `graph` that should be measured next, each key once.
 
-    These are the ways near the best prediction, and any that is predicted to be faster than all
-    measured ones; so when there are none left, every operator's cheapest way is a measured one.
-    Layers that run in strips, as things stand, are tried both by themselves and in strips.
+    These are the ways near the best prediction, any that is predicted to be faster than all
+    measured ones, and what is chosen now, which may be another way where the arena is small; so
+    when there are none left, every operator's way is a measured one. Layers that run in strips, as
+    things stand, are tried both by themselves and in strips.
 
     Raises:
         ModelError, FitError: as `plan`.
     """
     found: dict[str, Trial] = {}
-    network, _ = scheduled(graph, families, known, target, None)
+    network, lowered = scheduled(graph, families, known, target, None)
+    chosen = {
+        kernel_key(op, network.tensors, way)
+        for op, way in zip(network.ops, lowered, strict=True)
+        if way.call
+    }
     all_families = with_strip_family(families)
     for op in dict.fromkeys((*graph.ops, *network.ops)):
         ways = [
@@ -91,7 +97,8 @@ def trials(
         measured = [known[key] for key, _ in ways if key in known]
         limit = max(worth_trying * min(predicted, default=0), min(measured, default=0))
         for key, way in ways:
-            if key not in known and way.predicted_cycles <= limit:
+            tried = way.predicted_cycles <= limit or key in chosen
+            if key not in known and tried:
                 inputs = tuple(network.tensors[name] for name in op.inputs)
                 found.setdefault(key, Trial(key, op, way, inputs, network.tensors[op.output]))
     return tuple(found.values())
