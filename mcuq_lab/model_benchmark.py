@@ -135,9 +135,8 @@ def _bench_model(
                     **(budgets if engine.name == ENGINE_NAME else {}),
                 )
             except (NumericsError, FitError) as error:
-                asked = isinstance(error, FitError) and any(budgets.values())
-                trained = network.test_accuracy is not None
-                if not asked and (trained or isinstance(error, FitError)):
+                untrained = network.test_accuracy is None
+                if not (any(budgets.values()) if isinstance(error, FitError) else untrained):
                     raise
                 _log.warning("%s, %s, %s left out: %s", model, engine.name, policy, error)
                 continue
