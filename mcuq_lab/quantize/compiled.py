@@ -100,14 +100,20 @@ def requantize_rows(acc, start, multiplier, offset, pre_shift, shift, qmax, out)
     """The integer requantization of `mcuq_lab.quantgraph`, of acc[pixels, oc] to uint8 out.
 
     `acc` is floating point and holds integers. The shifts are logical on the product, which is not
-    negative, and arithmetic on the sum.
+    negative, and arithmetic on the sum. Rows are best some hundred elements long.
     """
-    pre_shift = np.uint64(pre_shift)
+    # ((acc + start) << pre_shift) * multiplier >> 32, in one shift. A pre_shift above 30 is allowed
+    # for sums that are always 0 only, and changes nothing there.
+    high = np.uint64(32 - min(pre_shift, 31))
+    scaled = np.empty(acc.shape[1], np.int32)
     for pixel in range(acc.shape[0]):
+        # Two loops, of 64-bit products and of 32-bit sums: each fills vectors of its own width.
         for oc in range(acc.shape[1]):
-            shifted = np.uint64(np.uint32(np.int32(acc[pixel, oc]) + start[oc])) << pre_shift
-            t = np.int32((shifted * np.uint64(multiplier[oc])) >> np.uint64(32))
-            y = (t + offset[oc]) >> shift
+            total = np.uint64(np.uint32(np.int32(acc[pixel, oc]) + start[oc]))
+            product = total * np.uint64(np.uint32(multiplier[oc]))
+            scaled[oc] = np.int32(np.uint32(product >> high))
+        for oc in range(acc.shape[1]):
+            y = (scaled[oc] + offset[oc]) >> shift
             out[pixel, oc] = min(max(y, 0), qmax)
 
 

@@ -3,13 +3,15 @@
 Equal to `run_reference` bit for bit, for the same reason: convolutions in floating point are exact
 while `amax * sum|w|` stays below 2**24 (float32) or 2**53 (float64), whatever the order of their
 sums. Only direct convolutions are asked of torch: a Winograd transform would round. Where the
-processor sums products of bytes exactly, convolutions take them as they are. Values between
-operators are uint8 tensors (N, c, h, w), channels last in memory.
+processor sums products of bytes exactly, convolutions take them as they are. What does not depend
+on the images is prepared once. Values between operators are uint8 tensors (N, c, h, w), channels
+last in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import singledispatch
 
@@ -34,14 +36,20 @@ from mcuq_lab.quantgraph import (
     QWeighted,
     Requantize,
 )
-from mcuq_lab.quantize.byte_convolution import convolve_bytes, exact_bytes
+from mcuq_lab.quantize.byte_convolution import byte_convolution, exact_as_bytes
 from mcuq_lab.quantize.compiled import add_flat, requantize_rows, requantize_signed_rows
 from mcuq_lab.quantize.inputs import quantize_input
 from mcuq_lab.quantize.network import convolve
 from mcuq_lab.quantize.ranges import accumulator_peak, accumulator_start, check_ranges
 from mcuq_lab.quantize.reference import check_inputs
 
-_BATCH = 256
+_Computation = Callable[..., Tensor]
+
+# Beyond it, the sums of a map do not stay in the processor's caches; below, calls take their time.
+_BATCH = 128
+
+# Of a row of sums that is requantized at once.
+_ROW_ELEMENTS = 512
 
 
 def run_integers(graph: QuantGraph, inputs: np.ndarray, batch: int = _BATCH) -> np.ndarray:
@@ -63,8 +71,11 @@ def run_unchecked(graph: QuantGraph, inputs: np.ndarray, batch: int = _BATCH) ->
         shape = graph.output.shape
         return np.empty((0, shape.h, shape.w, shape.c), np.uint8)
     with torch.no_grad(), _direct_convolutions():
+        computations = [
+            _prepare(op, [graph.tensors[name] for name in op.inputs], batch) for op in graph.ops
+        ]
         outputs = [
-            _run_batch(graph, inputs[first : first + batch])[graph.output_name]
+            _run_batch(graph, computations, inputs[first : first + batch])[graph.output_name]
             for first in range(0, len(inputs), batch)
         ]
     return np.concatenate([y.permute(0, 2, 3, 1).numpy() for y in outputs])
@@ -99,12 +110,13 @@ def _direct_convolutions() -> Iterator[None]:
         yield
 
 
-def _run_batch(graph: QuantGraph, inputs: np.ndarray) -> Mapping[str, Tensor]:
+def _run_batch(
+    graph: QuantGraph, computations: Sequence[_Computation], inputs: np.ndarray
+) -> Mapping[str, Tensor]:
     values = {graph.input_name: torch.from_numpy(inputs).permute(0, 3, 1, 2)}
     last_reader = {name: i for i, op in enumerate(graph.ops) for name in op.inputs}
-    for i, op in enumerate(graph.ops):
-        sources = [graph.tensors[name] for name in op.inputs]
-        values[op.output] = _compute(op, sources, [values[name] for name in op.inputs])
+    for i, (op, compute) in enumerate(zip(graph.ops, computations, strict=True)):
+        values[op.output] = compute(*(values[name] for name in op.inputs))
         for name in op.inputs:
             if last_reader[name] == i and name != graph.output_name:
                 values.pop(name, None)
@@ -112,118 +124,139 @@ def _run_batch(graph: QuantGraph, inputs: np.ndarray) -> Mapping[str, Tensor]:
 
 
 @singledispatch
-def _compute(op: QOp, sources: list[QTensor], x: list[Tensor]) -> Tensor:
-    """One operator on uint8 (N, c, h, w) tensors."""
+def _prepare(op: QOp, sources: list[QTensor], batch: int) -> _Computation:
+    """One operator as a function of uint8 (N, c, h, w) tensors, mostly of N = `batch`."""
     raise ModelError(f"The executor knows no operator {op.op} ('{op.name}').")
 
 
-@_compute.register(QConv2d)
-@_compute.register(QDepthwiseConv2d)
-def _(op, sources, x):
-    source, window, depthwise = sources[0], op.window, isinstance(op, QDepthwiseConv2d)
-    x, dtype = x[0], _exact_dtype(op, source)
-    weight = torch.from_numpy(op.weight).permute(0, 3, 1, 2)
-    centred = source.zero_point and window.padded
-    if dtype == torch.float32 and not centred and exact_bytes():
-        return _requantize_weighted(op, source, convolve_bytes(x, weight, window, depthwise))
-    x = x.to(dtype)
-    if centred:
-        # Padding counts as the zero point: subtract it, pad with zeros, and add its share.
-        x = x - source.zero_point
-    acc = convolve(x, weight.to(dtype), None, window, depthwise)
-    if centred:
-        share = op.weight.reshape(op.out_channels, -1).sum(1, dtype=np.int64) * source.zero_point
-        acc += torch.from_numpy(share).to(dtype)[:, None, None]
-    return _requantize_weighted(op, source, acc)
+@_prepare.register(QConv2d)
+@_prepare.register(QDepthwiseConv2d)
+def _(op, sources, batch):
+    source, dtype = sources[0], _exact_dtype(op, sources[0])
+    if dtype == torch.float32 and exact_as_bytes(op.weight, source.qmax):
+        sums = byte_convolution(
+            torch.from_numpy(op.weight).permute(0, 3, 1, 2),
+            op.window,
+            isinstance(op, QDepthwiseConv2d),
+            (batch, source.shape.c, source.shape.h, source.shape.w),
+            source.zero_point,
+        )
+    else:
+        sums = _float_convolution(op, source, dtype)
+    requantize = _weighted_requantization(op, source)
+    return lambda x: requantize(sums(x))
 
 
-@_compute.register
-def _(op: QFullyConnected, sources, x):
+def _float_convolution(
+    op: QConv2d | QDepthwiseConv2d, source: QTensor, dtype: torch.dtype
+) -> _Computation:
+    depthwise = isinstance(op, QDepthwiseConv2d)
+    weight = torch.from_numpy(op.weight).permute(0, 3, 1, 2).to(dtype)
+    if not (source.zero_point and op.window.padded):
+        return lambda x: convolve(x.to(dtype), weight, None, op.window, depthwise)
+    # Padding counts as the zero point: subtract it, pad with zeros, and add its share.
+    share = op.weight.reshape(op.out_channels, -1).sum(1, dtype=np.int64) * source.zero_point
+    share = torch.from_numpy(share).to(dtype)[:, None, None]
+
+    def sums(x: Tensor) -> Tensor:
+        return convolve(x.to(dtype) - source.zero_point, weight, None, op.window, depthwise) + share
+
+    return sums
+
+
+@_prepare.register
+def _(op: QFullyConnected, sources, batch):
     dtype = _exact_dtype(op, sources[0])
-    acc = F.linear(x[0].flatten(1).to(dtype), torch.from_numpy(op.weight).to(dtype))
-    return _requantize_weighted(op, sources[0], acc[:, :, None, None])
+    weight = torch.from_numpy(op.weight).to(dtype)
+    requantize = _weighted_requantization(op, sources[0])
+    return lambda x: requantize(F.linear(x.flatten(1).to(dtype), weight)[:, :, None, None])
 
 
-@_compute.register
-def _(op: QAdd, sources, x):
-    a, b = (t.contiguous(memory_format=torch.channels_last) for t in x)
-    out = torch.empty_like(a)
+@_prepare.register
+def _(op: QAdd, sources, batch):
     constants = (op.multiplier_a, op.multiplier_b, op.offset, op.shift, (1 << op.bits) - 1)
-    add_flat(
-        _pixels(a).ravel(), _pixels(b).ravel(), *map(np.int32, constants), _pixels(out).ravel()
-    )
-    return out
+    constants = tuple(map(np.int32, constants))
+
+    def add(a: Tensor, b: Tensor) -> Tensor:
+        a, b = (t.contiguous(memory_format=torch.channels_last) for t in (a, b))
+        out = torch.empty_like(a)
+        add_flat(_pixels(a).ravel(), _pixels(b).ravel(), *constants, _pixels(out).ravel())
+        return out
+
+    return add
 
 
-@_compute.register
-def _(op: QAveragePool, sources, x):
-    window = op.window
+@_prepare.register
+def _(op: QAveragePool, sources, batch):
+    window, constants = op.window, op.requantize
     kernel, stride = (window.kernel_h, window.kernel_w), (window.stride_h, window.stride_w)
     # Sums of at most 2**31 / 255 pixels: beyond float32 for maps above 256 x 256 only.
     exact = sources[0].qmax * window.kernel_h * window.kernel_w < 1 << 24
-    values = x[0].float() if exact else x[0].double()
-    total = F.avg_pool2d(values, kernel, stride, divisor_override=1)
-    constants = op.requantize
-    channels = np.ones(total.shape[1], np.int32)
-    per_channel = Requantize(
-        constants.start * channels,
-        constants.multiplier * channels,
-        constants.offset * channels,
-        constants.pre_shift,
-        constants.shift,
-        constants.bits,
+    dtype = torch.float32 if exact else torch.float64
+    channels = np.ones(sources[0].shape.c, np.int32)
+    requantize = _requantization(
+        Requantize(
+            constants.start * channels,
+            constants.multiplier * channels,
+            constants.offset * channels,
+            constants.pre_shift,
+            constants.shift,
+            constants.bits,
+        )
     )
-    return _requantize(total, per_channel)
+    return lambda x: requantize(F.avg_pool2d(x.to(dtype), kernel, stride, divisor_override=1))
 
 
-@_compute.register
-def _(op: QMaxPool, sources, x):
+@_prepare.register
+def _(op: QMaxPool, sources, batch):
     window = op.window
     kernel, stride = (window.kernel_h, window.kernel_w), (window.stride_h, window.stride_w)
-    return F.max_pool2d(x[0].float(), kernel, stride).to(torch.uint8)
+    return lambda x: F.max_pool2d(x.float(), kernel, stride).to(torch.uint8)
 
 
-@_compute.register
-def _(op: QFlatten, sources, x):
-    return x[0].permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
+@_prepare.register
+def _(op: QFlatten, sources, batch):
+    return lambda x: x.permute(0, 2, 3, 1).flatten(1)[:, :, None, None]
 
 
-@_compute.register
-def _(op: QConcat, sources, x):
-    return torch.cat(x, 1)
+@_prepare.register
+def _(op: QConcat, sources, batch):
+    return lambda *x: torch.cat(x, 1)
 
 
-def _requantize_weighted(op: QWeighted, source: QTensor, acc: Tensor) -> Tensor:
+def _weighted_requantization(op: QWeighted, source: QTensor) -> _Computation:
     constants = op.requantize
     if (constants.start >= accumulator_start(op.weight, source.qmax)).all():
-        return _requantize(acc, constants)
+        return _requantization(constants)
     arrays = (constants.start, constants.multiplier, constants.offset)
-    acc, out = _rows(acc)
-    requantize_signed_rows(
-        _pixels(acc),
-        *(array.astype(np.int64) for array in arrays),
-        constants.pre_shift,
-        constants.shift,
-        (1 << constants.bits) - 1,
-        _pixels(out),
-    )
-    return out
+    arrays = tuple(array.astype(np.int64) for array in arrays)
+    scalars = (constants.pre_shift, constants.shift, (1 << constants.bits) - 1)
+
+    def requantize(acc: Tensor) -> Tensor:
+        acc, out = _rows(acc)
+        requantize_signed_rows(_pixels(acc), *arrays, *scalars, _pixels(out))
+        return out
+
+    return requantize
 
 
-def _requantize(acc: Tensor, constants: Requantize) -> Tensor:
+def _requantization(constants: Requantize) -> _Computation:
     """Of sums that `start` makes non-negative."""
-    acc, out = _rows(acc)
-    requantize_rows(
-        _pixels(acc),
-        constants.start,
-        constants.multiplier,
-        constants.offset,
-        constants.pre_shift,
-        np.int32(constants.shift),
-        np.int32((1 << constants.bits) - 1),
-        _pixels(out),
-    )
-    return out
+    arrays = (constants.start, constants.multiplier, constants.offset)
+    scalars = (constants.pre_shift, np.int32(constants.shift), np.int32((1 << constants.bits) - 1))
+    most = 1 << max(0, (_ROW_ELEMENTS // len(constants.start)).bit_length() - 1)
+
+    def requantize(acc: Tensor) -> Tensor:
+        acc, out = _rows(acc)
+        sums = _pixels(acc)
+        # Some pixels form one row of the loops, which then start less often.
+        together = math.gcd(len(sums), most)
+        rows = (len(sums) // together, -1)
+        repeated = (np.tile(array, together) for array in arrays)
+        requantize_rows(sums.reshape(rows), *repeated, *scalars, _pixels(out).reshape(rows))
+        return out
+
+    return requantize
 
 
 def _rows(acc: Tensor) -> tuple[Tensor, Tensor]:
