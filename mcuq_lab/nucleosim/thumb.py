@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 ALWAYS = 14
 
@@ -72,6 +73,12 @@ def instructions(code: bytes) -> Iterator[ThumbInstruction]:
         offset += instruction.size
 
 
+@lru_cache(maxsize=1 << 13)
+def all_instructions(code: bytes) -> tuple[ThumbInstruction, ...]:
+    """The same, remembered: a block is asked for again whenever an image is flashed."""
+    return tuple(instructions(code))
+
+
 def instruction_size(code: bytes) -> int:
     """Bytes of the first instruction: 4 if its first halfword says so, else 2."""
     return 4 if len(code) > 1 and code[1] >= 0xE8 else 2
@@ -90,6 +97,7 @@ def step_size(code: bytes, it_state: int = 0) -> int:
     return size
 
 
+@lru_cache(maxsize=1 << 14)
 def instruction_count(code: bytes) -> int:
     """Number of instructions in a block."""
     count = offset = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mcuq_lab.nucleosim.thumb import ALWAYS, instructions
+from mcuq_lab.nucleosim.thumb import ALWAYS, all_instructions
 from mcuq_lab.nucleosim.timing.accesses import PC
 from mcuq_lab.nucleosim.timing.addresses import WORD, Origins
 
@@ -32,7 +32,7 @@ class EntryChecks:
 
 def entry_checks(code: bytes) -> EntryChecks:
     """The checks for one block."""
-    found = tuple(instructions(code))
+    found = all_instructions(code)
     if all(instruction.aligned_base is None for instruction in found):
         return EntryChecks((), True, True)
     origins = Origins()

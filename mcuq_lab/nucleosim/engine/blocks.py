@@ -17,6 +17,7 @@ from mcuq_lab.nucleosim.timing import BlockCost, Memory, Place, TimingModel
 from mcuq_lab.nucleosim.timing.accesses import literals, reaches
 
 _PAGE_BYTES = 1024
+_MOST_MEMOS = 1 << 14
 
 
 @lru_cache(maxsize=1 << 14)
@@ -41,6 +42,7 @@ class BlockTable:
         self._predictor = np.zeros(layout.PREDICTOR_ENTRIES, dtype=np.int64)
         self._predicted: set[int] = set()
         # Not shared between boards: state numbers have a meaning to one timing model only.
+        # Emptied with the table once they are long: most of what a new image needs is not in them.
         self._memo: dict[tuple[int, bytes, int, tuple[Place, ...]], BlockCost] = {}
         self._bases: dict[bytes, tuple[int, ...]] = {}
         self._places: list[tuple[Place, ...]] = []
@@ -75,6 +77,10 @@ class BlockTable:
 
     def clear(self) -> None:
         """Forget every row. Costs themselves are kept: they depend on code, not on where it ran."""
+        if len(self._memo) > _MOST_MEMOS:
+            self._memo.clear()
+        if len(self._bases) > _MOST_MEMOS:
+            self._bases.clear()
         if self._count:
             if self.recording is not None:
                 for count in self.counts():
@@ -119,7 +125,7 @@ class BlockTable:
         bases = [register_id(place.register) for place in places]
         row = self._count
         self._count += 1
-        words = np.zeros(layout.ROW_WORDS, dtype=np.int64)
+        words = [0] * layout.ROW_WORDS
         words[: layout.ROW_FIRST_BASE] = (
             address,
             size,
@@ -145,10 +151,10 @@ class BlockTable:
             for index, reach in enumerate(reached):
                 at = layout.ROW_FIRST_REACH + 3 * index
                 words[at : at + 3] = reach.start, reach.end, int(reach.loads)
-        words[layout.ROW_FIRST_LITERAL : layout.ROW_COUNT_NEXT] = layout.NO_LITERAL
         constants = literals(address, code)[: layout.ROW_LITERALS]
+        missing = layout.ROW_LITERALS - len(constants)
         first = layout.ROW_FIRST_LITERAL
-        words[first : first + len(constants)] = constants
+        words[first : layout.ROW_COUNT_NEXT] = (*constants, *[layout.NO_LITERAL] * missing)
         self._rows[row * layout.ROW_WORDS : (row + 1) * layout.ROW_WORDS] = words
         # Found by any signature first, whose bases then tell which signature to look for.
         self._enter(row, hash_slot(address, state, 0))

@@ -9,7 +9,7 @@ from unicorn import arm_const as arm
 from mcuq_lab.nucleosim.engine import hooks
 from mcuq_lab.nucleosim.engine.alignment import EntryChecks
 from mcuq_lab.nucleosim.engine.unicorn_api import add_native_hook, remove_native_hook
-from mcuq_lab.nucleosim.thumb import ALWAYS, ThumbInstruction, instructions
+from mcuq_lab.nucleosim.thumb import ALWAYS, ThumbInstruction, all_instructions
 from mcuq_lab.nucleosim.timing import DynamicCost
 
 _Guard = tuple[int, ...]
@@ -50,9 +50,11 @@ class Guards:
         self, address: int, code: bytes, dynamic: tuple[DynamicCost, ...], checks: EntryChecks
     ) -> bool:
         """Whether a block needs hooks that are not in place; they become pending."""
-        divisions = {cost.address: cost for cost in dynamic}
         each_access = not checks.all_known or address in self._suspects
-        for instruction in instructions(code):
+        if not (dynamic or each_access or self._breakpoints) and self.fpu_enabled:
+            return bool(self._pending)  # nothing to look for
+        divisions = {cost.address: cost for cost in dynamic}
+        for instruction in all_instructions(code):
             at = address + instruction.offset
             if at in self._breakpoints:
                 self._want(at, (hooks.GUARD_BREAKPOINT, ALWAYS))

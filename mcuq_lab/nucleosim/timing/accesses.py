@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
-from mcuq_lab.nucleosim.timing.addresses import WORD, Origins
+from mcuq_lab.nucleosim.timing.addresses import WORD, Origin, Origins
 from mcuq_lab.nucleosim.timing.cost import MOST_BASES, Place
 from mcuq_lab.nucleosim.timing.decode import instructions
 from mcuq_lab.nucleosim.timing.instruction import Access, Instruction, Kind
@@ -18,8 +20,7 @@ PC = 15
 _LOADS = frozenset((Kind.LOAD, Kind.LOAD_MULTIPLE, Kind.FP_LOAD))
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(NamedTuple):
     """What is known of an access's lowest address."""
 
     residue: int = 0
@@ -47,7 +48,10 @@ class Whereabouts:
 
     def of(self, access: Access) -> Where:
         """Where an access of the next instruction goes."""
-        origin = self._origins.of(access.base)
+        return self.from_origin(access, self._origins.of(access.base))
+
+    def from_origin(self, access: Access, origin: Origin | None) -> Where:
+        """Where an access goes whose base has this origin."""
         if origin is None:
             return Where()
         if origin.register == PC:
@@ -76,6 +80,30 @@ def _moved(base: Where, access: Access) -> Where:
     return Where((base.residue + access.offset) % base.modulus, base.modulus, base.memory)
 
 
+class Traced(NamedTuple):
+    """An instruction of a block, with what is known of its access without the registers."""
+
+    offset: int
+    encoding: bytes
+    instruction: Instruction
+    origin: Origin | None
+    """Of the base of its access; None if it has none or nothing is known of it."""
+
+
+@lru_cache(maxsize=1 << 14)
+def traced(code: bytes, it_left: int) -> tuple[Traced, ...]:
+    """The instructions of a block on entry of which `it_left` are still under an IT."""
+    origins = Origins()
+    found: list[Traced] = []
+    for offset, encoding, instruction in instructions(code):
+        access = instruction.access
+        origin = None if access is None else origins.of(access.base)
+        found.append(Traced(offset, encoding, instruction, origin))
+        origins.follow(encoding, conditional=it_left > 0)
+        it_left = instruction.it_length or max(0, it_left - 1)
+    return tuple(found)
+
+
 def bases(
     code: bytes, decides: Callable[[Instruction], bool], left_out: frozenset[int] = frozenset()
 ) -> tuple[int, ...]:
@@ -84,22 +112,23 @@ def bases(
     `decides` says whether it matters where an instruction's access goes. Those that decide most
     accesses come first; the program counter is never among them, nor are those `left_out`.
     """
-    origins = Origins()
+    left_out |= {PC}
     decided: Counter[int] = Counter()
-    it_left = 0
-    for _, encoding, instruction in instructions(code):
-        if instruction.access is not None and decides(instruction):
-            origin = origins.of(instruction.access.base)
-            if origin is not None and origin.register not in left_out | {PC}:
-                decided[origin.register] += 1
-        origins.follow(encoding, conditional=it_left > 0)
-        it_left = max(instruction.it_length, it_left - 1, 0)
+    for _, _, instruction, origin in traced(code, 0):
+        if origin is not None and origin.register not in left_out and decides(instruction):
+            decided[origin.register] += 1
     ranked = sorted(decided, key=lambda register: (-decided[register], register))
     return tuple(ranked[:MOST_BASES])
 
 
 def literals(address: int, code: bytes) -> tuple[int, ...]:
     """Addresses of the constants that code at `address` loads relative to the program counter."""
+    word = address & ~3
+    return tuple(word + offset for offset in _literal_offsets(address & 3, code))
+
+
+@lru_cache(maxsize=1 << 14)
+def _literal_offsets(address: int, code: bytes) -> tuple[int, ...]:
     return tuple(
         (address + offset + 4 & ~3) + instruction.access.offset
         for offset, _, instruction in instructions(code)

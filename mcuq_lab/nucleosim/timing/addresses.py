@@ -68,10 +68,13 @@ class Origins:
     def follow(self, encoding: bytes, conditional: bool) -> None:
         """Go past one instruction; `conditional` if an IT may skip it."""
         effects = _effects(encoding)
-        news = [(effect.register, self._result(effect)) for effect in effects]
-        for register, new in news:
-            skipped_differs = conditional and new != self._origins[register]
-            self._origins[register] = None if skipped_differs else new
+        if not effects:
+            return
+        origins = self._origins
+        news = [self._result(effect) for effect in effects]
+        for effect, new in zip(effects, news, strict=True):
+            skipped_differs = conditional and new != origins[effect.register]
+            origins[effect.register] = None if skipped_differs else new
 
     def _result(self, effect: _Effect) -> Origin | None:
         origin = None if effect.source is None else self._origins.get(effect.source)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mcuq_lab.nucleosim.timing.accesses import SP, Whereabouts, bases
-from mcuq_lab.nucleosim.timing.cortex_m4_pipeline import STORES, Issue, State, issue
-from mcuq_lab.nucleosim.timing.cost import CAUSES, NO_CYCLES, BlockCost, DynamicCost, Place
-from mcuq_lab.nucleosim.timing.decode import instructions
+from mcuq_lab.nucleosim.timing.accesses import SP, Where, Whereabouts, bases, traced
+from mcuq_lab.nucleosim.timing.cortex_m4_pipeline import STORES, State
+from mcuq_lab.nucleosim.timing.cortex_m4_steps import Step, Steps
+from mcuq_lab.nucleosim.timing.cost import CAUSES, BlockCost, DynamicCost, Place
 from mcuq_lab.nucleosim.timing.fetch import refilled
 from mcuq_lab.nucleosim.timing.instruction import Instruction, Kind
 from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, Memory, MemoryTiming
 from mcuq_lab.nucleosim.timing.states import STATE_LIMIT, States
 
+MOST_COSTS = 1 << 15
+"""Of blocks that are kept; beyond that they are worked out again, which their steps make cheap."""
 DIVIDE_SETUP_CYCLES = 1
 DIVIDE_BITS_PER_CYCLE = 4
 """Of the quotient. With DIVIDE_LEAST_CYCLES they make 3 where the divisor has more bits, else 5 and
@@ -45,6 +47,7 @@ class CortexM4:
     ) -> None:
         self.memory = memory
         self._states = States(State(refilled(memory, 2)), state_limit)
+        self._steps = Steps(memory)
         self._costs: dict[tuple, BlockCost] = {}
         self._left_out = frozenset({SP}) if memory.has_one_ram else frozenset()
         self.initial_state = self._states.number(State(refilled(memory, 2)))
@@ -63,6 +66,9 @@ class CortexM4:
         key = (address % line, code_memory, code, entry_state, places)
         cost = self._costs.get(key)
         if cost is None:
+            if len(self._costs) >= MOST_COSTS:
+                self._costs.clear()
+            self._steps.make_room()
             whereabouts = Whereabouts(places, self.place_mask, code_memory)
             cost = self._costs[key] = self._walk(
                 address % line, code, self._states[entry_state], whereabouts, code_memory
@@ -82,32 +88,41 @@ class CortexM4:
         whereabouts: Whereabouts,
         code_memory: Memory,
     ) -> BlockCost:
+        line = 4 * self.memory.line_words(code_memory)
+        steps = self._steps
         causes = [0] * CAUSES
-        causes_before = NO_CYCLES
-        before = state
-        last: Issue | None = None
+        stage = before = steps.stage(state)
+        last: tuple[bytes, int, Where | None] | None = None
+        instruction: Instruction | None = None
+        step: Step | None = None
         dynamic: list[DynamicCost] = []
-        for offset, encoding, instruction in instructions(code):
+        for offset, encoding, instruction, origin in traced(code, state.it_left):
+            at = address + offset
             if instruction.divide is not None:
-                at = address + offset
                 dynamic.append(
                     DynamicCost(at, *instruction.divide, DIVIDE_SETUP_CYCLES, DIVIDE_BITS_PER_CYCLE)
                 )
             access = instruction.access
-            where = None if access is None else whereabouts.of(access)
-            last = Issue(instruction, address + offset, where, code_memory)
-            whereabouts.follow(encoding, conditional=state.it_left > 0)
-            before, causes_before = state, tuple(causes)
-            state = issue(last, before, self.memory, False, causes)
+            where = None if access is None else whereabouts.from_origin(access, origin)
+            last = (encoding, at % line, where)
+            before = stage
+            step = steps.go(before, *last, code_memory, taken=False)
+            for cause, cycles in step.causes:
+                causes[cause] += cycles
+            stage = step.after
         spent = tuple(causes)
-        exit_fallthrough = self._states.number(state)
-        if last is None or not last.instruction.writes_pc:
+        exit_fallthrough = self._states.number(stage.state)
+        if last is None or not instruction.writes_pc:
             taken, exit_taken = spent, self.initial_state
         else:
-            causes = list(causes_before)
-            exit_taken = self._states.number(issue(last, before, self.memory, True, causes))
+            for cause, cycles in step.causes:
+                causes[cause] -= cycles
+            step = steps.go(before, *last, code_memory, taken=True)
+            for cause, cycles in step.causes:
+                causes[cause] += cycles
+            exit_taken = self._states.number(step.after.state)
             taken = tuple(causes)
-            if before.it_left == 0 and last.instruction.always_taken:
+            if before.state.it_left == 0 and instruction.always_taken:
                 spent, exit_fallthrough = taken, exit_taken
         return BlockCost(
             cycles_fallthrough=sum(spent),

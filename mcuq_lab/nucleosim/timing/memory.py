@@ -23,6 +23,9 @@ class Memory(IntEnum):
     """A further block of SRAM on the system bus, with a port of its own on the bus matrix."""
     SRAM3 = 7
 
+    # As a number, not by a name's hash, which is computed in Python: keys of blocks hold many.
+    __hash__ = int.__hash__
+
 
 @dataclass(frozen=True)
 class Region:
