@@ -110,6 +110,13 @@ class SimulatedProbe(DebugProbe):
         """
         return None if self._board is None else self._board.timing
 
+    @property
+    def runs_while_polled(self) -> bool:
+        """That the core runs within the debugger's reads of DHCSR, so that waiting between them
+        only loses time. A capability of simulated boards, like `timing_model`.
+        """
+        return True
+
     def create_associated_board(self) -> MbedBoard:
         """pyOCD's board object, with the target that the chip's description names."""
         return MbedBoard(

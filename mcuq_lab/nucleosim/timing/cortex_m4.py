@@ -7,14 +7,12 @@ from dataclasses import replace
 from mcuq_lab.nucleosim.timing.accesses import SP, Where, Whereabouts, bases, traced
 from mcuq_lab.nucleosim.timing.cortex_m4_pipeline import STORES, State
 from mcuq_lab.nucleosim.timing.cortex_m4_steps import Step, Steps
-from mcuq_lab.nucleosim.timing.cost import CAUSES, BlockCost, DynamicCost, Place
+from mcuq_lab.nucleosim.timing.cost import CAUSES, MOST_COSTS, BlockCost, DynamicCost, Place
 from mcuq_lab.nucleosim.timing.fetch import refilled
 from mcuq_lab.nucleosim.timing.instruction import Instruction, Kind
 from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, Memory, MemoryTiming
 from mcuq_lab.nucleosim.timing.states import STATE_LIMIT, States
 
-MOST_COSTS = 1 << 15
-"""Of blocks that are kept; beyond that they are worked out again, which their steps make cheap."""
 DIVIDE_SETUP_CYCLES = 1
 DIVIDE_BITS_PER_CYCLE = 4
 """Of the quotient. With DIVIDE_LEAST_CYCLES they make 3 where the divisor has more bits, else 5 and

@@ -7,12 +7,11 @@ which applies them.
 
 from dataclasses import replace
 
-from mcuq_lab.nucleosim.timing.accesses import Whereabouts, bases
+from mcuq_lab.nucleosim.timing.accesses import Where, Whereabouts, bases, traced
 from mcuq_lab.nucleosim.timing.cortex_m7_decode import decode_operation
 from mcuq_lab.nucleosim.timing.cortex_m7_issue import Site, State, Walk
 from mcuq_lab.nucleosim.timing.cortex_m7_operation import Operation
-from mcuq_lab.nucleosim.timing.cost import BlockCost, DynamicCost, Place
-from mcuq_lab.nucleosim.timing.decode import instructions
+from mcuq_lab.nucleosim.timing.cost import MOST_COSTS, BlockCost, DynamicCost, Place
 from mcuq_lab.nucleosim.timing.instruction import Access, Instruction
 from mcuq_lab.nucleosim.timing.memory import ZERO_WAIT_STATES, MemoryTiming
 from mcuq_lab.nucleosim.timing.states import STATE_LIMIT, States
@@ -69,6 +68,8 @@ class CortexM7:
         key = (start, code, entry_state, places)
         cost = self._costs.get(key)
         if cost is None:
+            if len(self._costs) >= MOST_COSTS:
+                self._costs.clear()
             cost = self._costs[key] = self._walk(address, code, self._states[entry_state], places)
         return cost if not cost.dynamic else _moved(cost, address)
 
@@ -81,9 +82,11 @@ class CortexM7:
         dynamic: list[DynamicCost] = []
         branch: tuple[Walk, Operation, Site] | None = None
         backwards = False
-        for offset, encoding, instruction in instructions(code):
+        for offset, encoding, instruction, origin in traced(code, state.it_left):
             operation = decode_operation(encoding)
-            site = self._site(start + offset, operation, whereabouts)
+            access = operation.instruction.access
+            where = None if access is None else whereabouts.from_origin(access, origin)
+            site = self._site(start + offset, operation, where)
             if instruction.divide is not None:
                 dynamic.append(
                     DynamicCost(
@@ -92,9 +95,7 @@ class CortexM7:
                 )
             branch = (walk.copy(), operation, site) if instruction.writes_pc else None
             backwards = instruction.conditional and _is_backwards(encoding)
-            conditional = walk.it_left > 0
             walk.issue(operation, site)
-            whereabouts.follow(encoding, conditional)
         fallthrough = (walk.cycles, self._states.number(walk.state()))
         causes = tuple(walk.causes)
         if branch is None:
@@ -115,13 +116,13 @@ class CortexM7:
             ALWAYS_TAKEN if always else EXPECT_TAKEN if backwards else EXPECT_NOT_TAKEN,
         )
 
-    def _site(self, address: int, operation: Operation, whereabouts: Whereabouts) -> Site:
+    def _site(self, address: int, operation: Operation, where: Where | None) -> Site:
         """Bank and alignment of an access; unknown bases count as aligned to double words."""
         access = operation.instruction.access
-        if access is None:
+        if access is None or where is None:
             return Site(address % _DOUBLE_WORD)
-        residue = _residue(address, access, whereabouts)
-        within = whereabouts.of(access).modulo(access.size_bytes)
+        residue = _residue(address, access, where)
+        within = where.modulo(access.size_bytes)
         unaligned = bool(within) and access.base != _PC
         drain_cycles = self.memory.part_store_cycles if access.size_bytes < 4 else 1
         return Site(
@@ -138,11 +139,11 @@ def _place_matters(instruction: Instruction) -> bool:
     return access is not None and (access.size_bytes > 1 or bool(instruction.loaded))
 
 
-def _residue(address: int, access: Access, whereabouts: Whereabouts) -> int | None:
+def _residue(address: int, access: Access, where: Where) -> int | None:
     """Address of an access modulo 8; None if a register that nobody knows is added to it."""
     if access.base == _PC and access.offset is not None:
         return ((address + 4) // 4 * 4 + access.offset) % _DOUBLE_WORD
-    residue = whereabouts.of(access).modulo(_DOUBLE_WORD)
+    residue = where.modulo(_DOUBLE_WORD)
     if residue is None and access.offset is not None:
         return access.offset % _DOUBLE_WORD
     return residue

@@ -122,6 +122,8 @@ class TimingModel(Protocol):
 
 
 MOST_BASES = 5
+MOST_COSTS = 1 << 15
+"""Of blocks that a model keeps; when there are more it begins anew, and works them out again."""
 
 
 def extra_divide_cycles(
