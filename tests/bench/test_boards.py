@@ -56,6 +56,20 @@ def runs_at_the_fast_clock(board, uid):
         return run_until_halt(session.target, timeout_s=0.2).halted
 
 
+def test_polls_of_a_simulated_board_follow_each_other_at_once(uid_of, monkeypatch):
+    def no_sleep(seconds):
+        raise AssertionError(f"slept {seconds} s between two polls")
+
+    board = load_board("nucleo_f412zg")
+    with open_session(board, uid_of(board)) as session:
+        reset_and_halt(session.target, board.clock("reset"))
+        start = memory_map(board).ram.start
+        session.target.write16(start, 0xE7FE)  # b .
+        session.target.write_core_register("pc", start)
+        monkeypatch.setattr("mcuq_lab.bench.core.time.sleep", no_sleep)
+        assert not run_until_halt(session.target, timeout_s=0.1).halted
+
+
 @pytest.mark.parametrize("board_id", board_ids())
 def test_both_descriptions_of_a_board_agree(board_id):
     board = load_board(board_id)
