@@ -37,11 +37,14 @@ class SourceFile:
         text: the whole file.
         arguments: compiler options of this file alone, after those of the build; for the files of
             a foreign library, which is written to other rules.
+        joinable: it may be compiled together with its neighbours of this kind, as one translation
+            unit: it defines no name that one of them has, and calls none of their functions.
     """
 
     name: str
     text: str
     arguments: tuple[str, ...] = ()
+    joinable: bool = False
 
     @property
     def is_header(self) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mcuq_lab.bench.cache import ContentCache, content_key
+from mcuq_lab.bench.joined_units import in_order_of_files, joined_text, quickly_read, units_of
 from mcuq_lab.bench.toolchain import Toolchain
 from mcuq_lab.errors import BuildError
 from mcuq_lab.sources import SourceFile
@@ -29,7 +30,7 @@ class Objects:
     """Object files of one compilation.
 
     Attributes:
-        paths: one for each C or assembly file, in the order given.
+        paths: in the order of the C and assembly files; one for each, or for several joinable ones.
         keys: content key of each.
         compiled: names of the files that were not in the cache.
         seconds: wall time.
@@ -39,6 +40,14 @@ class Objects:
     keys: tuple[str, ...]
     compiled: tuple[str, ...]
     seconds: float
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """What becomes one object: a file, or several joinable ones."""
+
+    members: tuple[SourceFile, ...]
+    key: str
 
 
 def compile_objects(
@@ -51,6 +60,7 @@ def compile_objects(
 
     An object's identity is the compiler, the arguments, its source, and those headers among `files`
     that it includes (directly or through others); so a change of one layer compiles one layer.
+    Joinable files next to each other become one object, with the sections and the order of theirs.
 
     Raises:
         BuildError: two files share a name, or the compiler refuses one (with its first messages).
@@ -61,43 +71,67 @@ def compile_objects(
         names = sorted(file.name for file in files)
         twice = sorted({name for name in names if names.count(name) > 1})
         raise BuildError(f"Several source files are called {', '.join(twice)}; names must differ.")
-    units = [file for file in files if file.name.endswith(_COMPILED_SUFFIXES)]
+    sources = [file for file in files if file.name.endswith(_COMPILED_SUFFIXES)]
     includes = _includes(files)
-    keys = [_object_key(toolchain, unit, by_name, includes, arguments) for unit in units]
-    found = [cache.find(key) for key in keys]
-    missing = [index for index, path in enumerate(found) if path is None]
+
+    def unit_of(members: tuple[SourceFile, ...]) -> _Unit:
+        return _Unit(members, _object_key(toolchain, members, by_name, includes, arguments))
+
+    # On a host nothing depends on where constants lie.
+    joined = units_of(sources) if toolchain.machine.startswith("arm") else [(f,) for f in sources]
+    units = [unit_of(members) for members in joined]
+    found = {unit.key: cache.find(unit.key) for unit in units}
+    missing = [unit for unit in units if found[unit.key] is None]
     if missing:
         with tempfile.TemporaryDirectory(prefix="mcuq-build-") as name:
             directory = Path(name)
             _write_files(directory, files)
-            include = [f"-I{path}" for path in _header_directories(files)]
+            headers = [f"-I{path}" for path in _header_directories(files)]
 
-            def compile_one(index: int) -> None:
-                made = directory / f".object-{index}.o"
-                options = [*arguments, *units[index].arguments, *include]
-                _compile(toolchain, units[index].name, directory, made, options)
-                found[index] = cache.store(keys[index], made)
+            def compile_one(unit: _Unit) -> None:
+                own = unit.members[0].arguments  # several have none
+                options = [*arguments, *own, *headers]
+                made = _compile_unit(toolchain, unit, directory, options)
+                found[unit.key] = cache.store(unit.key, made)
+
+            def compile_joined(unit: _Unit) -> list[_Unit]:
+                try:
+                    compile_one(unit)
+                except BuildError:
+                    if len(unit.members) == 1:
+                        raise
+                    # One by one; and should a file be wrong, its message is the right one.
+                    units = [unit_of((member,)) for member in unit.members]
+                    for single in units:
+                        compile_one(single)
+                    return units
+                return [unit]
 
             with ThreadPoolExecutor(_PARALLEL_COMPILERS) as pool:
                 # list() waits, and raises the first error.
-                list(pool.map(compile_one, missing))
+                made = dict(zip(missing, pool.map(compile_joined, missing), strict=True))
+            units = [one for unit in units for one in made.get(unit, [unit])]
+    paths = [path for unit in units if (path := found[unit.key]) is not None]
     return Objects(
-        paths=tuple(path for path in found if path is not None),
-        keys=tuple(keys),
-        compiled=tuple(units[index].name for index in missing),
+        paths=tuple(paths),
+        keys=tuple(unit.key for unit in units),
+        compiled=tuple(file.name for unit in missing for file in unit.members),
         seconds=time.perf_counter() - started,
     )
 
 
 def _object_key(
     toolchain: Toolchain,
-    unit: SourceFile,
+    members: Sequence[SourceFile],
     by_name: dict[str, SourceFile],
     includes: dict[str, frozenset[str]],
     arguments: Sequence[str],
 ) -> str:
-    parts = ["object", toolchain.banner, toolchain.machine, *arguments, *unit.arguments]
-    for name in (unit.name, *_reached(unit.name, includes)):
+    parts = ["object", toolchain.banner, toolchain.machine, *arguments, *members[0].arguments]
+    if len(members) > 1:
+        parts += ["joined", str(len(members))]
+    names = [file.name for file in members]
+    for name in (*names, *_reached(names, includes)):
         parts += [name, by_name[name].text]
     return content_key(*parts)
 
@@ -122,15 +156,15 @@ def _includes(files: Sequence[SourceFile]) -> dict[str, frozenset[str]]:
     return includes
 
 
-def _reached(name: str, includes: dict[str, frozenset[str]]) -> list[str]:
-    """Names of all headers that the file reaches, directly or through others; sorted."""
+def _reached(names: Sequence[str], includes: dict[str, frozenset[str]]) -> list[str]:
+    """Names of all headers that the files reach, directly or through others; sorted."""
     reached: set[str] = set()
-    waiting = [name]
+    waiting = list(names)
     while waiting:
         new = includes[waiting.pop()] - reached
         reached |= new
         waiting += new
-    return sorted(reached - {name})
+    return sorted(reached - set(names))
 
 
 def _last(name: str) -> str:
@@ -154,7 +188,22 @@ def _write_files(directory: Path, files: Sequence[SourceFile]) -> None:
         if not path.is_relative_to(root):
             raise BuildError(f"Source file '{file.name}' would lie outside of the build directory.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(file.text)
+        path.write_text(quickly_read(file.text) if file.joinable else file.text)
+
+
+def _compile_unit(
+    toolchain: Toolchain, unit: _Unit, directory: Path, options: Sequence[str]
+) -> Path:
+    """The object file of one unit, in the directory of the sources."""
+    made = directory / f".object-{unit.key}.o"
+    if len(unit.members) == 1:
+        _compile(toolchain, unit.members[0].name, directory, made, options)
+    else:
+        name = f".joined-{unit.key}.c"
+        (directory / name).write_text(joined_text(unit.members))
+        _compile(toolchain, name, directory, made, options)
+        made.write_bytes(in_order_of_files(made.read_bytes(), unit.members))
+    return made
 
 
 def _compile(

@@ -108,6 +108,7 @@ def _layer_file(index: int, step: Step) -> SourceFile:
         f"{_layer_function(index, step)}.c",
         f"{c_comment(_text_of(step))}{includes}\n{constants}"
         f"{_layer_prototype(index, step)} {{\n    {calls}\n}}\n",
+        joinable=True,
     )
 
 
