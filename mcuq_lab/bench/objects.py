@@ -7,7 +7,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -85,7 +85,9 @@ def compile_objects(
     if missing:
         with tempfile.TemporaryDirectory(prefix="mcuq-build-") as name:
             directory = Path(name)
-            _write_files(directory, files)
+            names = {file.name for unit in missing for file in unit.members}
+            names.update(_reached(names, includes))
+            _write_files(directory, files, names)
             headers = [f"-I{path}" for path in _header_directories(files)]
 
             def compile_one(unit: _Unit) -> None:
@@ -156,7 +158,7 @@ def _includes(files: Sequence[SourceFile]) -> dict[str, frozenset[str]]:
     return includes
 
 
-def _reached(names: Sequence[str], includes: dict[str, frozenset[str]]) -> list[str]:
+def _reached(names: Collection[str], includes: dict[str, frozenset[str]]) -> list[str]:
     """Names of all headers that the files reach, directly or through others; sorted."""
     reached: set[str] = set()
     waiting = list(names)
@@ -164,7 +166,7 @@ def _reached(names: Sequence[str], includes: dict[str, frozenset[str]]) -> list[
         new = includes[waiting.pop()] - reached
         reached |= new
         waiting += new
-    return sorted(reached - set(names))
+    return sorted(reached.difference(names))
 
 
 def _last(name: str) -> str:
@@ -181,14 +183,18 @@ def _header_directories(files: Sequence[SourceFile]) -> list[str]:
     return [".", *sorted(parents - {"."} - own)]
 
 
-def _write_files(directory: Path, files: Sequence[SourceFile]) -> None:
-    root = directory.resolve()
-    for file in files:
-        path = (root / file.name).resolve()
-        if not path.is_relative_to(root):
+def _write_files(directory: Path, files: Sequence[SourceFile], names: set[str]) -> None:
+    """Writes those files that have one of the names, and makes the directories of all."""
+    paths = [PurePosixPath(file.name) for file in files]
+    for file, path in zip(files, paths, strict=True):
+        if path.is_absolute() or ".." in path.parts:
             raise BuildError(f"Source file '{file.name}' would lie outside of the build directory.")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(quickly_read(file.text) if file.joinable else file.text)
+    for parent in {path.parent for path in paths}:
+        (directory / parent).mkdir(parents=True, exist_ok=True)
+    for file in files:
+        if file.name in names:
+            text = quickly_read(file.text) if file.joinable else file.text
+            (directory / file.name).write_text(text)
 
 
 def _compile_unit(
