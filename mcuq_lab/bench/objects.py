@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mcuq_lab.bench.cache import ContentCache, content_key
+from mcuq_lab.bench.comments import without_comments
 from mcuq_lab.bench.joined_units import in_order_of_files, joined_text, quickly_read, units_of
 from mcuq_lab.bench.toolchain import Toolchain
 from mcuq_lab.errors import BuildError
@@ -59,7 +60,8 @@ def compile_objects(
     """Compiles every .c and .S file in `files`; the others are headers for them.
 
     An object's identity is the compiler, the arguments, its source, and those headers among `files`
-    that it includes (directly or through others); so a change of one layer compiles one layer.
+    that it includes (directly or through others), without their comments; so a change of one layer
+    compiles one layer.
     Joinable files next to each other become one object, with the sections and the order of theirs.
 
     Raises:
@@ -134,8 +136,14 @@ def _object_key(
         parts += ["joined", str(len(members))]
     names = [file.name for file in members]
     for name in (*names, *_reached(names, includes)):
-        parts += [name, by_name[name].text]
+        parts += [name, _text_that_counts(by_name[name])]
     return content_key(*parts)
+
+
+def _text_that_counts(file: SourceFile) -> str:
+    # Constants are long, and hardly ever the same in another policy.
+    is_c = file.name.endswith((".c", ".h")) and not file.joinable
+    return without_comments(file.text) if is_c else file.text
 
 
 def _includes(files: Sequence[SourceFile]) -> dict[str, frozenset[str]]:
