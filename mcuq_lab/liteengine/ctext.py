@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from mcuq_lab.quantgraph import Requantize
 
 _NOT_C = re.compile(r"[^A-Za-z0-9_]")
 _LINE = 98
+_LEAST = str(-(1 << 31))
 
 
 def c_identifier(name: str) -> str:
@@ -28,7 +31,7 @@ def c_identifier(name: str) -> str:
 
 def c_array(c_type: str, name: str, values: np.ndarray, alignment: int = 4) -> str:
     """`static const <c_type> <name>[n] = {...};` for a flat integer array."""
-    items = [_literal(value) for value in np.asarray(values).reshape(-1).tolist()]
+    items = _literals(values)
     attribute = f"__attribute__((aligned({alignment})))"
     return f"static const {c_type} {name}[{len(items)}] {attribute} = {{\n{_wrapped(items)}\n}};\n"
 
@@ -51,8 +54,8 @@ def _members(fields: Mapping[str, int | str | Mapping], indent: str) -> str:
 
 def c_requantize(name: str, requantize: Requantize) -> str:
     """Start, multiplier and offset of every channel as an array of `le_requantize`."""
-    rows = zip(requantize.start, requantize.multiplier, requantize.offset, strict=True)
-    items = [f"{{{', '.join(_literal(int(value)) for value in row)}}}" for row in rows]
+    columns = map(_literals, (requantize.start, requantize.multiplier, requantize.offset))
+    items = [f"{{{', '.join(row)}}}" for row in zip(*columns, strict=True)]
     return f"static const le_requantize {name}[{len(items)}] = {{\n{_wrapped(items)}\n}};\n"
 
 
@@ -64,15 +67,24 @@ def c_comment(lines: list[str]) -> str:
     return "\n".join(f" * {line}".rstrip() for line in safe).replace(" *", "/*", 1) + "\n */\n"
 
 
-def _literal(value: int) -> str:
+def _literals(values: np.ndarray) -> list[str]:
+    items = list(map(str, np.asarray(values).reshape(-1).tolist()))
     # -2147483648 is in C the negation of a number that does not fit an int.
-    return "(-2147483647 - 1)" if value == -(1 << 31) else str(value)
+    if _LEAST in items:
+        items = ["(-2147483647 - 1)" if item == _LEAST else item for item in items]
+    return items
 
 
-def _wrapped(items: list[str], indent: str = "    ") -> str:
-    lines = [indent]
-    for item in items:
-        if len(lines[-1]) + len(item) + 2 > _LINE and lines[-1].strip():
-            lines.append(indent)
-        lines[-1] += f"{item}, "
-    return "\n".join(line.rstrip() for line in lines)
+def _wrapped(items: Sequence[str], indent: str = "    ") -> str:
+    """The items, each with a comma behind it, in lines as full as they go; at least one a line."""
+    if not items:
+        return ""
+    # Where each item ends in a text of all of them, each with a comma and a space.
+    ends = [0, *accumulate(len(item) + 2 for item in items)]
+    lines, first = [], 0
+    while first < len(items):
+        end = bisect_right(ends, ends[first] + _LINE - len(indent), first + 1) - 1
+        end = max(end, first + 1)
+        lines.append(f"{indent}{', '.join(items[first:end])},")
+        first = end
+    return "\n".join(lines)

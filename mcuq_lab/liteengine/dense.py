@@ -21,9 +21,9 @@ def stream_bytes(count: int, bits: int) -> int:
 
 def pack_stream(values: np.ndarray, bits: int) -> np.ndarray:
     """Signed integers (rows, n) as one stream a row: uint8 (rows, stream_bytes(n, bits))."""
-    values = np.asarray(values, np.int64)
-    fields = (values[..., None] >> np.arange(bits)) & 1
-    flat = fields.reshape(*values.shape[:-1], values.shape[-1] * bits).astype(np.uint8)
+    values = np.asarray(values).astype(np.uint8)  # two's complement; fields have at most 8 bits
+    fields = np.unpackbits(values[..., None], axis=-1, count=bits, bitorder="little")
+    flat = fields.reshape(*values.shape[:-1], values.shape[-1] * bits)
     return np.packbits(flat, axis=-1, bitorder="little")
 
 

@@ -7,14 +7,14 @@ as that leaves them, for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from mcuq_lab.errors import FitError
 from mcuq_lab.liteengine.lowering import Lowered
-from mcuq_lab.liteengine.memory import Block, Overlap, lower_bound_bytes
+from mcuq_lab.liteengine.memory import Block, Overlap, aligned, lower_bound_bytes
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.target import Target
 
@@ -61,11 +61,22 @@ class Lifetimes:
         last[root[graph.output_name]] = max(count - 1, 0)
         return Lifetimes(root, tuple(steps), first, last)
 
-    def step_bytes(self, graph: QuantGraph, index: int, way: Lowered) -> int:
-        """Bytes of arena that operator `index` needs at least, if it is computed in this way."""
+    def step_bytes(self, graph: QuantGraph, index: int, ways: Iterable[Lowered]) -> list[int]:
+        """Bytes of arena that operator `index` needs at least, if it is computed in each way."""
+        if self.steps[index] is None:
+            return [0 for _ in ways]
+        known: dict[tuple, int] = {}  # most ways differ in scratch alone, which lies beside
+        needs = []
+        for way in ways:
+            key = way.in_place, way.ahead
+            if key not in known:
+                known[key] = self._tensor_bytes(graph, index, way)
+            needs.append(known[key] + aligned(way.scratch_bytes))
+        return needs
+
+    def _tensor_bytes(self, graph: QuantGraph, index: int, way: Lowered) -> int:
+        """What it needs at least beside scratch."""
         step, op = self.steps[index], graph.ops[index]
-        if step is None:
-            return 0
         live = [name for name in self.first if self.first[name] <= step <= self.last[name]]
         place = {name: i for i, name in enumerate(live)}
         blocks = [Block(graph.tensors[name].size_bytes, 0, 0) for name in live]
@@ -81,7 +92,7 @@ class Lifetimes:
             for ahead in way.ahead
             if (at := source(ahead.index)) is not None
         ]
-        return lower_bound_bytes([*blocks, Block(way.scratch_bytes, 0, 0)], shareable, overlaps)
+        return lower_bound_bytes(blocks, shareable, overlaps)
 
 
 Ways = Sequence[Sequence[tuple[Lowered, int]]]
@@ -115,7 +126,7 @@ def needs_of(graph: QuantGraph, ways: Ways) -> Needs:
     """Bytes of arena that the operators of `graph` need in each way."""
     lives = Lifetimes.of(graph, [some[0][0] for some in ways])
     return [
-        [lives.step_bytes(graph, index, way) for way, _ in some] for index, some in enumerate(ways)
+        lives.step_bytes(graph, index, [way for way, _ in some]) for index, some in enumerate(ways)
     ]
 
 

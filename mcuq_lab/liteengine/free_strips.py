@@ -11,7 +11,8 @@ share of rows that strips compute; kernels are worked out for those that promise
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -25,11 +26,16 @@ from mcuq_lab.liteengine.footprint import (
     needs_of,
 )
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
-from mcuq_lab.liteengine.strip_lowering import overhead_cycles, runs_in, share_of_rows
+from mcuq_lab.liteengine.strip_lowering import (
+    demands,
+    overhead_cycles,
+    runs_in,
+    share_of_rows,
+)
 from mcuq_lab.liteengine.strip_overlap import over_inputs
 from mcuq_lab.liteengine.strips import Strips, all_heights, starts, with_strips
 from mcuq_lab.liteengine.subsampling import variants
-from mcuq_lab.quantgraph import QuantGraph
+from mcuq_lab.quantgraph import QOp, QuantGraph
 
 NEARLY_FREE = 1.005
 """Layers may cost as many cycles more in strips as this factor adds to those of the whole network
@@ -63,23 +69,25 @@ def free_strips(
     needs = needs_of(graph, ways)
     least = cheapest_arena(graph, ways, needs)
     most_bytes, more_cycles = least.size_bytes - WORTH_BYTES, (NEARLY_FREE - 1) * least.cycles
-    ranked: list[tuple[float, float, QuantGraph]] = []
+    ranked: list[tuple[float, float, QuantGraph, Strips | None]] = []
     for network in variants(graph):
         if network is not graph:
             ways = ways_of(network)
             needs = needs_of(network, ways)
-            ranked.append((0.0, np.inf, network))
+            ranked.append((0.0, np.inf, network, None))
         estimate = StripEstimate.of(network, ways, needs, most_bytes)
-        whole = dict(zip(network.ops, estimate.cycles_in(least.size_bytes).tolist(), strict=True))
+        whole = estimate.cycles_in(least.size_bytes).tolist()
         for strips, _ in bounded(network, ways, needs, most_bytes):
-            most_cycles = sum(whole[op] for op in strips.ops) + more_cycles
-            cost = estimate.cost(strips, most_cycles)
-            ranked.append((cost, most_cycles, with_strips(network, strips)))
+            first, end = strips.span(network)
+            most_cycles = sum(whole[first:end]) + more_cycles
+            ranked.append((estimate.cost(strips, most_cycles), most_cycles, network, strips))
     ranked.sort(key=lambda some: some[0])
     best, best_cost = None, cost_of(least.cycles, least.size_bytes, STRIPS_PRICE)
-    for cost, most_cycles, network in ranked[:MOST_TRIED]:
+    for cost, most_cycles, network, strips in ranked[:MOST_TRIED]:
         if cost >= ESTIMATE_MARGIN * best_cost:
             break
+        if strips is not None:
+            network = with_strips(network, strips)
         try:
             some = _within_cycles(network, ways_of(network), most_cycles)
         except ModelError:  # a layer without kernels that run by rows
@@ -118,6 +126,8 @@ class StripEstimate:
     most_bytes: int
     sizes: np.ndarray
     fewest: np.ndarray
+    _known_others: dict = field(default_factory=dict, init=False)
+    _known_running: dict = field(default_factory=dict, init=False)
 
     @staticmethod
     def of(graph: QuantGraph, ways: Ways, needs: Needs, most_bytes: int) -> StripEstimate:
@@ -136,44 +146,83 @@ class StripEstimate:
     def cost(self, strips: Strips, most_cycles: float) -> float:
         """The lowest that `footprint.cost_of` may become at STRIPS_PRICE; infinite where that takes
         too many bytes, or more than `most_cycles` of the layers in strips."""
-        totals = self._totals(strips, most_cycles)
-        return min((cost_of(*some, STRIPS_PRICE).min() for some in totals), default=np.inf)
+        first, end = strips.span(self.graph)
+        needs, cycles = self._options(strips, first)
+        allowed = cycles <= most_cycles
+        needs, cycles = needs[allowed], cycles[allowed]
+        if not len(needs):
+            return np.inf
+        others = self._others(first, end)
+        # The arena is what the strips need, or larger for the sake of the other operators.
+        at = np.searchsorted(self.sizes, needs, side="right") - 1
+        own = cycles + np.where(at >= 0, others[at], np.inf)
+        least = cost_of(own, needs, STRIPS_PRICE).min()
+        larger = (self.sizes > needs[:, None]) & (self.sizes <= self.most_bytes)
+        costs = (cycles[:, None] + others + 1) * self._priced_sizes
+        return min(least, costs[larger].min(initial=np.inf))
 
     def cycles(self, strips: Strips) -> float:
         """The fewest of the network; infinite where no kernels are known to fit."""
-        return min((cycles.min() for cycles, _ in self._totals(strips)), default=np.inf)
-
-    def _totals(
-        self, strips: Strips, most_cycles: float = np.inf
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Cycles and sizes of arena, infinite cycles where either is more than allowed."""
         first, end = strips.span(self.graph)
-        others = self.fewest[:first].sum(axis=0) + self.fewest[end:].sum(axis=0)
-        for need, cycles in self._options(strips, self.ways[first:end]):
-            sizes = np.concatenate([[need], self.sizes[self.sizes > need]])
-            at = np.searchsorted(self.sizes, sizes, side="right") - 1
-            total = cycles + np.where(at >= 0, others[at], np.inf)
-            total[(cycles > most_cycles) | (sizes > self.most_bytes)] = np.inf
-            yield total, sizes
+        needs, cycles = self._options(strips, first)
+        if not len(needs):
+            return np.inf
+        others = self._others(first, end)
+        # The others take the fewest cycles in the largest arena allowed.
+        at = np.searchsorted(self.sizes, self.most_bytes, side="right") - 1
+        return (cycles + (others[at] if at >= 0 else np.inf)).min()
 
-    def _options(self, strips: Strips, ways: Ways) -> Iterator[tuple[int, float]]:
-        """Bytes of arena and cycles of the operators in strips, for scratch of different sizes."""
-        overhead, stage = overhead_cycles(strips), strips.stage_bytes
+    @cached_property
+    def _priced_sizes(self) -> np.ndarray:
+        return np.maximum(self.sizes, 1) ** STRIPS_PRICE  # of 0 bytes none is asked for
+
+    def _others(self, first: int, end: int) -> np.ndarray:
+        """Cycles of the operators in front of `first` and from `end` on, in arenas of all sizes."""
+        if (first, end) not in self._known_others:
+            others = self.fewest[:first].sum(axis=0) + self.fewest[end:].sum(axis=0)
+            self._known_others[first, end] = others
+        return self._known_others[first, end]
+
+    def _options(self, strips: Strips, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Bytes of arena, int64 (n,), and cycles of the operators in strips, float64 (n,), for
+        scratch of different sizes; what takes too many bytes is left out."""
         parts = []
-        for op, some in zip(strips.ops, ways, strict=True):
-            running = [(way, cycles) for way, cycles in some if runs_in(strips, op, way)]
-            units = {way.by_rows.together for way, _ in running}
-            shares = {unit: share_of_rows(strips, op, unit) for unit in units}
-            pairs = [(w.scratch_bytes, shares[w.by_rows.together] * c) for w, c in running]
-            if not pairs:
-                return
-            parts.append(sorted(pairs))
-        smallest = max(pairs[0][0] for pairs in parts)
-        for limit in sorted({scratch for pairs in parts for scratch, _ in pairs}):
-            need = stage + -(-limit // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-            if smallest <= limit and need <= self.most_bytes:
-                fewest = (min(c for scratch, c in pairs if scratch <= limit) for pairs in parts)
-                yield need, sum(fewest) + overhead
+        for index, op in enumerate(strips.ops, first):
+            scratch, cycles, together = self._running(strips, op, index)
+            if not len(scratch):
+                return np.empty(0, np.int64), np.empty(0)
+            shares = np.empty(len(cycles))
+            for unit in set(together.tolist()):
+                shares[together == unit] = share_of_rows(strips, op, unit)
+            parts.append((scratch, np.minimum.accumulate(shares * cycles)))
+        limits = np.unique(np.concatenate([scratch for scratch, _ in parts]))
+        needs = strips.stage_bytes + -(-limits // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        smallest = max(scratch[0] for scratch, _ in parts)
+        limits, needs = (
+            some[(limits >= smallest) & (needs <= self.most_bytes)] for some in (limits, needs)
+        )
+        total = 0
+        for scratch, fewest in parts:
+            total = total + fewest[np.searchsorted(scratch, limits, side="right") - 1]
+        return needs, total + overhead_cycles(strips)
+
+    def _running(
+        self, strips: Strips, op: QOp, index: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of the ways of an operator that run in these strips, by scratch: scratch, cycles, and
+        how many rows they compute together."""
+        key = index, demands(strips, op)
+        if key not in self._known_running:
+            running = [
+                (way.scratch_bytes, cycles, way.by_rows.together)
+                for way, cycles in self.ways[index]
+                if runs_in(strips, op, way)
+            ]
+            scratch, cycles, together = zip(*sorted(running), strict=True) if running else [()] * 3
+            self._known_running[key] = (
+                np.array(scratch, np.int64), np.array(cycles, float), np.array(together, np.int64)
+            )  # fmt: skip
+        return self._known_running[key]
 
 
 def bounded(

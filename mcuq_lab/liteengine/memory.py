@@ -82,8 +82,8 @@ def plan_arena(
             They must meet in one operator only: the input's last, the output's first.
         overlaps: pairs that may overlap at some distance.
     """
-    blocks = tuple(Block(_aligned(b.size_bytes), b.first, b.last) for b in blocks)
-    leads = {(o.source, o.output): _aligned(o.lead_bytes) for o in overlaps}
+    blocks = tuple(Block(aligned(b.size_bytes), b.first, b.last) for b in blocks)
+    leads = {(o.source, o.output): aligned(o.lead_bytes) for o in overlaps}
     bound = lower_bound_bytes(blocks, shareable, overlaps)
     offsets = _greedy(blocks, shareable, leads, bound)
     total = _total(blocks, offsets)
@@ -104,10 +104,10 @@ def lower_bound_bytes(
     """What the blocks of the fullest operator need."""
     leads = dict.fromkeys(shareable, 0)
     leads |= {
-        (o.source, o.output): min(_aligned(o.lead_bytes), leads.get((o.source, o.output), 1 << 62))
+        (o.source, o.output): min(aligned(o.lead_bytes), leads.get((o.source, o.output), 1 << 62))
         for o in overlaps
     }
-    sizes = [_aligned(block.size_bytes) for block in blocks]
+    sizes = [aligned(block.size_bytes) for block in blocks]
     largest = 0
     for step in range(max((block.last for block in blocks), default=-1) + 1):
         live = sum(size for size, b in zip(sizes, blocks, strict=True) if b.first <= step <= b.last)
@@ -122,7 +122,8 @@ def lower_bound_bytes(
     return largest
 
 
-def _aligned(size_bytes: int) -> int:
+def aligned(size_bytes: int) -> int:
+    """The next multiple of the alignment of blocks."""
     return (size_bytes + ALIGNMENT_BYTES - 1) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
 
 

@@ -112,8 +112,8 @@ def scheduled(
 
 def with_strip_family(families: Sequence[Family]) -> tuple[Family, ...]:
     """The families, one for strips, made of them, and one for subsampled shortcuts."""
-    known = tuple(map(_Remembered, families))
-    return (StripFamily(known), lower_subsample, *known)
+    known = _Remembered(families)
+    return (StripFamily((known,)), lower_subsample, known)
 
 
 def _unasked(graph: QuantGraph, bench: _Bench) -> Network:
@@ -195,11 +195,11 @@ def _smallest(all_ways: Sequence[_Strippable]) -> list[QuantGraph]:
 
 
 class _Remembered:
-    """A family that works out the ways to compute an operator on the same shapes once, and is never
-    asked for operators that only a rewritten network has."""
+    """Families as one that works out the ways to compute an operator on the same shapes once, and
+    is never asked for operators that only a rewritten network has."""
 
-    def __init__(self, family: Family) -> None:
-        self._family = family
+    def __init__(self, families: Sequence[Family]) -> None:
+        self._families = tuple(families)
         self._known: dict[tuple, tuple[Lowered, ...]] = {}
 
     def __call__(
@@ -209,5 +209,7 @@ class _Remembered:
             return ()
         key = (op, *(tensors[name].shape for name in (*op.inputs, op.output)))
         if key not in self._known:
-            self._known[key] = self._family(op, tensors, target)
+            self._known[key] = tuple(
+                way for family in self._families for way in family(op, tensors, target)
+            )
         return self._known[key]

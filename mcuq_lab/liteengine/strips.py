@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import product
 
 from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
@@ -125,7 +125,7 @@ class Strips(QOp):
         firsts = [Turns(turns.step * s.stride, s.first(turns.lead)) for turns, s in sights]
         return min(firsts, key=lambda turns: turns.lead)
 
-    @property
+    @cached_property
     def maps(self) -> tuple[str, ...]:
         """Tensors that exist in strips, with a place of their own."""
         return tuple(
@@ -162,12 +162,12 @@ class Strips(QOp):
             at += self._place_bytes(tensor)
         return places
 
-    @property
+    @cached_property
     def maps_bytes(self) -> int:
         """Of all maps that exist in strips."""
         return sum(map(self._place_bytes, self.maps))
 
-    @property
+    @cached_property
     def stage_bytes(self) -> int:
         """What the operators in strips need beside scratch: maps, input and output."""
         source, output = (self.tensors[name] for name in (self.inputs[0], self.output))
@@ -191,7 +191,7 @@ class Strips(QOp):
         heights = dict.fromkeys(op.inputs, in_h) | {op.output: out_h}
         return {name: _with_height(self.tensors[name], h) for name, h in heights.items()}
 
-    @property
+    @cached_property
     def ahead(self) -> tuple[Ahead, ...]:
         """How far the output may overlap the input."""
         return ahead_of_input(self.tensors[self.inputs[0]], self._written_and_unread())

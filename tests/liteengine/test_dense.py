@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
+from mcuq_lab.liteengine.ctext import c_array
 from mcuq_lab.liteengine.dense import pack_lanes, pack_stream, stream_bytes
 
 
@@ -45,3 +48,16 @@ def test_lanes_hold_two_streams_in_the_halves_of_words(bits, groups):
             upper = sum(int(word >> 16) << 16 * i for i, word in enumerate(words))
             read = [(lower >> k * bits & mask, upper >> k * bits & mask) for k in range(16)]
             assert read == [tuple(pair) for pair in row[group].tolist()]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_arrays_are_written_in_lines_as_full_as_they_go(seed):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(-(1 << 31), 1 << 31, rng.integers(1, 300)) >> rng.integers(0, 31)
+    values[0] = -(1 << 31) if seed % 2 else values[0]
+    text = c_array("int32_t", "name", values)
+    lines = text.splitlines()[1:-1]
+    items = [item.strip() for line in lines for item in line.rstrip(",").split(",")]
+    assert [-(1 << 31) if item[0] == "(" else int(item) for item in items] == values.tolist()
+    for line, later in itertools.pairwise(lines):
+        assert len(line) < 98 < len(line) + len(f" {later.split(',')[0].strip()}, ") + 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -16,6 +16,13 @@ from mcuq_lab.liteengine.kernels.compact_asm import (
     STEPS_OF_A_ROUND,
     compact_assembly,
     fields_cycles,
+)
+from mcuq_lab.liteengine.kernels.remembered import (
+    constants_once,
+    once_for_weights,
+    selected_once,
+    sizes_of,
+    weights_digest,
 )
 from mcuq_lab.liteengine.kernels.specialise import (
     includes,
@@ -165,26 +172,44 @@ def lower_compact(
     if not isinstance(op, QConv2d) or op.w_bits > _WIDEST_BITS:
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
-    choices = tuple(_choices(op, source, output))
-    offered = near_fastest(
+    columns = compact_columns(op.window, source.zero_point)
+    if columns is None:
+        return ()
+    packings = _packings(_taps(op, columns), source.bits)
+    if not packings or int(accumulator_peak(op.weight, source.qmax).max()) >> HALF_BITS:
+        return ()
+    offered = selected_once(
+        ("compact", sizes_of(op, source, output), packings),
+        lambda: _choices(op, source, output, columns, packings),
+        _best,
+    )
+    return tuple(_lowered(replace(way, op=op, source=source, output=output)) for way in offered)
+
+
+def _best(choices: Iterable[_Choice]) -> list[_Choice]:
+    return near_fastest(
         choices,
         lambda way: way.packing.word,
         lambda way: way.cycles,
         lambda way: way.scratch_bytes,
     )
-    return tuple(map(_lowered, offered))
 
 
-def _choices(op: QConv2d, source: QTensor, output: QTensor) -> Iterator[_Choice]:
-    columns = compact_columns(op.window, source.zero_point)
-    if columns is None:
-        return
-    if int(accumulator_peak(op.weight, source.qmax).max()) >> HALF_BITS:
-        return
-    taps = _taps(op, columns)
+@once_for_weights
+def _packings(taps: np.ndarray, a_bits: int) -> Iterator[CompactPacking]:
+    return compact_packings(taps, a_bits, STEPS_OF_A_ROUND, _MOST_SEGMENTS)
+
+
+def _choices(
+    op: QConv2d,
+    source: QTensor,
+    output: QTensor,
+    columns: CompactColumns,
+    packings: Iterable[CompactPacking],
+) -> Iterator[_Choice]:
     pairs = -(-output.shape.h // 2)
     bands = sorted({2 * -(-pairs // bands) for bands in _BANDS})
-    for packing in compact_packings(taps, source.bits, STEPS_OF_A_ROUND, _MOST_SEGMENTS):
+    for packing in packings:
         for band in bands:
             yield _Choice(op, source, output, columns, packing, band)
 
@@ -219,7 +244,8 @@ def _lowered(choice: _Choice) -> Lowered:
     packing, columns, window = choice.packing, choice.columns, choice.op.window
     name = c_identifier(op.name)
     kernel, files = _kernel(choice)
-    stream = _stream(op, columns)
+    known = "compact", weights_digest(op.weight), op.w_bits, columns
+    stream = constants_once(known, lambda: _stream(op, columns))
     weights = np.pad(stream.reshape(-1), (0, _OVERREAD_BYTES))
     missing = op.out_channels % 2
     multipliers = np.pad(op.requantize.multiplier, (0, missing))

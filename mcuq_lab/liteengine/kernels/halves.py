@@ -11,6 +11,7 @@ import numpy as np
 from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
 from mcuq_lab.liteengine.kernels.halves_constants import (
+    FirstWords,
     OutputShifts,
     first_words,
     flash_weights,
@@ -20,7 +21,13 @@ from mcuq_lab.liteengine.kernels.halves_constants import (
 from mcuq_lab.liteengine.kernels.halves_cycles import tile_cycles
 from mcuq_lab.liteengine.kernels.halves_kernels import halves_kernel
 from mcuq_lab.liteengine.kernels.halves_tile import HalvesTile
-from mcuq_lab.liteengine.kernels.remembered import once_for_weights, selected_once, sizes_of
+from mcuq_lab.liteengine.kernels.remembered import (
+    constants_once,
+    once_for_weights,
+    selected_once,
+    sizes_of,
+    weights_digest,
+)
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned, map_fields
 from mcuq_lab.liteengine.lowering import ByRows, Lowered, ahead_of_input, near_fastest
 from mcuq_lab.liteengine.packing.halves import (
@@ -52,12 +59,14 @@ _CYCLES_OF_UNPACKING = 110  # of the function, around its words
 class _Choice:
     """A packing, and the sizes that decide loop and memory.
 
-    `unroll` pairs of terms make a round of the inner loop, `band` output pixels are packed at once.
+    `shifts` are those of packings of one and of two pixels; `unroll` pairs of terms make a round of
+    the inner loop, `band` output pixels are packed at once.
     """
 
     op: QConv2d
     source: QTensor
     output: QTensor
+    shifts: tuple[OutputShifts, OutputShifts]
     packing: HalvesPacking
     unroll: int
     band: int
@@ -177,10 +186,9 @@ class _Choice:
             shift=shifts.shift,
         )
 
-    @cached_property
+    @property
     def output_shifts(self) -> OutputShifts:
-        peak = int(accumulator_peak(self.op.weight, self.source.qmax).max())
-        return output_shifts(self.op.requantize, peak, self.packing.pixels)
+        return self.shifts[self.packing.pixels - 1]
 
 
 def lower_halves(
@@ -191,12 +199,12 @@ def lower_halves(
         return ()
     source, output = tensors[op.inputs[0]], tensors[op.output]
     packings = _packings(_terms(op, source), op.w_bits, source.bits)
-    peak = int(accumulator_peak(op.weight, source.qmax).max())
+    (peak,) = _peak(op.weight, source.qmax)
     shifts = tuple(output_shifts(op.requantize, peak, pixels) for pixels in (1, 2))
     little_flash = target.flash_bytes is not None
     offered = selected_once(
         ("halves", sizes_of(op, source, output), packings, shifts, little_flash),
-        lambda: _choices(op, source, output, packings),
+        lambda: _choices(op, source, output, shifts, packings),
         partial(_best, little_flash=little_flash),
     )
     return tuple(_lowered(replace(way, op=op, source=source, output=output)) for way in offered)
@@ -221,6 +229,7 @@ def _choices(
     op: QConv2d,
     source: QTensor,
     output: QTensor,
+    shifts: tuple[OutputShifts, OutputShifts],
     packings: Iterable[tuple[HalvesPacking, int]],
 ) -> Iterator[_Choice]:
     pixels = output.shape.h * output.shape.w
@@ -229,7 +238,7 @@ def _choices(
         # Fewer bands unpack the weights less often, but take more scratch.
         for band_groups in sorted({-(-groups // bands) for bands in _BANDS}):
             band = band_groups * 2 * packing.pixels
-            yield _Choice(op, source, output, packing, unroll, band)
+            yield _Choice(op, source, output, shifts, packing, unroll, band)
 
 
 @once_for_weights
@@ -247,6 +256,12 @@ def _packings(terms: np.ndarray, w_bits: int, a_bits: int) -> Iterator[tuple[Hal
             for packing in halves_packings(terms, w_bits, a_bits, unroll):
                 if len(packing.pairs) > 1:
                     yield packing, unroll
+
+
+@once_for_weights
+def _peak(weight: np.ndarray, qmax: int) -> Iterator[int]:
+    """The largest accumulator of any channel."""
+    yield int(accumulator_peak(weight, qmax).max())
 
 
 def _terms(op: QConv2d, source: QTensor) -> np.ndarray:
@@ -276,19 +291,30 @@ def _padded(count: int, unit: int) -> int:
     return -(-count // unit) * unit
 
 
+def _constants(choice: _Choice) -> tuple[np.ndarray, FirstWords]:
+    """Weights in flash and first words, which follow from the layer's weights."""
+    op, source, packing = choice.op, choice.source, choice.packing
+
+    def work() -> tuple[np.ndarray, FirstWords]:
+        terms = _terms(op, source)
+        padded = np.zeros((choice.padded_channels, terms.shape[1]), np.int64)
+        padded[: op.out_channels] = terms
+        weights = flash_weights(packing, op.w_bits, padded, choice.flash_pairs)
+        return weights, first_words(packing, padded, source.bits)
+
+    known = ("halves", weights_digest(op.weight), op.w_bits, source.storage_bits, source.bits)
+    return constants_once((*known, packing, choice.padded_channels, choice.flash_pairs), work)
+
+
 def _lowered(choice: _Choice) -> Lowered:
     op, source, output, packing = choice.op, choice.source, choice.output, choice.packing
     name = c_identifier(op.name)
     kernel, files = halves_kernel(op.w_bits, source.bits, packing, choice.tile)
-    terms = _terms(op, source)
-    padded = np.zeros((choice.padded_channels, terms.shape[1]), np.int64)
-    padded[: op.out_channels] = terms
-    weights = flash_weights(packing, op.w_bits, padded, choice.flash_pairs)
+    weights, first = _constants(choice)
     missing = choice.padded_channels - op.out_channels
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
     offset = output_offsets(op.requantize, choice.output_shifts)
     offsets = Column(f"{name}_offsets", padded_offsets(offset, missing))
-    first = first_words(packing, padded, source.bits)
     window = op.window
     fields = {
         **map_fields(source, output),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, wraps
@@ -22,6 +23,12 @@ _MOST_WEIGHTS = 512
 """Weights whose packings are remembered, for each function."""
 
 _MOST_SELECTIONS = 8192
+
+_MOST_CONSTANTS = 1024
+"""Of layers, each with some packing: some tens of kilobytes at most."""
+
+_MOST_DIGESTS = 256
+"""Each keeps its operator, and so its weights, alive."""
 
 
 class _Family(Protocol):
@@ -49,9 +56,15 @@ def remembered(family: _Family) -> _Family:
 
     def asked(op: QOp, tensors: Mapping[str, QTensor], target: Target, /) -> tuple[Lowered, ...]:
         own = {name: tensors[name] for name in (*op.inputs, op.output)}
-        return answer(_Case(op_digest(op, own.values()), target, op, own))
+        return answer(_Case(_digest(op, *own.values()), target, op, own))
 
     return asked
+
+
+@lru_cache(maxsize=_MOST_DIGESTS)
+def _digest(op: QOp, *tensors: QTensor) -> str:
+    """`op_digest` of this very object: all families ask for it, one behind the other."""
+    return op_digest(op, tensors)
 
 
 @dataclass(frozen=True)
@@ -101,6 +114,34 @@ def selected_once(
 @lru_cache(maxsize=_MOST_SELECTIONS)
 def _selected(selection: _Selection) -> tuple:
     return tuple(selection.select(selection.ways()))
+
+
+def weights_digest(*weights: np.ndarray) -> bytes:
+    """Equal for arrays of equal numbers, shapes and types alone."""
+    state = hashlib.blake2b(digest_size=16)
+    for array in weights:
+        state.update(f"{array.dtype.str} {array.shape}".encode())
+        state.update(np.ascontiguousarray(array))
+    return state.digest()
+
+
+@dataclass(frozen=True)
+class _Constants:
+    """Constants to work out; equal where they are."""
+
+    known: Hashable
+    work: Callable[[], object] = field(compare=False)
+
+
+def constants_once(known: Hashable, work: Callable[[], T]) -> T:
+    """What `work` gives, worked out once for equal `known`, on which alone it depends; it must not
+    be changed."""
+    return _constants(_Constants(known, work))
+
+
+@lru_cache(maxsize=_MOST_CONSTANTS)
+def _constants(constants: _Constants) -> object:
+    return constants.work()
 
 
 def sizes_of(op: QConv2d | QDepthwiseConv2d, source: QTensor, output: QTensor) -> Hashable:

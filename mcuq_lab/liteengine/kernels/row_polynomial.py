@@ -13,10 +13,9 @@ from mcuq_lab.liteengine.ctext import c_array, c_identifier, c_struct
 from mcuq_lab.liteengine.dual_issue import DUAL_ISSUE_CORE
 from mcuq_lab.liteengine.kernels.columns import COLUMN_BYTES, Column, padded_offsets
 from mcuq_lab.liteengine.kernels.remembered import once_for_weights, selected_once, sizes_of
+from mcuq_lab.liteengine.kernels.row_constants import row_constants
 from mcuq_lab.liteengine.kernels.row_kernels import KernelKey, row_kernel
 from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
-from mcuq_lab.liteengine.kernels.row_starts import row_starts, row_surplus
-from mcuq_lab.liteengine.kernels.row_weights import flash_weights
 from mcuq_lab.liteengine.kernels.vertical_kernels import vertical_kernel
 from mcuq_lab.liteengine.kernels.vertical_layout import GROUP_ROWS, VerticalLayout
 from mcuq_lab.liteengine.kernels.windows import map_fields
@@ -287,12 +286,12 @@ def _lowered(layout: RowLayout) -> Lowered:
     else:
         kernel, files = row_kernel(key)
         loop, words = loop_cycles(packing), str(packing)
-    weights = flash_weights(layout)
+    constants = row_constants(layout)
+    weights, starts = constants.weights, constants.starts
     missing = op.out_channels % 2
     multipliers = np.pad(op.requantize.multiplier, (0, missing))
     offsets = Column(f"{name}_offsets", padded_offsets(op.requantize.offset, missing))
-    surplus = Column(f"{name}_surplus", row_surplus(layout))
-    starts = row_starts(layout)
+    surplus = Column(f"{name}_surplus", constants.surplus)
     segments = [layout.segment_row(segment) for segment in packing.segments]
     fields = {
         **map_fields(source, output),
