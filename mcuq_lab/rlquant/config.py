@@ -114,7 +114,7 @@ class ProposalConfig:
     informed_anchors: int = 2
     """The same in RLQuant, which knows what each width does alone: more random policies would
     teach it less than those it picks itself."""
-    agent_share: float = 0.34
+    agent_share: float = 0.16
     """At least this part of each batch are the agent's own rollouts (in an ablation: proposals of
     whatever stands in its place); the rest goes to whoever promises most."""
     mutations: int = 384

@@ -24,6 +24,7 @@ from mcuq_lab.rlquant import METHODS, SearchConfig
 from mcuq_lab.rlquant.budgets import Budgets
 from mcuq_lab.rlquant.costs import initial_costs
 from mcuq_lab.rlquant.env import Episodes, Outcome, World, draw_preference
+from mcuq_lab.rlquant.methods.tpe import Tpe
 from mcuq_lab.rlquant.proposers import mutate
 from mcuq_lab.rlquant.replay import Replay, play
 from mcuq_lab.rlquant.search_benchmark import curve_frame, run_once, search_configs, summarize
@@ -180,6 +181,16 @@ def test_methods_are_compared_on_a_table(table, tmp_path):
     rows = summarize(curve_frame(run_dirs), evaluator, run_dirs[0], 24)
     assert {row.method for row in rows} == set(WITHOUT_RL)
     assert all(0 < row.hypervolume_median <= row.hypervolume_table for row in rows)
+
+
+def test_tpe_does_not_repeat_itself_for_long(table, tmp_path, monkeypatch):
+    asked, ask = [], Tpe.ask
+    monkeypatch.setattr(Tpe, "ask", lambda self, rows: asked.append(0) or ask(self, rows))
+    evaluator = TabularEvaluator(table, GRAPH)
+    (config,) = search_configs(table, evaluator, ["tpe"], 1, 120)
+    rows = read_rows(run_once(config, tmp_path, evaluator))
+    assert len({row.policy for row in rows}) == 120
+    assert len(asked) < 3 * 120
 
 
 @pytest.mark.slow
