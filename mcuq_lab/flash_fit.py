@@ -17,6 +17,8 @@ from mcuq_lab.target import Target
 HARNESS_BYTES = 1200
 """About what start-up code and harness take of an image; the engine has the rest of its budget."""
 
+_NOTHING = 1
+"""A budget that nothing keeps: the refusal says how much is missing."""
 _TRIES = 8
 _SHOWN = 3
 _MORE_BYTES = 32  # a try asks for so many fewer than the one before, besides what was missing
@@ -95,3 +97,21 @@ def built_within(
         memory="flash",
         overflow_bytes=missing,
     )
+
+
+def least_flash_bytes(
+    network: QuantGraph,
+    engine: Engine,
+    target: Target,
+    measured_cycles: Mapping[str, int] | None = None,
+) -> int | None:
+    """Flash of the smallest image that the engine can make of a network, by its estimate.
+
+    None from an engine that has one way to do things, and so keeps no budget.
+    """
+    try:
+        engine.generate(network, replace(target, flash_bytes=_NOTHING), measured_cycles)
+    except FitError as error:
+        if error.memory == "flash":
+            return _NOTHING + error.overflow_bytes + HARNESS_BYTES
+    return None

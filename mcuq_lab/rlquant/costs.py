@@ -60,6 +60,10 @@ class Costs:
         slope, intercept = self.flash_line
         return slope * self._weight_bytes(bits) + intercept
 
+    def with_flash(self, bits: np.ndarray, flash_bytes: np.ndarray) -> Costs:
+        """These costs, but for flash, which is what policies (n, L, 2) take, (n,)."""
+        return replace(self, flash_line=_line(self._weight_bytes(bits), flash_bytes, 1.0))
+
     def needs(self, bits: np.ndarray) -> np.ndarray:
         """SRAM bytes, flash bytes and cycles, float64 of shape (..., 3)."""
         known = (self.sram_bytes(bits), self.flash_bytes(bits), self.cycles(bits))

@@ -58,7 +58,13 @@ class Evaluator(Protocol):
         unknown."""
 
     def image_bytes(self, policy: Policy) -> int | None:
-        """Flash of the policy's image, built without a board; None if unknown."""
+        """Flash of the policy's image, built without a board; None if unknown.
+
+        Where there is a budget, the engine may give up speed to keep it.
+        """
+
+    def least_flash_bytes(self, policy: Policy) -> int | None:
+        """About the flash of the policy's smallest image; None if all its images are alike."""
 
     def sensitivity(self) -> np.ndarray:
         """How much worse the network answers if one width alone is reduced, all others being 8.

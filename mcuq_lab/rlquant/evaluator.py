@@ -17,10 +17,11 @@ import numpy as np
 import torch
 
 from mcuq_lab import liteengine
-from mcuq_lab.bench import BoardSession, build, memory_map, open_board
+from mcuq_lab.bench import BoardSession, memory_map, open_board
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import engine_named
 from mcuq_lab.errors import BoardError, FitError, NumericsError
+from mcuq_lab.flash_fit import HARNESS_BYTES, built_within, least_flash_bytes
 from mcuq_lab.models import Dataset, find_dataset, find_network
 from mcuq_lab.pipeline import measure_network
 from mcuq_lab.policy import MAX_BITS, MIN_BITS, Policy
@@ -81,6 +82,7 @@ class BoardEvaluator(Evaluator):
         memory = memory_map(self._board)
         self.board_sram_bytes = memory.ram.length_bytes
         self.board_flash_bytes = memory.flash.length_bytes
+        self._flash_bytes = config.budget_flash_bytes
         self._images = data.validation_images[: lower.validation_images]
         self._labels = data.validation_labels[: lower.validation_images]
         train = data.train_images
@@ -132,21 +134,37 @@ class BoardEvaluator(Evaluator):
         SRAM has beyond them hardly varies."""
         # Statistics change no integer of the weights, and take longer than all the rest.
         state = initial_state(self.graph, policy, self._tables, correct=False)
-        network, target = to_integers(self.graph, state), self._target
-        if self._engine.name == liteengine.ENGINE_NAME:
-            planned = liteengine.plan(network, measured_cycles=self._tuned(), target=target)
-            return planned.memory_bytes  # without writing the C
-        return self._engine.generate(network, target).arena_bytes
+        network = to_integers(self.graph, state)
+        if self._engine.name != liteengine.ENGINE_NAME:
+            return self._engine.generate(network, self._target).arena_bytes
+        tuned, target = self._tuned(), self._target
+        if self._flash_bytes is not None:
+            within = replace(target, flash_bytes=self._flash_bytes - HARNESS_BYTES)
+            try:
+                return liteengine.plan(network, measured_cycles=tuned, target=within).memory_bytes
+            except FitError as error:
+                if error.memory != "flash":
+                    raise
+        # Without writing the C.
+        return liteengine.plan(network, measured_cycles=tuned, target=target).memory_bytes
 
     def image_bytes(self, policy: Policy) -> int | None:
-        """See `Evaluator`; known for an image that is too large for the board's flash, too."""
+        """See `Evaluator`; known for an image that is too large, too."""
         network = quantize(self.graph, policy, self._tables)
+        within = replace(self._target, flash_bytes=self._flash_bytes)
         try:
-            sources = self._engine.generate(network, self._target, self._tuned())
-            return build(sources, self._board).sizes.flash_total_bytes
+            built = built_within(network, self._engine, self._board, within, self._tuned())
+            return built.firmware.sizes.flash_total_bytes
         except FitError as error:
-            too_large = error.memory == "flash"
-            return self.board_flash_bytes + error.overflow_bytes if too_large else None
+            limit = self._flash_bytes or self.board_flash_bytes
+            return limit + error.overflow_bytes if error.memory == "flash" else None
+
+    def least_flash_bytes(self, policy: Policy) -> int | None:
+        """See `Evaluator`; without a budget no image is made smaller than it is."""
+        if self._flash_bytes is None:
+            return None
+        network = quantize(self.graph, policy, self._tables)
+        return least_flash_bytes(network, self._engine, self._target, self._tuned())
 
     @cache  # noqa: B019 (one evaluator lives as long as its search)
     def sensitivity(self) -> np.ndarray:
@@ -203,6 +221,16 @@ class BoardEvaluator(Evaluator):
         return tuning_table(self._session).read()
 
     def _measure(self, network: QuantGraph) -> dict:
+        """Columns of a network within the budget of flash, or of one that cannot keep it."""
+        try:
+            return self._measure_within(network, self._flash_bytes)
+        except FitError as error:
+            if error.memory != "flash" or self._flash_bytes is None:
+                raise
+        # The reference is measured even if it breaks the budgets.
+        return self._measure_within(network, None)
+
+    def _measure_within(self, network: QuantGraph, flash_bytes: int | None) -> dict:
         self._connect()
         node = self.graph.input
         images = self._images[: self._config.board_inputs]
@@ -214,6 +242,7 @@ class BoardEvaluator(Evaluator):
             inputs,
             data=self._data,
             arena_bytes=self._target.arena_bytes,
+            flash_bytes=flash_bytes,
         )
         columns = measured_columns(measurement)
         if not measurement.bit_exact:

@@ -28,6 +28,7 @@ from mcuq_lab.bench import BoardSession, open_board
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import engine_named
 from mcuq_lab.errors import ConfigError, FitError, NumericsError
+from mcuq_lab.flash_fit import HARNESS_BYTES
 from mcuq_lab.liteengine.export import export_c
 from mcuq_lab.models import Dataset, Network, find_dataset, find_network
 from mcuq_lab.pipeline import measure_network
@@ -271,7 +272,10 @@ class _Finals:
     def _export(self, row: Row, network: QuantGraph) -> None:
         if self._engine.name == liteengine.ENGINE_NAME:
             table = tuning_table(self._connected()).read()
-            target = Target.of(self._board, self._search.arena_bytes)
+            flash_bytes = self._search.budget_flash_bytes
+            if flash_bytes is not None:
+                flash_bytes -= HARNESS_BYTES
+            target = Target.of(self._board, self._search.arena_bytes, flash_bytes)
             export_c(network, self._place(row) / "export", measured_cycles=table, target=target)
 
     def _measure(self, network: QuantGraph) -> dict:
@@ -285,6 +289,7 @@ class _Finals:
             inputs,
             data=self._data.name,
             arena_bytes=self._search.arena_bytes,
+            flash_bytes=self._search.budget_flash_bytes,
         )
         columns = measured_columns(measurement)
         if not measurement.bit_exact:

@@ -177,6 +177,10 @@ class BoardFleet(Evaluator):
         """See `Evaluator`."""
         return self._ask("image_bytes", policy)
 
+    def least_flash_bytes(self, policy: Policy) -> int | None:
+        """See `Evaluator`."""
+        return self._ask("least_flash_bytes", policy)
+
     def sensitivity(self) -> np.ndarray:
         """See `Evaluator`."""
         return self._ask("sensitivity")

@@ -8,6 +8,7 @@ for layers that nobody measured at these widths yet.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +24,8 @@ _TRUSTED_DISTANCE = 0.1
 """A flash estimate at least this far from the limit, relatively, needs no build ..."""
 _TRUSTED_ROWS = 3
 """... once so many rows have calibrated it."""
+_TELLING_WIDTHS = (2, 4, 8)
+"""Uniform policies, whose smallest images tell what those of others take."""
 
 
 class Gauge:
@@ -31,6 +34,8 @@ class Gauge:
     Args:
         plan_sram: exact planned SRAM of a policy (L, 2) up to a constant; None if unknown.
         image_bytes: exact flash of a policy (L, 2); None if unknown.
+        least_flash_bytes: about the flash of a policy's smallest image (L, 2), where the engine can
+            give up speed for it; None where it cannot.
     """
 
     def __init__(
@@ -39,16 +44,19 @@ class Gauge:
         budgets: Budgets,
         plan_sram: Callable[[np.ndarray], int | None],
         image_bytes: Callable[[np.ndarray], int | None],
+        least_flash_bytes: Callable[[np.ndarray], int | None] = lambda bits: None,
     ) -> None:
         self.space, self.budgets = space, budgets
         self.memory = PlannedMemory(plan_sram)
         self._image_anew = image_bytes
+        self._least_flash_anew = least_flash_bytes
         self._images: dict[bytes, int | None] = {}
         self._lifetimes = live_tensors(space)
 
     def costs(self, rows: Sequence[Row]) -> Costs:
-        """Costs as `rows` teach them."""
-        return fit_costs(self.space, rows, self._lifetimes)
+        """Costs as `rows` teach them; under a budget of flash, flash is the least that will do."""
+        costs = fit_costs(self.space, rows, self._lifetimes)
+        return costs.with_flash(*self._least_flash) if self._least_flash else costs
 
     def needs(self, costs: Costs, bits: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
         """SRAM bytes, flash bytes and cycles of one policy (L, 2); float64 (3,)."""
@@ -114,6 +122,16 @@ class Gauge:
         if key not in self._images:
             self._images[key] = self._image_anew(bits)
         return self._images[key]
+
+    @cached_property
+    def _least_flash(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Uniform policies (n, L, 2) and their least flash (n,); None where that says nothing."""
+        if self.budgets.flash_bytes is None:
+            return None
+        bits = np.stack([self.space.uniform(width, width) for width in _TELLING_WIDTHS])
+        bits = self.space.canonical(bits)
+        found = [self._least_flash_anew(policy) for policy in bits]
+        return None if None in found else (bits, np.array(found, dtype=np.float64))
 
     def _is_near(self, estimate: float, rows: Sequence[Row]) -> bool:
         known = sum(row.ok for row in rows)

@@ -249,6 +249,7 @@ class _Search:
             budgets,
             lambda bits: evaluator.plan(to_policy(bits)),
             lambda bits: evaluator.image_bytes(to_policy(bits)),
+            lambda bits: evaluator.least_flash_bytes(to_policy(bits)),
         )
 
     def _find_feasible(self, gauge: Gauge, smallest: np.ndarray) -> None:

@@ -73,6 +73,40 @@ def test_the_image_without_the_board_is_as_large_as_the_one_that_is_flashed(boar
         assert board.image_bytes(policy) == board.evaluate(policy).flash_total_bytes
 
 
+def test_kernels_are_shared_where_the_budget_of_flash_demands_it(board, monkeypatch):
+    policy = Policy.uniform(10, 4, 4)
+    free = board.evaluate(policy)
+    budget = free.flash_total_bytes * 3 // 4
+    beyond = free.sram_peak_bytes - board.plan(policy)
+    monkeypatch.setattr(board, "_flash_bytes", budget)
+    within = board.evaluate(policy)
+    assert within.ok
+    assert within.flash_total_bytes <= budget < free.flash_total_bytes
+    assert within.cycles_median > free.cycles_median
+    assert board.image_bytes(policy) <= budget
+    assert abs(within.sram_peak_bytes - board.plan(policy) - beyond) < 128
+
+
+def test_the_least_flash_is_that_of_an_image_that_can_be_made(board, monkeypatch):
+    for policy in (Policy.uniform(10, 4, 4), Policy.uniform(10, 2, 2)):
+        monkeypatch.setattr(board, "_flash_bytes", 50_000)
+        least = board.least_flash_bytes(policy)
+        monkeypatch.setattr(board, "_flash_bytes", round(1.03 * least))
+        assert board.image_bytes(policy) <= 1.03 * least
+        monkeypatch.setattr(board, "_flash_bytes", round(0.9 * least))
+        assert board.image_bytes(policy) > 0.9 * least
+
+
+def test_what_cannot_keep_the_budget_of_flash_is_measured_without_it(board, monkeypatch):
+    policy = Policy.uniform(10, 8, 8)
+    free, planned = board.evaluate(policy), board.plan(policy)
+    monkeypatch.setattr(board, "_flash_bytes", 40_000)
+    row = board.evaluate(policy)
+    assert (row.status, row.cycles_median) == ("ok", free.cycles_median)
+    assert row.flash_total_bytes == free.flash_total_bytes > 40_000
+    assert board.plan(policy) == planned
+
+
 def test_divergence_grows_as_widths_fall(board):
     nats = [board.divergence(np.full((10, 2), width)) for width in (8, 4, 3, 2)]
     assert nats == sorted(nats)

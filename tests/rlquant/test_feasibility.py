@@ -210,6 +210,21 @@ def test_flash_that_only_w2a8_keeps_is_kept(config, tmp_path):
     assert (front_of(run_dir)["flash_total_bytes"] <= limit).all()
 
 
+def test_under_a_budget_of_flash_a_policy_needs_what_its_smallest_image_takes():
+    """Measured images take up the budget, so that they do not tell what a policy needs."""
+    plain = SyntheticEvaluator(SPACE.graph)
+
+    def flash_bytes(bits):
+        return plain.image_bytes(to_policy(bits))
+
+    policies = SPACE.random(np.random.default_rng(6), 20)
+    rows = [plain.evaluate(to_policy(bits)) for bits in policies[:6]]
+    full = np.array([flash_bytes(bits) for bits in policies])
+    for budgets, share in ((Budgets(flash_bytes=30_000), 0.6), (Budgets(), 1.0)):
+        gauge = Gauge(SPACE, budgets, plain.plan, flash_bytes, lambda b: 0.6 * flash_bytes(b))
+        assert gauge.costs(rows).flash_bytes(policies) == pytest.approx(share * full, rel=1e-3)
+
+
 def test_latency_that_nothing_keeps_is_refused_with_the_nearest_feasible_point(config, tmp_path):
     evaluator = Counting()
     fastest = evaluator.evaluate(Policy.uniform(N_LAYERS, 2, 2))
