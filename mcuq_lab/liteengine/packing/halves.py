@@ -41,6 +41,9 @@ BYTE_SURPLUS = 128
 
 BYTE_PAIR_BITS = 24
 """Of the difference of two sums over byte pairs, without the lowest byte, which is 0."""
+_LONG_PAIRS = 1024
+"""Pairs of terms of which narrow weights may lie in flash as bytes, too: unpacked, those of a tile
+would take 8 KB of scratch and more."""
 
 
 @dataclass(frozen=True)
@@ -128,11 +131,6 @@ def activation_toggle(pixels: int, a_shift: int, a_bits: int) -> bool | None:
     if a_shift < a_bits or a_shift + a_bits > HALF_BITS:
         return None
     return a_shift + a_bits == HALF_BITS
-
-
-_LONG_PAIRS = 1024
-"""Pairs of terms of which narrow weights may lie in flash as bytes, too: unpacked, those of a tile
-would take 8 KB of scratch and more."""
 
 
 def byte_pairs(weight: np.ndarray, surplus: int = BYTE_SURPLUS) -> np.ndarray:
