@@ -91,8 +91,9 @@ class SurrogateSearch:
         )
 
     def _pick(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
-        """The batch with the largest expected gain: a shortlist by estimated memory, then the
-        choice by planned memory, the first proposer's share of it before the rest."""
+        """The batch with the largest expected gain: a shortlist by estimated memory, and of it the
+        choice in which all have their planned memory, the first proposer's share before the rest.
+        """
         settings, reference = self._problem.config.proposals, self._problem.reference
         bits = stack(pool, self._problem.space.n_layers)
         errors = 1.0 - round_.surrogate.samples(bits, settings.draws, round_.rng)
@@ -105,12 +106,15 @@ class SurrogateSearch:
         every = np.arange(len(pool))
         short = _best(front, errors, costs, reference, own, 4 * share)
         short = np.union1d(short, _best(front, errors, costs, reference, every, settings.shortlist))
-        costs[short, 1] = self._problem.gauge.memory.peaks(bits[short], costs[short, 1], rows)
-        limit = self._problem.budgets.sram_bytes
-        if limit is not None:
-            short = short[costs[short, 1] <= limit]
+        planned: set[int] = set()
         while True:
             picked = self._pick_from(short, own, front, errors, costs)
+            guessed = [i for i in picked if i not in planned]
+            if guessed:
+                peaks = self._problem.gauge.memory.peaks(bits[guessed], costs[guessed, 1], rows)
+                costs[guessed, 1] = peaks
+                planned.update(guessed)
+                continue
             broken = [i for i in picked if not self._keeps(pool[i], round_, rows)]
             if not broken:
                 return [pool[i] for i in picked]
