@@ -39,6 +39,13 @@ class Built:
     seconds: Mapping[str, float]
 
 
+def engine_share(target: Target) -> Target:
+    """`target`, whose flash is a budget of the whole image, with what the engine has of it."""
+    if target.flash_bytes is None:
+        return target
+    return replace(target, flash_bytes=target.flash_bytes - HARNESS_BYTES)
+
+
 def built_within(
     network: QuantGraph,
     engine: Engine,
@@ -66,8 +73,7 @@ def built_within(
         FitError: no image keeps the budget; says how many bytes are missing.
         McuqError: the stage that fails says why.
     """
-    budget = target.flash_bytes
-    asked = target if budget is None else replace(target, flash_bytes=budget - HARNESS_BYTES)
+    budget, asked = target.flash_bytes, engine_share(target)
     missing, generate_s, build_s = 0, 0.0, 0.0
     for number in range(_TRIES):
         started = time.perf_counter()

@@ -21,7 +21,7 @@ from mcuq_lab.bench import BoardSession, memory_map, open_board
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import engine_named
 from mcuq_lab.errors import BoardError, FitError, NumericsError
-from mcuq_lab.flash_fit import HARNESS_BYTES, built_within, least_flash_bytes
+from mcuq_lab.flash_fit import built_within, engine_share, least_flash_bytes
 from mcuq_lab.models import Dataset, find_dataset, find_network
 from mcuq_lab.pipeline import measure_network
 from mcuq_lab.policy import MAX_BITS, MIN_BITS, Policy
@@ -137,16 +137,14 @@ class BoardEvaluator(Evaluator):
         network = to_integers(self.graph, state)
         if self._engine.name != liteengine.ENGINE_NAME:
             return self._engine.generate(network, self._target).arena_bytes
-        tuned, target = self._tuned(), self._target
-        if self._flash_bytes is not None:
-            within = replace(target, flash_bytes=self._flash_bytes - HARNESS_BYTES)
-            try:
-                return liteengine.plan(network, measured_cycles=tuned, target=within).memory_bytes
-            except FitError as error:
-                if error.memory != "flash":
-                    raise
-        # Without writing the C.
-        return liteengine.plan(network, measured_cycles=tuned, target=target).memory_bytes
+        tuned, within = self._tuned(), replace(self._target, flash_bytes=self._flash_bytes)
+        try:  # without writing the C
+            planned = liteengine.plan(network, measured_cycles=tuned, target=engine_share(within))
+        except FitError as error:
+            if error.memory != "flash":
+                raise
+            planned = liteengine.plan(network, measured_cycles=tuned, target=self._target)
+        return planned.memory_bytes
 
     def image_bytes(self, policy: Policy) -> int | None:
         """See `Evaluator`; known for an image that is too large, too."""

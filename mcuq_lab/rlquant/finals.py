@@ -28,7 +28,7 @@ from mcuq_lab.bench import BoardSession, open_board
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import engine_named
 from mcuq_lab.errors import ConfigError, FitError, NumericsError
-from mcuq_lab.flash_fit import HARNESS_BYTES
+from mcuq_lab.flash_fit import engine_share
 from mcuq_lab.liteengine.export import export_c
 from mcuq_lab.models import Dataset, Network, find_dataset, find_network
 from mcuq_lab.pipeline import measure_network
@@ -272,11 +272,10 @@ class _Finals:
     def _export(self, row: Row, network: QuantGraph) -> None:
         if self._engine.name == liteengine.ENGINE_NAME:
             table = tuning_table(self._connected()).read()
-            flash_bytes = self._search.budget_flash_bytes
-            if flash_bytes is not None:
-                flash_bytes -= HARNESS_BYTES
-            target = Target.of(self._board, self._search.arena_bytes, flash_bytes)
-            export_c(network, self._place(row) / "export", measured_cycles=table, target=target)
+            search = self._search
+            image = Target.of(self._board, search.arena_bytes, search.budget_flash_bytes)
+            place = self._place(row) / "export"
+            export_c(network, place, measured_cycles=table, target=engine_share(image))
 
     def _measure(self, network: QuantGraph) -> dict:
         node = self._network.graph.input
