@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -142,6 +143,11 @@ class RowLayout:
         edges = [tile == 0 or to_line for tile, to_line in enumerate(direct)]
         return tuple(self._plan(to_line) for to_line in (direct, edges, [True] * self.tiles))
 
+    @cached_property
+    def plan_runs(self) -> tuple[int, int, int]:
+        """How many runs each of the `plans` has."""
+        return _plan_runs(self.tiles, self.right, self.blocks if self.halves else 0)
+
     def _plan(self, to_line: list[bool]) -> tuple[tuple[int, ...], ...]:
         """Neighbouring tiles of the same kind are one run."""
         kinds = [(line, *self._left_out(tile)) for tile, line in enumerate(to_line)]
@@ -247,7 +253,7 @@ class RowLayout:
     def runs(self) -> int:
         """Runs of tiles in one call of the tile function, at most: of all segments of two rows at
         the edges, or of a batch."""
-        _, edges, line = map(len, self.plans)
+        _, edges, line = self.plan_runs
         at_edges = max(edges, line) + line * (self.passes - 1)
         return min(RUNS, max(self.batch * self.pair_runs, at_edges))
 
@@ -321,7 +327,8 @@ class RowLayout:
     @cached_property
     def pair_runs(self) -> int:
         """Runs of two rows that are written directly."""
-        return (self.passes - 1) * len(self.plans[2]) + len(self.plans[0])
+        direct, _, line = self.plan_runs
+        return (self.passes - 1) * line + direct
 
     @property
     def in_groups(self) -> bool:
@@ -358,6 +365,24 @@ class RowLayout:
                 y * output.shape.w * output.pixel_bytes,
                 unpacked * source.shape.w * source.pixel_bytes,
             )
+
+
+@lru_cache(maxsize=1 << 12)
+def _plan_runs(tiles: int, right: int, blocks: int) -> tuple[int, int, int]:
+    """As `RowLayout.plan_runs`; `blocks` is 0 where no tile leaves weights out.
+
+    Layouts are compared by the hundred, and few of them are ever planned.
+    """
+    numbers = range(tiles)
+    left_out = [(blocks > 0 and tile == 0, 0 < tile == blocks) for tile in numbers]
+    direct = [tile >= right for tile in numbers]
+    edges = [tile == 0 or to_line for tile, to_line in zip(numbers, direct, strict=True)]
+
+    def runs(to_line: list[bool]) -> int:
+        kinds = list(zip(to_line, left_out, strict=True))
+        return 1 + sum(kind != after for kind, after in pairwise(kinds))
+
+    return runs(direct), runs(edges), runs([True] * tiles)
 
 
 def padded(count: int, unit: int) -> int:

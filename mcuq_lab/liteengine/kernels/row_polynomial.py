@@ -330,7 +330,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         "start_bytes": starts.number_bytes,
         "segments": f"{name}_segments",
         "plans": f"{{{', '.join(_plan_names(name, layout))}}}",
-        "plan_runs": f"{{{', '.join(str(len(plan)) for plan in layout.plans)}}}",
+        "plan_runs": f"{{{', '.join(map(str, layout.plan_runs))}}}",
     }
     flash = np.concatenate([weights.reshape(-1), np.zeros(3, np.uint8)])  # read in whole words
     return Lowered(
@@ -360,7 +360,7 @@ def _lowered(layout: RowLayout) -> Lowered:
         + surplus.size_bytes
         + starts.number_bytes * starts.numbers.size
         + _SEGMENT_BYTES * len(segments)
-        + _PLAN_BYTES * sum(map(len, layout.plans))
+        + _PLAN_BYTES * sum(layout.plan_runs)
         + _LAYER_BYTES,
         scratch_bytes=layout.scratch_bytes,
         in_place=(0,) if layout.allows_in_place else (),
