@@ -18,7 +18,7 @@ from mcuq_lab.figures.style import (
 )
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 
-_LEAST_MISSING = 1e-4
+_LEAST_MISSING = 1e-5
 """Where a logarithmic axis ends: what misses less has as good as everything."""
 
 
@@ -70,12 +70,9 @@ def hypervolume_figure(
             axes.set_ylabel("missing part of the hypervolume")
             axes.set_yscale("log")
             axes.set_ylim(_LEAST_MISSING, 1)
-    if most is None:
-        legend_above(figure, by_count)
-    else:
+    if most is not None:
         by_time.set_xscale("log")
-        # No curve begins low: there is room for many names.
-        by_time.legend(*by_count.get_legend_handles_labels(), loc="lower left")
+    legend_above(figure, by_count)
     footnote(figure, f"{board} ({origin(simulated)})" + (f"; {remark}" if remark else ""))
     return figure
 
