@@ -8,6 +8,7 @@ front at its expected accuracy before the next one is chosen.
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
 from mcuq_lab.results import ReferencePoint, front_mask
 
@@ -59,11 +60,8 @@ def hypervolume_gains(front: np.ndarray, errors: np.ndarray, costs: np.ndarray) 
     front = front[(front < 1.0).all(axis=1)]
     front = front[np.argsort(front[:, 0], kind="stable")]
     levels = np.concatenate([[-np.inf], front[:, 0], [1.0]])
-    rectangle = (1.0 - costs).prod(axis=1)
     # open_area[k]: what of the rectangle is open between levels[k] and levels[k + 1], (f + 1, m).
-    open_area = np.stack(
-        [rectangle - _covered_area(front[:k, 1:], costs) for k in range(len(front) + 1)]
-    )
+    open_area = (1.0 - costs).prod(axis=1) - _covered_areas(front[:, 1:], costs)
     widths = np.diff(levels[1:])[:, None]
     above = np.cumsum((open_area[1:] * widths)[::-1], axis=0)[::-1]
     above = np.vstack([above, np.zeros((1, len(costs)))])
@@ -73,13 +71,36 @@ def hypervolume_gains(front: np.ndarray, errors: np.ndarray, costs: np.ndarray) 
     return (levels[k + 1] - errors) * open_area[k, column] + above[k, column]
 
 
-def _covered_area(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Area of [x, 1] x [y, 1] that `points` (k, 2) dominate, for each corner (x, y) of (m, 2)."""
-    if not len(points):
-        return np.zeros(len(corners))
-    stairs = points[front_mask(points)]
-    stairs = stairs[np.argsort(stairs[:, 0], kind="stable")]
-    x = np.maximum(stairs[:, 0], corners[:, :1])
-    y = np.maximum(stairs[:, 1], corners[:, 1:])
-    right = np.concatenate([x[:, 1:], np.ones((len(corners), 1))], axis=1)
-    return ((right - x) * (1.0 - y)).sum(axis=1)
+@njit(cache=True)
+def _covered_areas(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Area of [x, 1] x [y, 1] that the first 0, 1, ... k of `points` (k, 2) dominate, for each
+    corner (x, y) of (m, 2); float64 (k + 1, m)."""
+    areas = np.zeros((len(points) + 1, len(corners)))
+    stairs = np.empty_like(points)  # those that nobody dominates, x upwards and y downwards
+    n = 0
+    for k in range(len(points)):
+        x, y = points[k]
+        at = 0
+        while at < n and stairs[at, 0] < x:
+            at += 1
+        last_left = at if at < n and stairs[at, 0] == x else at - 1
+        if last_left >= 0 and stairs[last_left, 1] <= y:
+            areas[k + 1] = areas[k]
+            continue
+        behind = at
+        while behind < n and stairs[behind, 1] >= y:
+            behind += 1
+        kept = stairs[behind:n].copy()
+        stairs[at, 0], stairs[at, 1] = x, y
+        stairs[at + 1 : at + 1 + len(kept)] = kept
+        n = at + 1 + len(kept)
+        for j in range(len(corners)):
+            left, low = corners[j]
+            area = 0.0
+            for i in range(n):
+                right = stairs[i + 1, 0] if i + 1 < n else 1.0
+                begin = max(stairs[i, 0], left)
+                if right > begin:
+                    area += (right - begin) * (1.0 - max(stairs[i, 1], low))
+            areas[k + 1, j] = area
+    return areas

@@ -90,7 +90,9 @@ def test_little_is_planned_that_is_not_measured(config, tmp_path):
             planned.add(policy.pairs)
             return super().plan(policy)
 
-    run_dir = new_run(config("sa_mutation", 30), root=tmp_path)
+    search = config("sa_mutation", 30)
+    search = replace(search, proposals=replace(search.proposals, plans_ahead=0))
+    run_dir = new_run(search, root=tmp_path)
     run_search(run_dir, evaluator=Noting(residual_net()))
     measured = {row.policy for row in read_rows(run_dir)}
     assert len(planned - measured) < len(measured)

@@ -59,10 +59,12 @@ class SurrogateSearch:
         self._rounds += 1
 
     def state(self) -> object:
-        return (self._rounds, [proposer.state() for proposer in self._proposers])
+        plans = self._problem.gauge.memory.state()
+        return (self._rounds, plans, [proposer.state() for proposer in self._proposers])
 
     def restore(self, state: object) -> None:
-        self._rounds, states = state
+        self._rounds, plans, states = state
+        self._problem.gauge.memory.restore(plans)
         for proposer, saved in zip(self._proposers, states, strict=True):
             proposer.restore(saved)
 
@@ -85,7 +87,7 @@ class SurrogateSearch:
             number=self._rounds - 1,
             world=World(costs, problem.budgets, problem.reference, judge),
             surrogate=surrogate,
-            sram=SramSurrogate(costs, rows, problem.config.seed),
+            sram=SramSurrogate(costs, *problem.gauge.memory.known(rows), problem.config.seed),
             front=np.array([row.policy for row in kept], dtype=np.int8)[front],
             rng=problem.rng(3, self._rounds),
         )
@@ -93,6 +95,8 @@ class SurrogateSearch:
     def _pick(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
         """The batch with the largest expected gain: a shortlist by estimated memory, and of it the
         choice in which all have their planned memory, the first proposer's share before the rest.
+
+        The first shortlists are planned whole, for what that teaches of memory.
         """
         settings, reference = self._problem.config.proposals, self._problem.reference
         bits = stack(pool, self._problem.space.n_layers)
@@ -106,14 +110,15 @@ class SurrogateSearch:
         every = np.arange(len(pool))
         short = _best(front, errors, costs, reference, own, 4 * share)
         short = np.union1d(short, _best(front, errors, costs, reference, every, settings.shortlist))
+        memory = self._problem.gauge.memory
+        guessed = list(short) if len(memory) < settings.plans_ahead else []
         planned: set[int] = set()
         while True:
+            costs[guessed, 1] = memory.peaks(bits[guessed], costs[guessed, 1], rows)
+            planned.update(guessed)
             picked = self._pick_from(short, own, front, errors, costs)
             guessed = [i for i in picked if i not in planned]
             if guessed:
-                peaks = self._problem.gauge.memory.peaks(bits[guessed], costs[guessed, 1], rows)
-                costs[guessed, 1] = peaks
-                planned.update(guessed)
                 continue
             broken = [i for i in picked if not self._keeps(pool[i], round_, rows)]
             if not broken:
