@@ -13,8 +13,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-# Divisions by zero give infinities, as in numpy: a check at each would forbid vector code.
-_OPTIONS = {"cache": True, "error_model": "numpy"}
+# Divisions by zero give infinities, as in numpy: a check at each would forbid vector code. Without
+# the interpreter's lock a network is scored while another thread builds its image.
+_OPTIONS = {"cache": True, "error_model": "numpy", "nogil": True}
 _REASSOCIATE = {"reassoc", "contract"}
 _F0 = np.float32(0)
 

@@ -41,7 +41,7 @@ class Row:
         n_images: images behind `accuracy_quick`.
         bit_exact: whether all outputs of the board equalled the integer reference.
         layer_names, layer_cycles: each entry of the engine's layer list, from one profiled run.
-        seconds: wall-clock seconds by phase (`PHASES`).
+        seconds: wall-clock seconds by phase (`PHASES`); some phases go on side by side.
         elapsed_s: seconds that the run had worked when the row was written, pauses left out.
     """
 

@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
@@ -91,6 +92,8 @@ class BoardEvaluator(Evaluator):
         self._lessons = teach(self.graph, train[: lower.training_images])
         answers = teach(self.graph, self._images).logits.argmax(axis=1)
         self.float_accuracy = float((answers == self._labels).mean())
+        # Scoring needs no board, and building waits for the compiler: they go on side by side.
+        self._scorer = ThreadPoolExecutor(1, "scorer")
         self._open = ExitStack()
         self._session: BoardSession | None = None
         self._connect()
@@ -110,11 +113,11 @@ class BoardEvaluator(Evaluator):
         try:
             with _timed(seconds, "finetune"):
                 network, note = self._quantize(policy)
-            with _timed(seconds, "accuracy"):
-                node = self.graph.input
-                accuracy = evaluate(network, self._images, self._labels, node.low, node.high)
-            known |= {"accuracy_quick": accuracy, "n_images": len(self._labels)}
-            columns = self._measure(network)
+            scored = self._scorer.submit(self._score, network, seconds)
+            try:
+                columns = self._measure(network)
+            finally:
+                known |= {"accuracy_quick": scored.result(), "n_images": len(self._labels)}
             columns["message"] = " ".join(filter(None, (note, columns.get("message"))))
         except FitError as error:
             return Row(
@@ -188,7 +191,13 @@ class BoardEvaluator(Evaluator):
         return float(divergence(torch.from_numpy(logits), torch.from_numpy(exact)))
 
     def close(self) -> None:
+        self._scorer.shutdown()
         self._disconnect()
+
+    def _score(self, network: QuantGraph, seconds: dict[str, float]) -> float:
+        with _timed(seconds, "accuracy"):
+            node = self.graph.input
+            return evaluate(network, self._images, self._labels, node.low, node.high)
 
     def _quantize(self, policy: Policy) -> tuple[QuantGraph, str]:
         """The trained network, and what is to be said of its training."""
