@@ -1,4 +1,4 @@
-"""What a policy's peak SRAM will be, guessed from the policies measured or planned so far.
+"""What a policy's peak SRAM will be, guessed from the policies measured so far.
 
 Estimates by live tensors (`memory`) know nothing of scratch, operation in place and strips, which
 the planner weighs against each other: peaks jump where another schedule wins. Trees learn where.
@@ -6,29 +6,34 @@ the planner weighs against each other: peaks jump where another schedule wins. T
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
 
+from mcuq_lab.results import Row
 from mcuq_lab.rlquant.costs import Costs
 
 _TREES = 60
-_ENOUGH_PEAKS = 12
-"""Fewer teach less than the estimate knows."""
+_ENOUGH_ROWS = 12
+"""Fewer rows teach less than the estimate knows."""
 
 
 class SramSurrogate:
-    """Extremely randomized trees on what known peaks have beyond their estimates.
+    """Extremely randomized trees on what measured peaks have beyond their estimates.
 
     Args:
         costs: gives the estimates.
-        bits: policies, (n, L, 2).
-        peaks: their peak SRAM bytes, float64 (n,).
+        rows: of which those that succeeded are fitted.
         seed: of the trees.
     """
 
-    def __init__(self, costs: Costs, bits: np.ndarray, peaks: np.ndarray, seed: int) -> None:
+    def __init__(self, costs: Costs, rows: Sequence[Row], seed: int) -> None:
         self._costs, self._trees = costs, None
-        if len(bits) >= _ENOUGH_PEAKS:
+        rows = [row for row in rows if row.ok]
+        if len(rows) >= _ENOUGH_ROWS:
+            bits = np.array([row.policy for row in rows], dtype=np.int8)
+            peaks = np.array([row.sram_peak_bytes for row in rows], dtype=np.float64)
             trees = ExtraTreesRegressor(_TREES, random_state=seed)
             self._trees = trees.fit(self._features(bits), peaks - costs.sram_bytes(bits))
 

@@ -82,22 +82,6 @@ def test_rlquant_beats_random_on_every_seed(config, tmp_path):
     assert min(margins) > 1.2
 
 
-def test_little_is_planned_that_is_not_measured(config, tmp_path):
-    planned = set()
-
-    class Noting(SyntheticEvaluator):
-        def plan(self, policy):
-            planned.add(policy.pairs)
-            return super().plan(policy)
-
-    search = config("sa_mutation", 30)
-    search = replace(search, proposals=replace(search.proposals, plans_ahead=0))
-    run_dir = new_run(search, root=tmp_path)
-    run_search(run_dir, evaluator=Noting(residual_net()))
-    measured = {row.policy for row in read_rows(run_dir)}
-    assert len(planned - measured) < len(measured)
-
-
 def test_equal_seeds_give_equal_searches_and_others_do_not(config, evaluator, tmp_path):
     def policies(seed):
         run_dir = new_run(config("sa_mutation", seed=seed), root=tmp_path)

@@ -10,7 +10,6 @@ from synthetic import SyntheticEvaluator, residual_net
 
 from mcuq_lab.rlquant.costs import fit_costs
 from mcuq_lab.rlquant.memory import live_tensors
-from mcuq_lab.rlquant.planned import PlannedMemory
 from mcuq_lab.rlquant.space import SearchSpace, to_policy
 from mcuq_lab.rlquant.sram_surrogate import SramSurrogate
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate, noise_of
@@ -60,32 +59,11 @@ def test_trees_learn_where_the_planner_jumps():
     costs = fit_costs(SPACE, known, live_tensors(SPACE))
     peaks = np.array([row.sram_peak_bytes for row in asked])
 
-    def surrogate(n):
-        memory = PlannedMemory(lambda bits: None)
-        return SramSurrogate(costs, *memory.known(known[:n]), 0)
-
     def error(surrogate):
         return np.abs(surrogate.mean(ASKED) - peaks).mean()
 
-    few = surrogate(5)
+    few = SramSurrogate(costs, known[:5], 0)
     assert np.array_equal(few.mean(ASKED), costs.sram_bytes(ASKED)), "the estimate stands"
-    assert error(surrogate(80)) < 0.6 * error(few)
-    assert np.array_equal(surrogate(80).mean(ASKED), surrogate(80).mean(ASKED))
-
-
-def test_what_was_planned_is_known_like_what_was_measured():
-    measured = rows(KNOWN)
-    memory = PlannedMemory(lambda bits: 1000 + int(bits.sum()))
-    planned = ASKED[:5]
-    memory.peaks(planned, np.zeros(5), measured)
-    bits, peaks = memory.known(measured)
-    assert np.array_equal(bits[:15], KNOWN)
-    assert np.array_equal(peaks[:15], [row.sram_peak_bytes for row in measured])
-    assert np.array_equal(bits[15:], planned)
-    beyond = [r.sram_peak_bytes - memory.plan(b) for r, b in zip(measured, KNOWN, strict=True)]
-    rest = np.mean(beyond[-8:])
-    assert np.allclose(peaks[15:], [memory.plan(policy) + rest for policy in planned])
-    again = PlannedMemory(lambda bits: None)
-    again.restore(memory.state())
-    assert np.array_equal(again.known(measured)[0], bits)
-    assert np.array_equal(again.known(measured)[1], peaks)
+    assert error(SramSurrogate(costs, known, 0)) < 0.6 * error(few)
+    again = SramSurrogate(costs, known, 0).mean(ASKED)
+    assert np.array_equal(again, SramSurrogate(costs, known, 0).mean(ASKED))

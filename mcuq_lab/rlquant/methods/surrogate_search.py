@@ -59,12 +59,10 @@ class SurrogateSearch:
         self._rounds += 1
 
     def state(self) -> object:
-        plans = self._problem.gauge.memory.state()
-        return (self._rounds, plans, [proposer.state() for proposer in self._proposers])
+        return (self._rounds, [proposer.state() for proposer in self._proposers])
 
     def restore(self, state: object) -> None:
-        self._rounds, plans, states = state
-        self._problem.gauge.memory.restore(plans)
+        self._rounds, states = state
         for proposer, saved in zip(self._proposers, states, strict=True):
             proposer.restore(saved)
 
@@ -87,17 +85,14 @@ class SurrogateSearch:
             number=self._rounds - 1,
             world=World(costs, problem.budgets, problem.reference, judge),
             surrogate=surrogate,
-            sram=SramSurrogate(costs, *problem.gauge.memory.known(rows), problem.config.seed),
+            sram=SramSurrogate(costs, rows, problem.config.seed),
             front=np.array([row.policy for row in kept], dtype=np.int8)[front],
             rng=problem.rng(3, self._rounds),
         )
 
     def _pick(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
-        """The batch with the largest expected gain: a shortlist by estimated memory, and of it the
-        choice in which all have their planned memory, the first proposer's share before the rest.
-
-        The first shortlists are planned whole, for what that teaches of memory.
-        """
+        """The batch with the largest expected gain: a shortlist by estimated memory, then the
+        choice by planned memory, the first proposer's share of it before the rest."""
         settings, reference = self._problem.config.proposals, self._problem.reference
         bits = stack(pool, self._problem.space.n_layers)
         errors = 1.0 - round_.surrogate.samples(bits, settings.draws, round_.rng)
@@ -110,16 +105,12 @@ class SurrogateSearch:
         every = np.arange(len(pool))
         short = _best(front, errors, costs, reference, own, 4 * share)
         short = np.union1d(short, _best(front, errors, costs, reference, every, settings.shortlist))
-        memory = self._problem.gauge.memory
-        guessed = list(short) if len(memory) < settings.plans_ahead else []
-        planned: set[int] = set()
+        costs[short, 1] = self._problem.gauge.memory.peaks(bits[short], costs[short, 1], rows)
+        limit = self._problem.budgets.sram_bytes
+        if limit is not None:
+            short = short[costs[short, 1] <= limit]
         while True:
-            costs[guessed, 1] = memory.peaks(bits[guessed], costs[guessed, 1], rows)
-            planned.update(guessed)
             picked = self._pick_from(short, own, front, errors, costs)
-            guessed = [i for i in picked if i not in planned]
-            if guessed:
-                continue
             broken = [i for i in picked if not self._keeps(pool[i], round_, rows)]
             if not broken:
                 return [pool[i] for i in picked]
