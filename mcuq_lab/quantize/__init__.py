@@ -18,8 +18,10 @@ from mcuq_lab.quantize.state import AffineMap, QuantState
 from mcuq_lab.quantize.tensors import TensorGroup, group_bits, tensor_groups
 
 _WITH_TORCH = {
+    "Correction": "correction",
     "FakeQuantized": "fake",
     "FinetuneConfig": "finetuning",
+    "IncrementalExecutor": "incremental",
     "Lessons": "finetuning",
     "Origin": "stored",
     "QatConfig": "qat",
@@ -30,6 +32,7 @@ _WITH_TORCH = {
     "evaluate": "executor",
     "find_quantized": "stored",
     "finetune": "finetuning",
+    "float_statistics": "correction",
     "initial_state": "post_training",
     "load_quantized": "stored",
     "load_quantized_provenance": "stored",
@@ -48,8 +51,10 @@ _WITH_TORCH = {
 
 __all__ = [
     "AffineMap",
+    "Correction",
     "FakeQuantized",
     "FinetuneConfig",
+    "IncrementalExecutor",
     "Lessons",
     "Origin",
     "QatConfig",
@@ -64,6 +69,7 @@ __all__ = [
     "evaluate",
     "find_quantized",
     "finetune",
+    "float_statistics",
     "group_bits",
     "initial_state",
     "load_quantized",

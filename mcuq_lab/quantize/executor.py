@@ -11,7 +11,7 @@ last in memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from functools import singledispatch
 
@@ -44,15 +44,17 @@ from mcuq_lab.quantize.ranges import accumulator_peak, accumulator_start, check_
 from mcuq_lab.quantize.reference import check_inputs
 
 _Computation = Callable[..., Tensor]
+Run = Callable[[Mapping[str, Tensor], Set[str]], dict[str, Tensor]]
 
-# Beyond it, the sums of a map do not stay in the processor's caches; below, calls take their time.
-_BATCH = 128
+BATCH = 128
+"""Images at a time. Beyond it, the sums of a map do not stay in the processor's caches; below,
+calls take their time."""
 
 # Of a row of sums that is requantized at once.
 _ROW_ELEMENTS = 512
 
 
-def run_integers(graph: QuantGraph, inputs: np.ndarray, batch: int = _BATCH) -> np.ndarray:
+def run_integers(graph: QuantGraph, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:
     """As `run_reference`: uint8 (N, h, w, c) outputs of quantized inputs, but much quicker.
 
     `batch` images are computed at a time.
@@ -61,7 +63,7 @@ def run_integers(graph: QuantGraph, inputs: np.ndarray, batch: int = _BATCH) -> 
     return run_unchecked(graph, inputs, batch)
 
 
-def run_unchecked(graph: QuantGraph, inputs: np.ndarray, batch: int = _BATCH) -> np.ndarray:
+def run_unchecked(graph: QuantGraph, inputs: np.ndarray, batch: int = BATCH) -> np.ndarray:
     """As `run_integers`, for a network with an engine's own requantization constants.
 
     These may leave negative sums, which `check_ranges` refuses; all else must be within its limits.
@@ -70,14 +72,22 @@ def run_unchecked(graph: QuantGraph, inputs: np.ndarray, batch: int = _BATCH) ->
     if len(inputs) == 0:
         shape = graph.output.shape
         return np.empty((0, shape.h, shape.w, shape.c), np.uint8)
-    with torch.no_grad(), _direct_convolutions():
-        computations = [
-            _prepare(op, [graph.tensors[name] for name in op.inputs], batch) for op in graph.ops
-        ]
-        outputs = [
-            _run_batch(graph, computations, inputs[first : first + batch])[graph.output_name]
-            for first in range(0, len(inputs), batch)
-        ]
+    run = prepare(graph, graph.ops, batch)
+    wanted = {graph.output_name}
+    outputs = [
+        run({graph.input_name: part}, wanted)[graph.output_name] for part in parts(inputs, batch)
+    ]
+    return joined(outputs)
+
+
+def parts(inputs: np.ndarray, batch: int) -> list[Tensor]:
+    """uint8 (N, h, w, c) values as tensors of `batch` images."""
+    tensor = torch.from_numpy(inputs).permute(0, 3, 1, 2)
+    return [tensor[first : first + batch] for first in range(0, len(tensor), batch)]
+
+
+def joined(outputs: Sequence[Tensor]) -> np.ndarray:
+    """Inverse of `parts`."""
     return np.concatenate([y.permute(0, 2, 3, 1).numpy() for y in outputs])
 
 
@@ -99,7 +109,11 @@ def predict(
     graph: QuantGraph, images: np.ndarray, low: float = 0.0, high: float = 1.0
 ) -> np.ndarray:
     """Real-valued logits, float32 (N, classes), of uint8 NHWC images."""
-    stored = run_integers(graph, quantize_input(images, graph.input, low, high))
+    return real_outputs(graph, run_integers(graph, quantize_input(images, graph.input, low, high)))
+
+
+def real_outputs(graph: QuantGraph, stored: np.ndarray) -> np.ndarray:
+    """Real-valued logits, float32 (N, classes), of a network's uint8 outputs."""
     centred = stored.reshape(len(stored), -1).astype(np.float32) - graph.output.zero_point
     return centred * np.float32(graph.output.scale)
 
@@ -110,17 +124,34 @@ def _direct_convolutions() -> Iterator[None]:
         yield
 
 
-def _run_batch(
-    graph: QuantGraph, computations: Sequence[_Computation], inputs: np.ndarray
-) -> Mapping[str, Tensor]:
-    values = {graph.input_name: torch.from_numpy(inputs).permute(0, 3, 1, 2)}
-    last_reader = {name: i for i, op in enumerate(graph.ops) for name in op.inputs}
-    for i, (op, compute) in enumerate(zip(graph.ops, computations, strict=True)):
-        values[op.output] = compute(*(values[name] for name in op.inputs))
-        for name in op.inputs:
-            if last_reader[name] == i and name != graph.output_name:
-                values.pop(name, None)
-    return values
+def prepare(graph: QuantGraph, ops: Sequence[QOp], batch: int) -> Run:
+    """Some operators of a network as a function of the values that they begin with.
+
+    Args:
+        graph: the network.
+        ops: in its order.
+        batch: images of most calls.
+
+    Returns:
+        A function of values by tensor and of the names of those that are wanted, which gives them.
+    """
+    with torch.no_grad():
+        computations = [
+            _prepare(op, [graph.tensors[name] for name in op.inputs], batch) for op in ops
+        ]
+    last_reader = {name: i for i, op in enumerate(ops) for name in op.inputs}
+
+    def run(values: Mapping[str, Tensor], wanted: Set[str]) -> dict[str, Tensor]:
+        values = dict(values)
+        with torch.no_grad(), _direct_convolutions():
+            for i, (op, compute) in enumerate(zip(ops, computations, strict=True)):
+                values[op.output] = compute(*(values[name] for name in op.inputs))
+                for name in op.inputs:
+                    if last_reader[name] == i and name not in wanted:
+                        values.pop(name, None)
+        return {name: values[name] for name in wanted}
+
+    return run
 
 
 @singledispatch

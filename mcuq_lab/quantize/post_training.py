@@ -11,29 +11,44 @@ from mcuq_lab.graph import Graph
 from mcuq_lab.policy import MIN_BITS, Policy
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.quantize.calibration import StepTables
-from mcuq_lab.quantize.correction import FloatStatistics, correct_statistics, float_statistics
+from mcuq_lab.quantize.correction import (
+    Correction,
+    FloatStatistics,
+    correct_statistics,
+    float_statistics,
+)
 from mcuq_lab.quantize.export import to_integers
 from mcuq_lab.quantize.state import QuantState
 from mcuq_lab.quantize.tensors import group_bits
 
 
-def quantize(graph: Graph, policy: Policy, tables: StepTables) -> QuantGraph:
+def quantize(
+    graph: Graph, policy: Policy, tables: StepTables, correction: Correction | None = None
+) -> QuantGraph:
     """The integer network of `graph` under `policy`, without any training.
+
+    A `correction` that knows other policies' values takes less time than one made anew.
 
     Raises:
         ConfigError: the policy or the tables are those of another network.
         ModelError: the network has no integer form.
         NumericsError: a layer leaves the range of the integer arithmetic.
     """
-    return to_integers(graph, initial_state(graph, policy, tables))
+    return to_integers(graph, initial_state(graph, policy, tables, correction=correction))
 
 
 def initial_state(
-    graph: Graph, policy: Policy, tables: StepTables, *, correct: bool = True
+    graph: Graph,
+    policy: Policy,
+    tables: StepTables,
+    *,
+    correct: bool = True,
+    correction: Correction | None = None,
 ) -> QuantState:
     """The graph's own weights with the policy's steps: where fine-tuning begins.
 
-    With `correct`, channel statistics are restored on the tables' images (`correct_statistics`).
+    With `correct`, channel statistics are restored on the tables' images (`correct_statistics`),
+    by `correction` if one is given: one of this graph on these images.
 
     Raises:
         ConfigError: the policy or the tables are those of another network.
@@ -55,7 +70,11 @@ def initial_state(
         },
         {name: tables.maps[name][width - MIN_BITS] for name, width in bits.items()},
     )
-    return correct_statistics(graph, state, _statistics(graph, tables)) if correct else state
+    if not correct:
+        return state
+    if correction is None:
+        return correct_statistics(graph, state, _statistics(graph, tables))
+    return correction.correct(state)
 
 
 _known: WeakKeyDictionary[StepTables, FloatStatistics] = WeakKeyDictionary()
