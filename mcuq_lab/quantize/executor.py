@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from functools import singledispatch
+from functools import cache, singledispatch
 
 import numpy as np
 import torch
@@ -277,14 +277,19 @@ def _requantization(constants: Requantize) -> _Computation:
     scalars = (constants.pre_shift, np.int32(constants.shift), np.int32((1 << constants.bits) - 1))
     most = 1 << max(0, (_ROW_ELEMENTS // len(constants.start)).bit_length() - 1)
 
+    @cache
+    def repeated(times: int) -> tuple[np.ndarray, ...]:
+        return tuple(np.tile(array, times) for array in arrays)
+
     def requantize(acc: Tensor) -> Tensor:
         acc, out = _rows(acc)
         sums = _pixels(acc)
         # Some pixels form one row of the loops, which then start less often.
         together = math.gcd(len(sums), most)
         rows = (len(sums) // together, -1)
-        repeated = (np.tile(array, together) for array in arrays)
-        requantize_rows(sums.reshape(rows), *repeated, *scalars, _pixels(out).reshape(rows))
+        requantize_rows(
+            sums.reshape(rows), *repeated(together), *scalars, _pixels(out).reshape(rows)
+        )
         return out
 
     return requantize
