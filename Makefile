@@ -20,8 +20,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "The venv module is missing: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing Python packages (some minutes the first time) ..." >&2
-	$(BIN)/pip install --disable-pip-version-check --progress-bar on -c constraints.txt $(TORCH_ARGS) torch
-	$(BIN)/pip install --disable-pip-version-check --progress-bar on -c constraints.txt -e '.[dev]'
+	@# --no-compile: modules are compiled when they are first imported; few of all these ever are.
+	$(BIN)/pip install --disable-pip-version-check --no-compile --progress-bar on -c constraints.txt $(TORCH_ARGS) torch
+	$(BIN)/pip install --disable-pip-version-check --no-compile --progress-bar on -c constraints.txt -e '.[dev]'
 	@touch $@
 
 toolchain:
