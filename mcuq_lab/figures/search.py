@@ -67,7 +67,7 @@ def hypervolume_figure(
             axes.set_ylabel("hypervolume")
             axes.set_ylim(bottom=0)
         else:
-            axes.set_ylabel("missing part of the hypervolume")
+            axes.set_ylabel("missing hypervolume")
             axes.set_yscale("log")
             axes.set_ylim(_LEAST_MISSING, 1)
     if most is not None:
