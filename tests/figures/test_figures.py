@@ -179,7 +179,7 @@ def test_of_a_known_whole_the_missing_part_is_drawn():
     )
     figure = hypervolume_figure(frame, board="nucleo_f412zg", simulated=True, most=0.2)
     axes = figure.axes[0]
-    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.5, 0.05, 1e-4])
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.5, 0.05, 1e-5])
     assert axes.get_yscale() == "log"
 
 
