@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import pairwise
 
 import numpy as np
 
@@ -139,23 +138,19 @@ class RowLayout:
     @cached_property
     def plans(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
         """`le_row_plan` of the three ways to write two rows: DIRECT, EDGES, LINE."""
-        direct = [tile >= self.right for tile in range(self.tiles)]
-        edges = [tile == 0 or to_line for tile, to_line in enumerate(direct)]
-        return tuple(self._plan(to_line) for to_line in (direct, edges, [True] * self.tiles))
+        return tuple(
+            tuple(self._run(begin, end, line, *self._left_out(begin)) for begin, end, line in runs)
+            for runs in self._tile_runs
+        )
 
     @cached_property
-    def plan_runs(self) -> tuple[int, int, int]:
+    def plan_runs(self) -> tuple[int, ...]:
         """How many runs each of the `plans` has."""
-        return _plan_runs(self.tiles, self.right, self.blocks if self.halves else 0)
+        return tuple(map(len, self._tile_runs))
 
-    def _plan(self, to_line: list[bool]) -> tuple[tuple[int, ...], ...]:
-        """Neighbouring tiles of the same kind are one run."""
-        kinds = [(line, *self._left_out(tile)) for tile, line in enumerate(to_line)]
-        ends = [i + 1 for i in range(self.tiles) if kinds[i] != (*kinds, None)[i + 1]]
-        return tuple(
-            self._run(begin, end, *kinds[begin])
-            for begin, end in zip([0, *ends], ends, strict=False)
-        )
+    @property
+    def _tile_runs(self) -> tuple[tuple[tuple[int, int, bool], ...], ...]:
+        return _tile_runs(self.tiles, self.right, self.blocks if self.halves else 0)
 
     def _run(self, begin: int, end: int, line: bool, front: int, back: int) -> tuple[int, ...]:
         # With two words, a tile begins at the block before its own.
@@ -368,19 +363,28 @@ class RowLayout:
 
 
 @lru_cache(maxsize=1 << 12)
-def _plan_runs(tiles: int, right: int, blocks: int) -> tuple[int, int, int]:
-    """As `RowLayout.plan_runs`; `blocks` is 0 where no tile leaves weights out.
+def _tile_runs(
+    tiles: int, right: int, blocks: int
+) -> tuple[tuple[tuple[int, int, bool], ...], ...]:
+    """Neighbouring tiles of the same kind are one run: first tile, the one behind the last, and
+    whether they are written to the line, for each of `RowLayout.plans`.
 
-    Layouts are compared by the hundred, and few of them are ever planned.
+    Args:
+        tiles, right: of the layout.
+        blocks: those of the layout, or 0 where no tile leaves weights out.
     """
-    numbers = range(tiles)
-    left_out = [(blocks > 0 and tile == 0, 0 < tile == blocks) for tile in numbers]
-    direct = [tile >= right for tile in numbers]
-    edges = [tile == 0 or to_line for tile, to_line in zip(numbers, direct, strict=True)]
+    direct = [tile >= right for tile in range(tiles)]
+    edges = [tile == 0 or to_line for tile, to_line in enumerate(direct)]
 
-    def runs(to_line: list[bool]) -> int:
-        kinds = list(zip(to_line, left_out, strict=True))
-        return 1 + sum(kind != after for kind, after in pairwise(kinds))
+    def runs(to_line: list[bool]) -> tuple[tuple[int, int, bool], ...]:
+        kinds = [
+            (line, blocks > 0 and tile == 0, 0 < tile == blocks)
+            for tile, line in enumerate(to_line)
+        ]
+        ends = [i + 1 for i in range(tiles) if kinds[i] != (*kinds, None)[i + 1]]
+        return tuple(
+            (begin, end, to_line[begin]) for begin, end in zip([0, *ends], ends, strict=False)
+        )
 
     return runs(direct), runs(edges), runs([True] * tiles)
 
