@@ -110,6 +110,7 @@ class Correction:
     def __init__(self, graph: Graph, exact: FloatStatistics, *, memory_bytes: int = 0) -> None:
         self._graph, self._exact = graph, exact
         self._groups = group_of_tensor(tensor_groups(graph))
+        self._numbers = {layer.name: number for number, layer in enumerate(graph.layers)}
         self._values: Remembered[Tensor] = Remembered(memory_bytes)
         self._moves: Remembered[_Move] = Remembered(min(memory_bytes, _MOVES_BYTES))
 
@@ -153,18 +154,21 @@ class Correction:
     def _keys(self, state: QuantState) -> dict[str, bytes]:
         """By tensor but the input, a digest of what its values before `_stored` depend on."""
         stored = {self._graph.input.name: self._stored_key(b"", self._graph.input.name, state)}
-        w_bits, keys = _w_bits(self._graph, state), {}
+        keys = {}
         for node in self._graph.nodes[1:]:
             name, digest = node.name, hashlib.sha256(node.name.encode())
             for source in node.inputs:
                 digest.update(stored[source])
             if isinstance(node, WeightedNode):
-                digest.update(bytes([w_bits[name]]))
+                digest.update(bytes([self._w_bits(state, name)]))
                 for arrays in (state.weights, state.biases, state.weight_scales):
                     digest.update(np.ascontiguousarray(arrays[name]))
             keys[name] = digest.digest()
             stored[name] = self._stored_key(keys[name], name, state)
         return keys
+
+    def _w_bits(self, state: QuantState, name: str) -> int:
+        return state.policy.layers[self._numbers[name]].w_bits
 
     def _stored_key(self, key: bytes, name: str, state: QuantState) -> bytes:
         group = self._groups[name]
@@ -198,7 +202,7 @@ class Correction:
     ) -> tuple[Tensor, _Move]:
         """A layer's output, and what has put its statistics right."""
         name, scale = node.name, state.weight_scales[node.name]
-        levels = integer_weights(state.weights[name], scale, _w_bits(self._graph, state)[name])
+        levels = integer_weights(state.weights[name], scale, self._w_bits(state, name))
         rounded = torch_layout(levels * _along_channels(scale, levels))
         z = evaluate_node(node, sources, (rounded, torch.from_numpy(state.biases[name])))
         gain, shift = _gain_and_shift(self._exact.channels[name], z)
@@ -228,11 +232,6 @@ class _Move:
     @property
     def size_bytes(self) -> int:
         return self.gain.nbytes + self.shift.nbytes
-
-
-def _w_bits(graph: Graph, state: QuantState) -> dict[str, int]:
-    names = (layer.name for layer in graph.layers)
-    return dict(zip(names, (bits.w_bits for bits in state.policy.layers), strict=True))
 
 
 def _moved(state: QuantState, moves: Mapping[str, _Move]) -> QuantState:

@@ -100,7 +100,6 @@ class BoardEvaluator(Evaluator):
         self._labels = data.validation_labels[: lower.validation_images]
         train = data.train_images
         self._tables = calibrate(self.graph, train[: lower.calibration_images])
-        self._correction = _correction(self.graph, self._tables, _CORRECTION_BYTES)
         # SGD moves all constants: no two networks have values in common.
         kept_bytes = 0 if self._descends else _SCORING_BYTES
         self._executor = _executor(self.graph, self._images, kept_bytes)
@@ -219,8 +218,9 @@ class BoardEvaluator(Evaluator):
         """The trained network, and what is to be said of its training."""
         lower, note = self._config.lower_level, ""
         correct = lower.correct_statistics
+        correction = self._correction if correct else None
         state = initial_state(
-            self.graph, policy, self._tables, correct=correct, correction=self._correction
+            self.graph, policy, self._tables, correct=correct, correction=correction
         )
         if self._descends:
             descent = FinetuneConfig(
@@ -240,6 +240,10 @@ class BoardEvaluator(Evaluator):
                     f"{losses[-1]:.2f} nats this policy is hopeless."
                 )
         return to_integers(self.graph, state), note
+
+    @cached_property
+    def _correction(self) -> Correction:
+        return _correction(self.graph, self._tables, _CORRECTION_BYTES)
 
     @cached_property
     def _few_images(self) -> _FewImages:
