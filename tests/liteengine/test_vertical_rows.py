@@ -146,6 +146,16 @@ def check(graph: QuantGraph, *, on_core: bool) -> None:
     check_exact(graph, (lower_vertical,), on_core=on_core)
 
 
+def test_constants_hold_no_plans_that_the_driver_does_not_read():
+    bits = {"w_bits": 4, "a_bits": 4, "out_bits": 4}
+    graph = single_layer(QConv2d, Shape(8, 8, 8), 8, Window.square(3, 1, 1), **bits)
+    ways = lower_vertical(graph.ops[0], graph.tensors)
+    assert ways
+    for way in ways:
+        assert ".plan_runs = {0, 0, 0}" in way.constants
+        assert ".runs = 0" in way.constants
+
+
 @needs_toolchain
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(3))

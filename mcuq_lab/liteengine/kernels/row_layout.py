@@ -26,6 +26,9 @@ MOST_BATCHED = 4
 _WORD = 4
 _TILE_WEIGHT_BYTES = 24  # weight words of one input channel and two output channels
 
+TileRun = tuple[int, int, bool]
+"""First tile, the one behind the last, and whether they are written to the line."""
+
 
 @dataclass(frozen=True, eq=False)
 class RowLayout:
@@ -140,16 +143,17 @@ class RowLayout:
         """`le_row_plan` of the three ways to write two rows: DIRECT, EDGES, LINE."""
         return tuple(
             tuple(self._run(begin, end, line, *self._left_out(begin)) for begin, end, line in runs)
-            for runs in self._tile_runs
+            for runs in self.tile_runs
         )
 
     @cached_property
     def plan_runs(self) -> tuple[int, ...]:
         """How many runs each of the `plans` has."""
-        return tuple(map(len, self._tile_runs))
+        return tuple(map(len, self.tile_runs))
 
     @property
-    def _tile_runs(self) -> tuple[tuple[tuple[int, int, bool], ...], ...]:
+    def tile_runs(self) -> tuple[tuple[TileRun, ...], ...]:
+        """Of each of the `plans`."""
         return _tile_runs(self.tiles, self.right, self.blocks if self.halves else 0)
 
     def _run(self, begin: int, end: int, line: bool, front: int, back: int) -> tuple[int, ...]:
@@ -363,11 +367,8 @@ class RowLayout:
 
 
 @lru_cache(maxsize=1 << 12)
-def _tile_runs(
-    tiles: int, right: int, blocks: int
-) -> tuple[tuple[tuple[int, int, bool], ...], ...]:
-    """Neighbouring tiles of the same kind are one run: first tile, the one behind the last, and
-    whether they are written to the line, for each of `RowLayout.plans`.
+def _tile_runs(tiles: int, right: int, blocks: int) -> tuple[tuple[TileRun, ...], ...]:
+    """As `RowLayout.tile_runs`: neighbouring tiles of the same kind are one run.
 
     Args:
         tiles, right: of the layout.
@@ -376,7 +377,7 @@ def _tile_runs(
     direct = [tile >= right for tile in range(tiles)]
     edges = [tile == 0 or to_line for tile, to_line in enumerate(direct)]
 
-    def runs(to_line: list[bool]) -> tuple[tuple[int, int, bool], ...]:
+    def runs(to_line: list[bool]) -> tuple[TileRun, ...]:
         kinds = [
             (line, blocks > 0 and tile == 0, 0 < tile == blocks)
             for tile, line in enumerate(to_line)

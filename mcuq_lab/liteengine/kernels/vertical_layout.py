@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mcuq_lab.liteengine.kernels.row_estimates import row_packing_cycles
-from mcuq_lab.liteengine.kernels.row_layout import RowLayout, padded
+from mcuq_lab.liteengine.kernels.row_layout import RowLayout, TileRun, padded
 from mcuq_lab.liteengine.kernels.vertical_asm import (
     CHAIN_BYTES,
     ENTRY_BYTES,
@@ -74,7 +74,7 @@ class VerticalLayout(RowLayout):
         return True
 
     @property
-    def plans(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+    def tile_runs(self) -> tuple[tuple[TileRun, ...], ...]:
         """None: the driver plans as it goes."""
         return ((), (), ())
 
