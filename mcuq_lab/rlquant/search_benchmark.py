@@ -1,8 +1,11 @@
-"""`mcuq bench search`: every method on tables, several seeds each, hypervolume along the way."""
+"""`mcuq bench search`: every method, several seeds each, hypervolume along the way.
+
+On tables, or in the whole space of a network, where a policy is measured when a search asks for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,13 +27,14 @@ EVALUATOR = "mcuq_lab.rlquant.tabular:make_evaluator"
 
 @dataclass(frozen=True)
 class SearchRow:
-    """One method on one table after so many evaluations.
+    """One method on one problem after so many evaluations.
 
     Attributes:
         hypervolume_median, hypervolume_q1, hypervolume_q3: over the seeds; a search that ended
             before keeps what it had.
-        hypervolume_table: of all policies of the table, which no search can exceed.
-        seconds_median: wall time of the search itself; looking up takes none.
+        hypervolume_table: of all policies of the table, which no search can exceed; None without
+            a table.
+        seconds_median: wall time of the search, evaluations included; looking up takes none.
     """
 
     model: str
@@ -41,53 +45,66 @@ class SearchRow:
     hypervolume_median: float
     hypervolume_q1: float
     hypervolume_q3: float
-    hypervolume_table: float
+    hypervolume_table: float | None
     seconds_median: float
 
 
+def table_problem(path: Path, evaluator: TabularEvaluator, evaluations: int) -> SearchConfig:
+    """What all searches of a table have in common.
+
+    What the table was measured with stays. At most half of the table is looked at, so that chance
+    alone does not find the front.
+    """
+    return replace(
+        evaluator.config,
+        evaluations=min(evaluations, len(evaluator.rows) // 2),
+        evaluator=EVALUATOR,
+        table=str(path.resolve()),
+    )
+
+
 def search_configs(
-    table: Path, evaluator: TabularEvaluator, methods: Sequence[str], seeds: int, evaluations: int
+    problem: SearchConfig, methods: Sequence[str], seeds: int
 ) -> Iterator[SearchConfig]:
     """The searches of a comparison: each method with seeds 0 .. seeds - 1, all else alike.
 
-    What the table was measured with stays; methods have their present settings, not those of the
-    day on which it was made.
-
-    At most half of the table is looked at, so that chance alone does not find the front.
+    Methods have their present settings, not those of the day on which the problem's table was made.
     """
-    evaluations = min(evaluations, len(evaluator.rows) // 2)
     for method in methods:
         for seed in range(seeds):
             yield replace(
-                evaluator.config,
+                problem,
                 agent=AgentConfig(),
                 proposals=ProposalConfig(),
                 method=method,
                 seed=seed,
-                evaluations=evaluations,
-                evaluator=EVALUATOR,
-                table=str(table.resolve()),
             )
 
 
 def run_once(
-    config: SearchConfig, root: Path, evaluator: Evaluator | None = None, command: str = ""
+    config: SearchConfig,
+    root: Path,
+    evaluator: Callable[[], Evaluator] | None = None,
+    command: str = "",
 ) -> Path:
     """The finished run of a configuration under `root`: found, resumed, or made anew.
 
-    `evaluator` is as for `run_search`.
+    Which probe measured a run that is found makes no difference. `evaluator` is asked for who
+    evaluates only where something is left to evaluate; None: the one that the configuration names.
     """
-    wanted = SearchConfig.from_json(config.to_json())
+    wanted = _but_for_its_probe(SearchConfig.from_json(config.to_json()))
     for path in sorted(root.glob("*/run.json")):
         info = read_run_info(path.parent)
-        if info.kind == "search" and SearchConfig.from_json(info.config) == wanted:
+        if info.kind != "search":
+            continue
+        if _but_for_its_probe(SearchConfig.from_json(info.config)) == wanted:
             run_dir = path.parent
             break
     else:
         run_dir = new_run(config, command=command, root=root)
     progress = read_progress(run_dir)
     if progress is None or progress.state != "done":
-        run_search(run_dir, evaluator=evaluator)
+        run_search(run_dir, evaluator=evaluator and evaluator())
     return run_dir
 
 
@@ -96,29 +113,37 @@ def curve_frame(run_dirs: Sequence[Path]) -> pd.DataFrame:
     return pd.concat(map(hypervolume_frame, run_dirs), ignore_index=True)
 
 
+def table_hypervolume(evaluator: TabularEvaluator, run_dir: Path) -> float:
+    """Of all policies of a table, by the reference point of a run on it."""
+    return hypervolume(objectives(evaluator.rows.values()), reference_of(run_dir))
+
+
 def summarize(
-    curves: pd.DataFrame, evaluator: TabularEvaluator, run_dir: Path, evaluations: int
+    curves: pd.DataFrame, problem: SearchConfig, most: float | None = None
 ) -> list[SearchRow]:
-    """Rows of all methods at the milestones up to `evaluations`; `run_dir` is any of the runs."""
-    reference = reference_of(run_dir)
-    limit = hypervolume(objectives(evaluator.rows.values()), reference)
-    config, found = evaluator.config, []
+    """Rows of all methods at the milestones up to the problem's evaluations; `most` is the
+    hypervolume of its table."""
+    evaluations, found = problem.evaluations, []
     for method, rows in curves.groupby("method", sort=False):
         for n in sorted({m for m in MILESTONES if m < evaluations} | {evaluations}):
             last = rows[rows["evaluation"] <= n].groupby("seed").last()
             q1, median, q3 = np.quantile(last["hypervolume"], [0.25, 0.5, 0.75])
             found.append(
                 SearchRow(
-                    model=config.model,
-                    data=config.data,
+                    model=problem.model,
+                    data=problem.data,
                     method=method,
                     evaluations=n,
                     seeds=len(last),
                     hypervolume_median=float(median),
                     hypervolume_q1=float(q1),
                     hypervolume_q3=float(q3),
-                    hypervolume_table=limit,
+                    hypervolume_table=most,
                     seconds_median=float(last["seconds"].median()),
                 )
             )
     return found
+
+
+def _but_for_its_probe(config: SearchConfig) -> SearchConfig:
+    return replace(config, probe="")

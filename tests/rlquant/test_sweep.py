@@ -47,7 +47,7 @@ def test_trials_are_runs_that_are_found_again_and_gone_on_with(config, evaluator
     assert read_run_info(tmp_path / first.run).command == "mcuq sweep"
     assert len(read_rows(tmp_path / first.run)) == 8
     longer = config("random", 12)
-    broken = run_once(longer, tmp_path, evaluator)
+    broken = run_once(longer, tmp_path, lambda: evaluator)
     whole = [row.policy for row in read_rows(broken)]
     assert run_trial(longer, tmp_path).run == broken.name
     assert [row.policy for row in read_rows(broken)] == whole

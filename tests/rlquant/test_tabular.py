@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from synthetic import SyntheticEvaluator, residual_net
 from typer.testing import CliRunner
 
+from mcuq_lab.cli import bench_search
 from mcuq_lab.cli.main import app
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.policy import Policy
@@ -27,7 +29,14 @@ from mcuq_lab.rlquant.env import Episodes, Outcome, World, draw_preference
 from mcuq_lab.rlquant.methods.tpe import Tpe
 from mcuq_lab.rlquant.proposers import mutate
 from mcuq_lab.rlquant.replay import Replay, play
-from mcuq_lab.rlquant.search_benchmark import curve_frame, run_once, search_configs, summarize
+from mcuq_lab.rlquant.search_benchmark import (
+    curve_frame,
+    run_once,
+    search_configs,
+    summarize,
+    table_hypervolume,
+    table_problem,
+)
 from mcuq_lab.rlquant.space import SearchSpace, tied_policies, to_policy
 from mcuq_lab.rlquant.tabular import (
     CHOICES,
@@ -174,21 +183,52 @@ def test_a_table_of_another_network_is_refused(table):
 
 def test_methods_are_compared_on_a_table(table, tmp_path):
     evaluator = TabularEvaluator(table, GRAPH)
-    configs = list(search_configs(table, evaluator, WITHOUT_RL, 1, 24))
-    run_dirs = [run_once(config, tmp_path, evaluator) for config in configs]
-    again = [run_once(config, tmp_path, evaluator) for config in configs[:2]]
+    problem = table_problem(table, evaluator, 24)
+    configs = list(search_configs(problem, WITHOUT_RL, 1))
+    run_dirs = [run_once(config, tmp_path, lambda: evaluator) for config in configs]
+    again = [run_once(replace(config, probe="sim:2"), tmp_path) for config in configs[:2]]
     assert again == run_dirs[:2]
-    rows = summarize(curve_frame(run_dirs), evaluator, run_dirs[0], 24)
+    rows = summarize(curve_frame(run_dirs), problem, table_hypervolume(evaluator, run_dirs[0]))
     assert {row.method for row in rows} == set(WITHOUT_RL)
     assert all(0 < row.hypervolume_median <= row.hypervolume_table for row in rows)
+
+
+def test_methods_are_compared_in_a_whole_space(tmp_path, monkeypatch):
+    opened, closed = [], []
+
+    class Opened(SyntheticEvaluator):
+        def __init__(self, config):
+            super().__init__(GRAPH)
+            opened.append(config)
+
+        def close(self):
+            closed.append(self)
+
+    monkeypatch.setattr(bench_search, "load_evaluator", Opened)
+    command = ["bench", "search", "--model", "resnet8", "--seeds", "2", "--evaluations", "12"]
+    command += ["--method", "random", "--method", "sa_mutation", "--json"]
+    command += ["--runs", str(tmp_path / "runs"), "--figures", str(tmp_path)]
+    printed = [CliRunner().invoke(app, command).stdout for _ in range(2)]
+    rows = json.loads(printed[0])
+    assert json.loads(printed[1]) == rows
+    assert len(opened) == len(closed) == 1
+    assert {(row["method"], row["evaluations"], row["seeds"]) for row in rows} == {
+        ("random", 12, 2),
+        ("sa_mutation", 12, 2),
+    }
+    assert all(row["hypervolume_table"] is None and row["hypervolume_median"] > 0 for row in rows)
+    assert (tmp_path / "search-resnet8-digits.png").exists()
+    refused = CliRunner().invoke(app, [*command, "--table", "t.parquet"])
+    assert refused.exit_code == 2
+    assert "not both" in refused.stderr
 
 
 def test_tpe_does_not_repeat_itself_for_long(table, tmp_path, monkeypatch):
     asked, ask = [], Tpe.ask
     monkeypatch.setattr(Tpe, "ask", lambda self, rows: asked.append(0) or ask(self, rows))
     evaluator = TabularEvaluator(table, GRAPH)
-    (config,) = search_configs(table, evaluator, ["tpe"], 1, 120)
-    rows = read_rows(run_once(config, tmp_path, evaluator))
+    (config,) = search_configs(table_problem(table, evaluator, 120), ["tpe"], 1)
+    rows = read_rows(run_once(config, tmp_path, lambda: evaluator))
     assert len({row.policy for row in rows}) == 120
     assert len(asked) < 3 * 120
 
