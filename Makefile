@@ -20,9 +20,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	  { echo "The venv module is missing: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing Python packages (some minutes the first time) ..." >&2
-	@# --no-compile: modules are compiled when they are first imported; few of all these ever are.
+	@# --no-compile: pip compiles modules on one core. Below all cores do, once; where Python is told
+	@# to write no bytecode, each of hundreds of processes would compile torch again.
 	$(BIN)/pip install --disable-pip-version-check --no-compile --progress-bar on -c constraints.txt $(TORCH_ARGS) torch
 	$(BIN)/pip install --disable-pip-version-check --no-compile --progress-bar on -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib mcuq_lab || true
 	@touch $@
 
 toolchain:
