@@ -114,6 +114,11 @@ class ProposalConfig:
     informed_anchors: int = 2
     """The same in RLQuant, which knows what each width does alone: more random policies would
     teach it less than those it picks itself."""
+    first_scouts: int = 24
+    """Policies that RLQuant plans in its first round, ..."""
+    scouts: int = 8
+    """... and in each later one, only to learn what memory they need: policies of the front with
+    weights of other widths."""
     agent_share: float = 0.16
     """At least this part of each batch are the agent's own rollouts (in an ablation: proposals of
     whatever stands in its place); the rest goes to whoever promises most."""

@@ -24,6 +24,16 @@ class PlannedMemory:
 
     def peaks(self, bits: np.ndarray, estimates: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
         """Peak SRAM bytes of policies (n, L, 2); the estimates (n,) where there is no plan."""
+        rest = self.rest_bytes(rows)
+        if rest is None:
+            return estimates
+        plans = [self.plan(policy) for policy in bits]
+        return np.array(
+            [e if p is None else p + rest for p, e in zip(plans, estimates, strict=True)]
+        )
+
+    def rest_bytes(self, rows: Sequence[Row]) -> float | None:
+        """What the last peaks of `rows` have beyond their plans; None if there is none of both."""
         known = [row for row in rows if row.ok][-_ENOUGH_ROWS:]
         planned = [self.plan(np.array(row.policy, np.int8)) for row in known]
         beyond = [
@@ -31,13 +41,7 @@ class PlannedMemory:
             for row, plan in zip(known, planned, strict=True)
             if plan is not None
         ]
-        if not beyond:
-            return estimates
-        rest = float(np.mean(beyond))
-        plans = [self.plan(policy) for policy in bits]
-        return np.array(
-            [e if p is None else p + rest for p, e in zip(plans, estimates, strict=True)]
-        )
+        return float(np.mean(beyond)) if beyond else None
 
     def plan(self, bits: np.ndarray) -> int | None:
         """Planned bytes of a policy (L, 2), remembered."""
@@ -45,3 +49,7 @@ class PlannedMemory:
         if key not in self._plans:
             self._plans[key] = self._plan_anew(bits)
         return self._plans[key]
+
+    def remember(self, bits: np.ndarray, plan: int) -> None:
+        """Takes back what `plan` gave in an earlier life."""
+        self._plans[bits.tobytes()] = plan

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.results import front_mask
 from mcuq_lab.rlquant.env import World
 from mcuq_lab.rlquant.space import SearchSpace
@@ -154,3 +155,12 @@ def mutate(space: SearchSpace, parents: np.ndarray, n: int, rng: np.random.Gener
     redrawn = rng.integers(low, high + 1, children.shape)
     changed = np.where(rng.random(children.shape) < 0.7, nudged, redrawn)
     return space.decode(np.clip(np.where(hit, changed, children), low, high))
+
+
+def redraw_weights(parents: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` policies of `parents` (m, L, 2), a quarter to all of their weights' widths drawn anew."""
+    bits = parents[rng.integers(len(parents), size=n)].copy()
+    weights = bits[..., 0]
+    hit = rng.random(weights.shape) < rng.choice([0.25, 0.5, 1.0], size=n)[:, None]
+    weights[hit] = rng.integers(MIN_BITS, MAX_BITS + 1, hit.sum())
+    return bits

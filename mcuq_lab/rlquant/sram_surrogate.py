@@ -1,4 +1,4 @@
-"""What a policy's peak SRAM will be, guessed from the policies measured so far.
+"""What a policy's peak SRAM will be, guessed from the policies measured or planned so far.
 
 Estimates by live tensors (`memory`) know nothing of scratch, operation in place and strips, which
 the planner weighs against each other: peaks jump where another schedule wins. Trees learn where.
@@ -6,7 +6,7 @@ the planner weighs against each other: peaks jump where another schedule wins. T
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesRegressor
@@ -15,25 +15,24 @@ from mcuq_lab.results import Row
 from mcuq_lab.rlquant.costs import Costs
 
 _TREES = 60
-_ENOUGH_ROWS = 12
-"""Fewer rows teach less than the estimate knows."""
+_ENOUGH = 12
+"""Fewer peaks teach less than the estimate knows."""
 
 
 class SramSurrogate:
-    """Extremely randomized trees on what measured peaks have beyond their estimates.
+    """Extremely randomized trees on what peaks have beyond their estimates.
 
     Args:
         costs: gives the estimates.
-        rows: of which those that succeeded are fitted.
+        known: peak SRAM bytes by policy, as rows have it.
         seed: of the trees.
     """
 
-    def __init__(self, costs: Costs, rows: Sequence[Row], seed: int) -> None:
+    def __init__(self, costs: Costs, known: Mapping[tuple, float], seed: int) -> None:
         self._costs, self._trees = costs, None
-        rows = [row for row in rows if row.ok]
-        if len(rows) >= _ENOUGH_ROWS:
-            bits = np.array([row.policy for row in rows], dtype=np.int8)
-            peaks = np.array([row.sram_peak_bytes for row in rows], dtype=np.float64)
+        if len(known) >= _ENOUGH:
+            bits = np.array(list(known), dtype=np.int8)
+            peaks = np.array(list(known.values()), dtype=np.float64)
             trees = ExtraTreesRegressor(_TREES, random_state=seed)
             self._trees = trees.fit(self._features(bits), peaks - costs.sram_bytes(bits))
 
@@ -50,3 +49,8 @@ class SramSurrogate:
     def _features(self, bits: np.ndarray) -> np.ndarray:
         steps = self._costs.step_sram_bytes(bits)
         return np.concatenate([bits.reshape(len(bits), -1), steps], axis=1)
+
+
+def measured_peaks(rows: Sequence[Row]) -> dict[tuple, float]:
+    """Peak SRAM bytes of the rows that succeeded, by policy."""
+    return {row.policy: float(row.sram_peak_bytes) for row in rows if row.ok}

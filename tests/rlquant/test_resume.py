@@ -13,7 +13,7 @@ from mcuq_lab.errors import ConfigError
 from mcuq_lab.results import read_rows
 from mcuq_lab.rlquant import attach, is_running, new_run, prolong, resume, run_search, start, stop
 
-CHEAP_METHODS = ("random", "nsga2", "tpe", "sa_mutation", "sa_nsga2")
+CHEAP_METHODS = ("random", "nsga2", "tpe", "sa_mutation", "sa_nsga2", "without_rl")
 
 
 def story(run_dir: Path) -> list[tuple]:

@@ -11,7 +11,7 @@ from synthetic import SyntheticEvaluator, residual_net
 from mcuq_lab.rlquant.costs import fit_costs
 from mcuq_lab.rlquant.memory import live_tensors
 from mcuq_lab.rlquant.space import SearchSpace, to_policy
-from mcuq_lab.rlquant.sram_surrogate import SramSurrogate
+from mcuq_lab.rlquant.sram_surrogate import SramSurrogate, measured_peaks
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate, noise_of
 
 GRAPH = residual_net()
@@ -62,7 +62,8 @@ def test_trees_learn_where_the_planner_jumps():
     def error(surrogate):
         return np.abs(surrogate.mean(ASKED) - peaks).mean()
 
-    few = SramSurrogate(costs, known[:5], 0)
+    known = measured_peaks(known)
+    few = SramSurrogate(costs, dict(list(known.items())[:5]), 0)
     assert np.array_equal(few.mean(ASKED), costs.sram_bytes(ASKED)), "the estimate stands"
     assert error(SramSurrogate(costs, known, 0)) < 0.6 * error(few)
     again = SramSurrogate(costs, known, 0).mean(ASKED)

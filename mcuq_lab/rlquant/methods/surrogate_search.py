@@ -8,7 +8,7 @@ else; the rivals `sa_mutation` and `sa_nsga2` know nothing but their measurement
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from mcuq_lab.results import ReferencePoint, Row, front_mask, objectives
 from mcuq_lab.rlquant.env import Outcome, World
 from mcuq_lab.rlquant.methods.anchors import anchors, stack, unseen
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
-from mcuq_lab.rlquant.proposers import Proposer, Round
+from mcuq_lab.rlquant.proposers import Proposer, Round, redraw_weights
 from mcuq_lab.rlquant.selection import pick_batch
-from mcuq_lab.rlquant.sram_surrogate import SramSurrogate
+from mcuq_lab.rlquant.sram_surrogate import SramSurrogate, measured_peaks
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
 
@@ -27,7 +27,8 @@ class SurrogateSearch:
 
     Args:
         proposers: who imagines candidates, one after the other.
-        informed: the surrogate knows the problem's sensitivity, and fewer random anchors do.
+        informed: the surrogate knows the problem's sensitivity, and fewer random anchors do; peaks
+            of SRAM are learnt from memory plans, too, of scouts not least.
     """
 
     def __init__(
@@ -36,14 +37,17 @@ class SurrogateSearch:
         self._problem = problem
         self._proposers = tuple(proposers)
         self._informed = informed
+        # Few peaks differ in a restricted space: measured ones tell as much.
+        self._plans = informed and not problem.space.restricted
         self._rounds = 0
+        self._planned: dict[tuple, int] = {}
 
     def ask(self, rows: Sequence[Row]) -> list[Proposal]:
         if self._rounds == 0 or not any(row.ok for row in rows):
             settings = self._problem.config.proposals
             return anchors(self._problem, settings.informed_anchors if self._informed else None)
         round_ = self._prepare(rows)
-        pool: list[Proposal] = []
+        pool = self._scouts(round_)
         for proposer in self._proposers:
             found = stack(pool, self._problem.space.n_layers)
             candidates = self._problem.space.canonical(proposer.propose(round_, found))
@@ -59,10 +63,12 @@ class SurrogateSearch:
         self._rounds += 1
 
     def state(self) -> object:
-        return (self._rounds, [proposer.state() for proposer in self._proposers])
+        return (self._rounds, self._planned, [proposer.state() for proposer in self._proposers])
 
     def restore(self, state: object) -> None:
-        self._rounds, states = state
+        self._rounds, self._planned, states = state
+        for policy, plan in self._planned.items():
+            self._problem.gauge.memory.remember(np.array(policy, dtype=np.int8), plan)
         for proposer, saved in zip(self._proposers, states, strict=True):
             proposer.restore(saved)
 
@@ -81,14 +87,36 @@ class SurrogateSearch:
 
         kept = self._kept(rows)
         front = front_mask(objectives(kept))
+        known = measured_peaks(rows)
+        if self._planned and (rest := problem.gauge.memory.rest_bytes(rows)) is not None:
+            known = {policy: plan + rest for policy, plan in self._planned.items()} | known
         return Round(
             number=self._rounds - 1,
             world=World(costs, problem.budgets, problem.reference, judge),
             surrogate=surrogate,
-            sram=SramSurrogate(costs, rows, problem.config.seed),
+            sram=SramSurrogate(costs, known, problem.config.seed),
             front=np.array([row.policy for row in kept], dtype=np.int8)[front],
             rng=problem.rng(3, self._rounds),
         )
+
+    def _scouts(self, round_: Round) -> list[Proposal]:
+        """Policies of the front with weights' widths redrawn, planned: kernels need more or less
+        scratch with each, which nobody guesses before plans have told it."""
+        settings = self._problem.config.proposals
+        n = settings.first_scouts if round_.number == 0 else settings.scouts
+        if not self._plans or not n:
+            return []
+        bits = redraw_weights(round_.front, n, self._problem.rng(4, self._rounds))
+        scouts = [Proposal(policy, "scout") for policy in self._problem.space.canonical(bits)]
+        self._learn(scouts)
+        return scouts
+
+    def _learn(self, proposals: Iterable[Proposal]) -> None:
+        """Plans policies for the guesses of later rounds."""
+        for proposal in proposals:
+            plan = self._problem.gauge.memory.plan(proposal.bits)
+            if plan is not None:
+                self._planned[proposal.key] = plan
 
     def _pick(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
         """The batch with the largest expected gain: a shortlist by estimated memory, then the
@@ -105,6 +133,8 @@ class SurrogateSearch:
         every = np.arange(len(pool))
         short = _best(front, errors, costs, reference, own, 4 * share)
         short = np.union1d(short, _best(front, errors, costs, reference, every, settings.shortlist))
+        if self._plans:
+            self._learn([pool[i] for i in short])
         costs[short, 1] = self._problem.gauge.memory.peaks(bits[short], costs[short, 1], rows)
         limit = self._problem.budgets.sram_bytes
         if limit is not None:
