@@ -71,6 +71,31 @@ def test_what_learns_beats_random_on_every_seed(method, config, tmp_path):
     assert all(wins)
 
 
+class WithScratch(SyntheticEvaluator):
+    """An engine whose kernels need much scratch unless the weights of two layers are wide."""
+
+    planned: set
+
+    def plan(self, policy):
+        self.planned.add(policy.pairs)
+        narrow = any(bits.w_bits < 5 for bits in policy.layers[1:3])
+        return super().plan(policy) + 3000 * narrow
+
+
+def test_scouts_tell_what_memory_widths_need(config, tmp_path):
+    found = {}
+    for n in (0, 12):
+        evaluator = WithScratch(residual_net())
+        evaluator.planned = set()
+        settings = replace(config("without_rl").proposals, first_scouts=n, scouts=n)
+        run_dir = new_run(config("without_rl", proposals=settings), root=tmp_path)
+        run_search(run_dir, evaluator=evaluator)
+        points = objectives(read_rows(run_dir))
+        found[n] = hypervolume(points, reference_of(run_dir)), len(evaluator.planned)
+    assert found[12][0] > found[0][0]
+    assert found[12][1] > found[0][1]
+
+
 @pytest.mark.slow
 def test_rlquant_beats_random_on_every_seed(config, tmp_path):
     margins = []

@@ -14,6 +14,7 @@ from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.quantize import group_bits
 from mcuq_lab.rlquant.costs import fit_costs, initial_costs
 from mcuq_lab.rlquant.memory import live_tensors
+from mcuq_lab.rlquant.proposers import redraw_weights
 from mcuq_lab.rlquant.space import FEATURES, SearchSpace, to_bits, to_policy
 from mcuq_lab.sources import joined_name
 
@@ -40,6 +41,19 @@ def test_layers_that_read_one_tensor_share_its_width():
     bits = SPACE.uniform(4, 4)
     bits[names.index("s1b0_shortcut"), 1] = 7
     assert SPACE.canonical(bits)[names.index("s1b0_conv1"), 1] == 7
+
+
+@settings(max_examples=50, deadline=None)
+@given(policies, st.integers(0, 2**32 - 1))
+def test_weights_are_redrawn_and_activations_stay(bits, seed):
+    parents = np.array([bits, bits[::-1]], dtype=np.int8)
+    drawn = redraw_weights(parents, 40, np.random.default_rng(seed))
+    assert drawn.shape == (40, *bits.shape)
+    assert (parents == [bits, bits[::-1]]).all(), "parents stay as they are"
+    of = [np.flatnonzero((parents[..., 1] == child[:, 1]).all(axis=1)) for child in drawn]
+    assert all(len(found) for found in of)
+    assert MIN_BITS <= drawn[..., 0].min() < drawn[..., 0].max() <= MAX_BITS
+    assert any((child != parents[found[0]]).any() for child, found in zip(drawn, of, strict=True))
 
 
 def test_features_are_finite_and_scaled():
