@@ -146,10 +146,10 @@ def _compared(
     """Rows of the methods on a problem, whose figure is drawn into `figures`."""
     configs = list(search_configs(problem.config, methods, seeds))
     run_dirs = [
-        run_once(config, runs, problem.evaluator, command_line())
+        run_once(config, runs, problem.evaluator, command_line(), any_length=True)
         for config in tqdm(configs, desc=problem.name, unit="search")
     ]
-    curves = curve_frame(run_dirs)
+    curves = curve_frame(run_dirs, problem.config.evaluations)
     most = None if problem.table is None else table_hypervolume(problem.table, run_dirs[0])
     if figures is not None:
         remark = "" if problem.table is None else _LOOKED_UP

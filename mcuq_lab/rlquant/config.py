@@ -118,7 +118,9 @@ class ProposalConfig:
     """Policies that RLQuant plans in its first round, ..."""
     scouts: int = 8
     """... and in each later one, only to learn what memory they need: policies of the front with
-    weights of other widths."""
+    weights of other widths. While too few of them promise a gain, as many more follow, ..."""
+    scoutings: int = 4
+    """... so many times in all."""
     agent_share: float = 0.16
     """At least this part of each batch are the agent's own rollouts (in an ablation: proposals of
     whatever stands in its place); the rest goes to whoever promises most."""

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcuq_lab.results import hypervolume, objectives, read_run_info
+from mcuq_lab.results import hypervolume, objectives, read_rows, read_run_info
 from mcuq_lab.rlquant.config import AgentConfig, ProposalConfig, SearchConfig
 from mcuq_lab.rlquant.curve import hypervolume_frame
 from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.progress import read_progress
-from mcuq_lab.rlquant.search import new_run, reference_of, run_search
+from mcuq_lab.rlquant.search import new_run, prolong, reference_of, run_search
 from mcuq_lab.rlquant.tabular import TabularEvaluator
 
 MILESTONES = (25, 50, 100, 300)
@@ -86,31 +86,45 @@ def run_once(
     root: Path,
     evaluator: Callable[[], Evaluator] | None = None,
     command: str = "",
+    *,
+    any_length: bool = False,
 ) -> Path:
     """The finished run of a configuration under `root`: found, resumed, or made anew.
 
-    Which probe measured a run that is found makes no difference. `evaluator` is asked for who
-    evaluates only where something is left to evaluate; None: the one that the configuration names.
+    Which probe measured a run that is found makes no difference.
+
+    Args:
+        evaluator: asked for who evaluates only where something is left to evaluate; None: the one
+            that the configuration names.
+        any_length: a run of more evaluations will do, and one of fewer goes on: a search goes its
+            way whatever its end.
     """
-    wanted = _but_for_its_probe(SearchConfig.from_json(config.to_json()))
+    wanted = _identity(SearchConfig.from_json(config.to_json()), any_length)
     for path in sorted(root.glob("*/run.json")):
         info = read_run_info(path.parent)
         if info.kind != "search":
             continue
-        if _but_for_its_probe(SearchConfig.from_json(info.config)) == wanted:
+        found = SearchConfig.from_json(info.config)
+        if _identity(found, any_length) == wanted:
             run_dir = path.parent
             break
     else:
-        run_dir = new_run(config, command=command, root=root)
+        run_dir, found = new_run(config, command=command, root=root), config
     progress = read_progress(run_dir)
-    if progress is None or progress.state != "done":
+    done = progress is not None and progress.state == "done"
+    if found.evaluations < config.evaluations:
+        prolong(run_dir, config.evaluations)
+        done = False
+    if not done and len(read_rows(run_dir)) < config.evaluations:
         run_search(run_dir, evaluator=evaluator and evaluator())
     return run_dir
 
 
-def curve_frame(run_dirs: Sequence[Path]) -> pd.DataFrame:
-    """Rows of `hypervolume_frame` of all runs."""
-    return pd.concat(map(hypervolume_frame, run_dirs), ignore_index=True)
+def curve_frame(run_dirs: Sequence[Path], evaluations: int) -> pd.DataFrame:
+    """Rows of `hypervolume_frame` of all runs, of each the first `evaluations`."""
+    return pd.concat(
+        [hypervolume_frame(path).head(evaluations) for path in run_dirs], ignore_index=True
+    )
 
 
 def table_hypervolume(evaluator: TabularEvaluator, run_dir: Path) -> float:
@@ -145,5 +159,7 @@ def summarize(
     return found
 
 
-def _but_for_its_probe(config: SearchConfig) -> SearchConfig:
-    return replace(config, probe="")
+def _identity(config: SearchConfig, any_length: bool) -> SearchConfig:
+    """The configuration without what makes no difference."""
+    config = replace(config, probe="")
+    return replace(config, evaluations=1) if any_length else config

@@ -188,7 +188,8 @@ def test_methods_are_compared_on_a_table(table, tmp_path):
     run_dirs = [run_once(config, tmp_path, lambda: evaluator) for config in configs]
     again = [run_once(replace(config, probe="sim:2"), tmp_path) for config in configs[:2]]
     assert again == run_dirs[:2]
-    rows = summarize(curve_frame(run_dirs), problem, table_hypervolume(evaluator, run_dirs[0]))
+    curves = curve_frame(run_dirs, 24)
+    rows = summarize(curves, problem, table_hypervolume(evaluator, run_dirs[0]))
     assert {row.method for row in rows} == set(WITHOUT_RL)
     assert all(0 < row.hypervolume_median <= row.hypervolume_table for row in rows)
 
@@ -221,6 +222,18 @@ def test_methods_are_compared_in_a_whole_space(tmp_path, monkeypatch):
     refused = CliRunner().invoke(app, [*command, "--table", "t.parquet"])
     assert refused.exit_code == 2
     assert "not both" in refused.stderr
+
+
+def test_a_longer_comparison_goes_on_with_the_shorter_ones_searches(table, tmp_path):
+    evaluator = TabularEvaluator(table, GRAPH)
+    runs = {
+        n: run_once(config, tmp_path, lambda: evaluator, any_length=True)
+        for n in (12, 20, 16)
+        for config in search_configs(table_problem(table, evaluator, n), ["sa_mutation"], 1)
+    }
+    assert len(set(runs.values())) == 1
+    assert len(read_rows(runs[12])) == 20
+    assert len(curve_frame([runs[16]], 16)) == 16
 
 
 def test_tpe_does_not_repeat_itself_for_long(table, tmp_path, monkeypatch):

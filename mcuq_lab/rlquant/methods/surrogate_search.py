@@ -17,7 +17,7 @@ from mcuq_lab.rlquant.env import Outcome, World
 from mcuq_lab.rlquant.methods.anchors import anchors, stack, unseen
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
 from mcuq_lab.rlquant.proposers import Proposer, Round, redraw_weights
-from mcuq_lab.rlquant.selection import pick_batch
+from mcuq_lab.rlquant.selection import hypervolume_gains, pick_batch
 from mcuq_lab.rlquant.sram_surrogate import SramSurrogate, measured_peaks
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
@@ -47,7 +47,7 @@ class SurrogateSearch:
             settings = self._problem.config.proposals
             return anchors(self._problem, settings.informed_anchors if self._informed else None)
         round_ = self._prepare(rows)
-        pool = self._scouts(round_)
+        pool = self._scouts(round_, rows)
         for proposer in self._proposers:
             found = stack(pool, self._problem.space.n_layers)
             candidates = self._problem.space.canonical(proposer.propose(round_, found))
@@ -99,17 +99,34 @@ class SurrogateSearch:
             rng=problem.rng(3, self._rounds),
         )
 
-    def _scouts(self, round_: Round) -> list[Proposal]:
+    def _scouts(self, round_: Round, rows: Sequence[Row]) -> list[Proposal]:
         """Policies of the front with weights' widths redrawn, planned: kernels need more or less
-        scratch with each, which nobody guesses before plans have told it."""
-        settings = self._problem.config.proposals
+        scratch with each, which nobody guesses before plans have told it.
+
+        More are drawn until as many as a batch holds promise a gain.
+        """
+        problem, settings = self._problem, self._problem.config.proposals
         n = settings.first_scouts if round_.number == 0 else settings.scouts
         if not self._plans or not n:
             return []
-        bits = redraw_weights(round_.front, n, self._problem.rng(4, self._rounds))
-        scouts = [Proposal(policy, "scout") for policy in self._problem.space.canonical(bits)]
-        self._learn(scouts)
+        rng, scouts = problem.rng(4, self._rounds), []
+        for _ in range(settings.scoutings):
+            drawn = redraw_weights(round_.front, n, rng)
+            scouts += [Proposal(bits, "scout") for bits in problem.space.canonical(drawn)]
+            self._learn(scouts[-n:])
+            if self._promising(scouts, round_, rows) >= settings.batch_size:
+                break
         return scouts
+
+    def _promising(self, proposals: list[Proposal], round_: Round, rows: Sequence[Row]) -> int:
+        """How many proposals would gain something by their plans, were accuracy as expected."""
+        bits, reference = stack(proposals, self._problem.space.n_layers), self._problem.reference
+        sram = self._problem.gauge.memory.peaks(bits, round_.sram.mean(bits), rows)
+        costs = np.column_stack([round_.world.costs.cycles(bits), sram]) / reference.array[1:]
+        errors = (1.0 - round_.surrogate.mean(bits)[None]) / reference.error
+        front = objectives(self._kept(rows))
+        gains = hypervolume_gains(front[front_mask(front)] / reference.array, errors, costs)
+        return int((gains > 0.0).sum())
 
     def _learn(self, proposals: Iterable[Proposal]) -> None:
         """Plans policies for the guesses of later rounds."""
