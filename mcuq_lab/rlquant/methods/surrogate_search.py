@@ -1,8 +1,9 @@
 """The surrogate loop: fit what was measured, imagine, pick what promises most, measure.
 
 RLQuant is this loop with the RL agent (and mutations of the front) as proposers, informed by what
-each width does alone. `without_rl` is the same without the agent, so that they differ in nothing
-else; the rivals `sa_mutation` and `sa_nsga2` know nothing but their measurements.
+each width does alone and by memory plans of policies that are never measured. `without_rl` is the
+same without the agent, so that they differ in nothing else; the rivals `sa_mutation` and `sa_nsga2`
+know their measurements, and the plans of those candidates among which they choose at last.
 """
 
 from __future__ import annotations
