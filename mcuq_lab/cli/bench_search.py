@@ -137,7 +137,7 @@ def _measured(config: SearchConfig) -> Iterator[_Problem]:
         def evaluator() -> Evaluator:
             return stack.enter_context(closing(load_evaluator(config)))
 
-        yield _Problem(f"{config.model}-{config.data}", config, evaluator)
+        yield _Problem(f"{config.model}-{config.data}-whole", config, evaluator)
 
 
 def _compared(

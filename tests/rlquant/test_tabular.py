@@ -218,7 +218,7 @@ def test_methods_are_compared_in_a_whole_space(tmp_path, monkeypatch):
         ("sa_mutation", 12, 2),
     }
     assert all(row["hypervolume_table"] is None and row["hypervolume_median"] > 0 for row in rows)
-    assert (tmp_path / "search-resnet8-digits.png").exists()
+    assert (tmp_path / "search-resnet8-digits-whole.png").exists()
     refused = CliRunner().invoke(app, [*command, "--table", "t.parquet"])
     assert refused.exit_code == 2
     assert "not both" in refused.stderr
