@@ -96,8 +96,8 @@ def run_once(
     Args:
         evaluator: asked for who evaluates only where something is left to evaluate; None: the one
             that the configuration names.
-        any_length: a run of more evaluations will do, and one of fewer goes on: a search goes its
-            way whatever its end.
+        any_length: a run of more evaluations will do, and an unfinished one or one of fewer goes
+            on: a search goes its way whatever its end.
     """
     wanted = _identity(SearchConfig.from_json(config.to_json()), any_length)
     for path in sorted(root.glob("*/run.json")):
@@ -110,13 +110,13 @@ def run_once(
             break
     else:
         run_dir, found = new_run(config, command=command, root=root), config
-    progress = read_progress(run_dir)
+    progress, measured = read_progress(run_dir), len(read_rows(run_dir))
     done = progress is not None and progress.state == "done"
-    if found.evaluations < config.evaluations:
+    if found.evaluations >= config.evaluations and (done or measured > config.evaluations):
+        return run_dir
+    if found.evaluations != config.evaluations:
         prolong(run_dir, config.evaluations)
-        done = False
-    if not done and len(read_rows(run_dir)) < config.evaluations:
-        run_search(run_dir, evaluator=evaluator and evaluator())
+    run_search(run_dir, evaluator=evaluator and evaluator())
     return run_dir
 
 

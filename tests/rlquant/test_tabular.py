@@ -29,6 +29,7 @@ from mcuq_lab.rlquant.env import Episodes, Outcome, World, draw_preference
 from mcuq_lab.rlquant.methods.tpe import Tpe
 from mcuq_lab.rlquant.proposers import mutate
 from mcuq_lab.rlquant.replay import Replay, play
+from mcuq_lab.rlquant.search import prolong, run_search
 from mcuq_lab.rlquant.search_benchmark import (
     curve_frame,
     run_once,
@@ -234,6 +235,11 @@ def test_a_longer_comparison_goes_on_with_the_shorter_ones_searches(table, tmp_p
     assert len(set(runs.values())) == 1
     assert len(read_rows(runs[12])) == 20
     assert len(curve_frame([runs[16]], 16)) == 16
+    prolong(runs[12], 40)
+    assert run_search(runs[12], evaluator=evaluator, should_stop=lambda: True).state == "stopped"
+    (config,) = search_configs(table_problem(table, evaluator, 24), ["sa_mutation"], 1)
+    assert run_once(config, tmp_path, lambda: evaluator, any_length=True) == runs[12]
+    assert len(read_rows(runs[12])) == 24
 
 
 def test_tpe_does_not_repeat_itself_for_long(table, tmp_path, monkeypatch):
