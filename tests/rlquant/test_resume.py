@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.results import read_rows
 from mcuq_lab.rlquant import attach, is_running, new_run, prolong, resume, run_search, start, stop
+from mcuq_lab.rlquant.checkpoint import load_checkpoint, save_checkpoint
 
 CHEAP_METHODS = ("random", "nsga2", "tpe", "sa_mutation", "sa_nsga2", "without_rl")
 
@@ -53,6 +55,16 @@ def test_a_prolonged_search_ends_as_if_it_had_been_that_long(method, config, eva
     assert story(longer) == story(whole)
     with pytest.raises(ConfigError, match="has measured 30 policies"):
         prolong(longer, 29)
+
+
+def test_checkpoints_of_before_there_were_scouts_are_read(config, evaluator, tmp_path):
+    run_dir = new_run(config("without_rl"), root=tmp_path)
+    run_search(run_dir, evaluator=evaluator, should_stop=stop_after(15))
+    checkpoint = load_checkpoint(run_dir)
+    rounds, planned, proposers = checkpoint.state
+    assert planned
+    save_checkpoint(run_dir, replace(checkpoint, state=(rounds, proposers)))
+    assert run_search(run_dir, evaluator=evaluator).state == "done"
 
 
 @pytest.mark.parametrize("method", ["nsga2", "sa_mutation"])

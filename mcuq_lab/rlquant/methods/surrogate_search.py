@@ -67,7 +67,8 @@ class SurrogateSearch:
         return (self._rounds, self._planned, [proposer.state() for proposer in self._proposers])
 
     def restore(self, state: object) -> None:
-        self._rounds, self._planned, states = state
+        self._rounds, *planned, states = state
+        self._planned = planned[0] if planned else {}  # earlier versions kept none
         for policy, plan in self._planned.items():
             self._problem.gauge.memory.remember(np.array(policy, dtype=np.int8), plan)
         for proposer, saved in zip(self._proposers, states, strict=True):
