@@ -264,6 +264,9 @@ def quick_config(**changes: Any) -> SearchConfig:
             uniform_anchors=("w4a4", "w2a2", "w3a3", "w4a8"),
             random_anchors=3,
             shortlist=12,
+            first_scouts=8,
+            scouts=4,
+            scoutings=1,
         ),
     }
     return SearchConfig(**(values | changes))
