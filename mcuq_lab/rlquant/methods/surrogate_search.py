@@ -126,8 +126,7 @@ class SurrogateSearch:
         sram = self._problem.gauge.memory.peaks(bits, round_.sram.mean(bits), rows)
         costs = np.column_stack([round_.world.costs.cycles(bits), sram]) / reference.array[1:]
         errors = (1.0 - round_.surrogate.mean(bits)[None]) / reference.error
-        front = objectives(self._kept(rows))
-        gains = hypervolume_gains(front[front_mask(front)] / reference.array, errors, costs)
+        gains = hypervolume_gains(self._front(rows) / reference.array, errors, costs)
         return int((gains > 0.0).sum())
 
     def _learn(self, proposals: Iterable[Proposal]) -> None:
@@ -145,8 +144,7 @@ class SurrogateSearch:
         errors = 1.0 - round_.surrogate.samples(bits, settings.draws, round_.rng)
         costs = round_.world.costs
         costs = np.column_stack([costs.cycles(bits), round_.sram.mean(bits)])
-        points = objectives(self._kept(rows))
-        front = points[front_mask(points)]
+        front = self._front(rows)
         own = np.flatnonzero([p.origin == self._proposers[0].name for p in pool])
         share = math.ceil(settings.batch_size * settings.agent_share)
         every = np.arange(len(pool))
@@ -186,6 +184,11 @@ class SurrogateSearch:
 
     def _keeps(self, proposal: Proposal, round_: Round, rows: Sequence[Row]) -> bool:
         return self._problem.gauge.keeps(round_.world.costs, proposal.bits, rows)
+
+    def _front(self, rows: Sequence[Row]) -> np.ndarray:
+        """Objectives of the rows that count and that nobody dominates, (f, 3)."""
+        points = objectives(self._kept(rows))
+        return points[front_mask(points)]
 
     def _kept(self, rows: Sequence[Row]) -> list[Row]:
         """The rows that count: successful and within the budgets."""
