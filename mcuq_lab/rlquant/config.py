@@ -115,10 +115,11 @@ class ProposalConfig:
     """The same in RLQuant, which knows what each width does alone: more random policies would
     teach it less than those it picks itself."""
     first_scouts: int = 24
-    """Policies that RLQuant plans in its first round, ..."""
+    """Policies of the front with weights of other widths that RLQuant plans in its first round, ...
+    """
     scouts: int = 8
-    """... and in each later one, only to learn what memory they need: policies of the front with
-    weights of other widths. While too few of them promise a gain, as many more follow, ..."""
+    """... and in each later one, only to learn what they would cost; as many again are those that
+    promise most. While too few plans promise a gain, as many more follow, ..."""
     scoutings: int = 4
     """... so many times in all."""
     agent_share: float = 0.16

@@ -13,6 +13,7 @@ from mcuq_lab.graph import Graph
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.config import SearchConfig
+from mcuq_lab.rlquant.planned import Planned
 from mcuq_lab.rlquant.space import SearchSpace
 
 
@@ -53,9 +54,8 @@ class Evaluator(Protocol):
         """The policies that can be evaluated: all of the network's."""
         return SearchSpace(self.graph)
 
-    def plan(self, policy: Policy) -> int | None:
-        """Exact planned SRAM bytes of the policy up to a constant, without a board; None if
-        unknown."""
+    def plan(self, policy: Policy) -> Planned | None:
+        """What the engine says of the policy's costs, without a board; None if unknown."""
 
     def image_bytes(self, policy: Policy) -> int | None:
         """Flash of the policy's image, built without a board; None if unknown.

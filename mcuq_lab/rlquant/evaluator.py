@@ -43,6 +43,7 @@ from mcuq_lab.quantize.finetuning import FinetuneConfig, Trained, divergence, fi
 from mcuq_lab.results import Row, measured_columns
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.evaluation import Evaluator
+from mcuq_lab.rlquant.planned import Planned
 from mcuq_lab.rlquant.space import N_WIDTHS, SearchSpace, to_policy
 from mcuq_lab.target import Target
 from mcuq_lab.tuning import tuning_table
@@ -146,14 +147,14 @@ class BoardEvaluator(Evaluator):
         seconds |= columns.pop("seconds")
         return Row(**(columns | known), seconds=seconds)
 
-    def plan(self, policy: Policy) -> int:
-        """Bytes of the engine's arena, and of the stack that only some networks need; what peak
-        SRAM has beyond them hardly varies."""
+    def plan(self, policy: Policy) -> Planned:
+        """See `Evaluator`: bytes of the engine's arena, and of the stack that only some networks
+        need; LiteEngine predicts cycles, too."""
         # Statistics change no integer of the weights, and take longer than all the rest.
         state = initial_state(self.graph, policy, self._tables, correct=False)
         network = to_integers(self.graph, state)
         if self._engine.name != liteengine.ENGINE_NAME:
-            return self._engine.generate(network, self._target).arena_bytes
+            return Planned(self._engine.generate(network, self._target).arena_bytes)
         tuned, within = self._tuned(), replace(self._target, flash_bytes=self._flash_bytes)
         try:  # without writing the C
             planned = liteengine.plan(network, measured_cycles=tuned, target=engine_share(within))
@@ -161,7 +162,7 @@ class BoardEvaluator(Evaluator):
             if error.memory != "flash":
                 raise
             planned = liteengine.plan(network, measured_cycles=tuned, target=self._target)
-        return planned.memory_bytes
+        return Planned(planned.memory_bytes, planned.predicted_cycles)
 
     def image_bytes(self, policy: Policy) -> int | None:
         """See `Evaluator`; known for an image that is too large, too."""

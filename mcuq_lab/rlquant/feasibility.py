@@ -47,7 +47,8 @@ def smallest_policy(gauge: Gauge) -> np.ndarray:
         bits = gauge.space.canonical(gauge.space.uniform(w, a))
         needs = np.zeros(3)
         if budgets.sram_bytes is not None:
-            needs[0] = gauge.memory.plan(bits) or 0
+            plan = gauge.plans.plan(bits)
+            needs[0] = plan.memory_bytes if plan else 0
         if budgets.flash_bytes is not None:
             needs[1] = gauge.image(bits) or 0
         if best is None or _factor(budgets, needs) < _factor(budgets, best[1]):

@@ -33,6 +33,7 @@ from mcuq_lab.results import Row
 from mcuq_lab.rlquant.cluster import check_free, connect
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.evaluation import Evaluator, load_evaluator
+from mcuq_lab.rlquant.planned import Planned
 
 _START_TIMEOUT_S = 600.0
 """Until at least one board is open again after the last one died."""
@@ -169,7 +170,7 @@ class BoardFleet(Evaluator):
             # A search that stops early leaves boards at work; each must end before the next task.
             self._idle += [actor for _, _, actor in running.values()]
 
-    def plan(self, policy: Policy) -> int | None:
+    def plan(self, policy: Policy) -> Planned | None:
         """See `Evaluator`."""
         return self._ask("plan", policy)
 

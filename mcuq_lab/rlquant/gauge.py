@@ -17,7 +17,7 @@ from mcuq_lab.results import Row
 from mcuq_lab.rlquant.budgets import Budgets
 from mcuq_lab.rlquant.costs import Costs, fit_costs
 from mcuq_lab.rlquant.memory import live_tensors
-from mcuq_lab.rlquant.planned import PlannedMemory
+from mcuq_lab.rlquant.planned import Planned, Plans
 from mcuq_lab.rlquant.space import SearchSpace
 
 _TRUSTED_DISTANCE = 0.1
@@ -32,7 +32,7 @@ class Gauge:
     """Holds policies of one search against its budgets.
 
     Args:
-        plan_sram: exact planned SRAM of a policy (L, 2) up to a constant; None if unknown.
+        plan: what the engine says of a policy (L, 2); None if unknown.
         image_bytes: exact flash of a policy (L, 2); None if unknown.
         least_flash_bytes: about the flash of a policy's smallest image (L, 2), where the engine can
             give up speed for it; None where it cannot.
@@ -42,12 +42,12 @@ class Gauge:
         self,
         space: SearchSpace,
         budgets: Budgets,
-        plan_sram: Callable[[np.ndarray], int | None],
+        plan: Callable[[np.ndarray], Planned | None],
         image_bytes: Callable[[np.ndarray], int | None],
         least_flash_bytes: Callable[[np.ndarray], int | None] = lambda bits: None,
     ) -> None:
         self.space, self.budgets = space, budgets
-        self.memory = PlannedMemory(plan_sram)
+        self.plans = Plans(plan)
         self._image_anew = image_bytes
         self._least_flash_anew = least_flash_bytes
         self._images: dict[bytes, int | None] = {}
@@ -62,7 +62,7 @@ class Gauge:
         """SRAM bytes, flash bytes and cycles of one policy (L, 2); float64 (3,)."""
         estimates = costs.needs(bits)
         if self.budgets.sram_bytes is not None:
-            estimates[0] = self.memory.peaks(bits[None], estimates[:1], rows)[0]
+            estimates[[2, 0]] = self.plans.costs(bits[None], estimates[None, [2, 0]], rows)[0]
         if self.budgets.flash_bytes is not None and self._is_near(estimates[1], rows):
             exact = self.image(bits)
             estimates[1] = estimates[1] if exact is None else exact

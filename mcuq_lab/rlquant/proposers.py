@@ -9,9 +9,9 @@ import numpy as np
 
 from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.results import front_mask
+from mcuq_lab.rlquant.cost_surrogate import CostSurrogate
 from mcuq_lab.rlquant.env import World
 from mcuq_lab.rlquant.space import SearchSpace
-from mcuq_lab.rlquant.sram_surrogate import SramSurrogate
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
 
@@ -22,22 +22,23 @@ class Round:
     Attributes:
         number: from 0.
         world: costs, budgets and reference, judged by the surrogate.
-        sram: peaks of whole policies, more exact than the world's.
+        guess: costs of whole policies, more exact than the world's.
         front: measured policies that nobody dominates, (f, L, 2).
+        front_points: their objectives, float64 (f, 3).
         rng: the round's own generator.
     """
 
     number: int
     world: World
     surrogate: AccuracySurrogate
-    sram: SramSurrogate
+    guess: CostSurrogate
     front: np.ndarray
+    front_points: np.ndarray
     rng: np.random.Generator
 
     def imagined(self, bits: np.ndarray) -> np.ndarray:
         """Expected objectives over the reference for policies (n, L, 2); (n, 3)."""
-        error, cycles = 1.0 - self.surrogate.mean(bits), self.world.costs.cycles(bits)
-        points = np.column_stack([error, cycles, self.sram.mean(bits)])
+        points = np.column_stack([1.0 - self.surrogate.mean(bits), self.guess.both(bits)])
         return points / self.world.reference.array
 
 

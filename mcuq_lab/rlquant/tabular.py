@@ -42,6 +42,7 @@ from mcuq_lab.results import (
 )
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.evaluation import Evaluator, load_evaluator
+from mcuq_lab.rlquant.planned import Planned
 from mcuq_lab.rlquant.space import SearchSpace, tied_policies, to_policy
 
 CHOICES = ((8, 8), (4, 8), (4, 4), (2, 4))
@@ -220,9 +221,10 @@ class TabularEvaluator(Evaluator):
             )
         return row
 
-    def plan(self, policy: Policy) -> int | None:
-        """The arena of the policy's row."""
-        return self.evaluate(policy).sram_arena_bytes
+    def plan(self, policy: Policy) -> Planned | None:
+        """The arena of the policy's row, without cycles: those that were predicted are unknown."""
+        arena_bytes = self.evaluate(policy).sram_arena_bytes
+        return None if arena_bytes is None else Planned(arena_bytes)
 
     def image_bytes(self, policy: Policy) -> int | None:
         """The flash of the policy's row."""

@@ -28,11 +28,13 @@ from mcuq_lab.policy import Policy
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.memory import live_tensors
+from mcuq_lab.rlquant.planned import Planned
 from mcuq_lab.rlquant.space import SearchSpace, to_bits
 
 # Relative cost of one MAC by width, a staircase as packing makes it (2, 3, 4, 5-8 bits).
 _W_COST = {2: 0.55, 3: 0.7, 4: 0.7, 5: 1.0, 6: 1.0, 7: 1.0, 8: 1.0}
 _A_COST = {2: 0.45, 3: 0.55, 4: 0.6, 5: 0.95, 6: 0.95, 7: 0.95, 8: 1.0}
+_OTHER_CYCLES = 50_000  # of everything beside the layers with weights
 
 
 def residual_net(stages: int = 3, blocks: int = 1, width: int = 8, size: int = 16) -> Graph:
@@ -109,10 +111,10 @@ class SyntheticEvaluator(Evaluator):
         if luck.random() < self._fault_rate:
             return Row(status="fault", message="injected", **common)
         layer_cycles = self._cycles(bits)
-        sram = self.plan(policy)
+        sram = self.plan(policy).memory_bytes
         accuracy = self.true_accuracy(bits) + luck.normal(0.0, self._noise)
         flash = self.image_bytes(policy)
-        total = int(layer_cycles.sum() + 50_000)
+        total = int(layer_cycles.sum() + _OTHER_CYCLES)
         return Row(
             status="ok", cycles_min=total, cycles_median=total, cycles_max=total,
             sysclk_hz=self.sysclk_hz, flash_wait_states=0, sram_peak_bytes=sram,
@@ -133,10 +135,12 @@ class SyntheticEvaluator(Evaluator):
         total = noise.sum() + np.sqrt(per_layer) @ self._coupling @ np.sqrt(per_layer)
         return float(0.1 + (self.float_accuracy - 0.1) * np.exp(-((0.9 * total) ** 1.2)))
 
-    def plan(self, policy: Policy) -> int:
-        """Peak SRAM: live tensors, less what runs in place, plus scratch and stack."""
+    def plan(self, policy: Policy) -> Planned:
+        """Peak SRAM: live tensors, less what runs in place, plus scratch and stack; cycles in some
+        other unit."""
         bits = to_bits([policy])[0]
-        return int(0.8 * self._lifetimes.peak_bytes(bits) + 900 + 12 * bits[:, 1].max())
+        sram = 0.8 * self._lifetimes.peak_bytes(bits) + 900 + 12 * bits[:, 1].max()
+        return Planned(int(sram), int(0.9 * (self._cycles(bits).sum() + _OTHER_CYCLES)))
 
     def image_bytes(self, policy: Policy) -> int:
         """Flash: all code, and the weights."""

@@ -191,7 +191,7 @@ class Counting(OddCode):
 
 def test_memory_that_nothing_keeps_is_refused_before_anything_is_measured(config, tmp_path):
     evaluator = Counting()
-    limit = evaluator.plan(Policy.uniform(N_LAYERS, 2, 2)) - 100
+    limit = evaluator.plan(Policy.uniform(N_LAYERS, 2, 2)).memory_bytes - 100
     run_dir = new_run(config("random", budget_sram_bytes=limit), root=tmp_path)
     with pytest.raises(ConfigError, match=rf"--budget-sram-bytes {limit} is missed by 100 bytes"):
         run_search(run_dir, evaluator=evaluator)
@@ -311,7 +311,8 @@ def test_where_wide_policies_do_not_fit_the_board_its_own_memory_is_the_budget(c
             return row
 
     evaluator = SmallBoard()
-    evaluator.board_sram_bytes = evaluator.plan(Policy.uniform(N_LAYERS, 8, 8)) // 2
+    widest = evaluator.plan(Policy.uniform(N_LAYERS, 8, 8))
+    evaluator.board_sram_bytes = widest.memory_bytes // 2
     run_dir = new_run(config("nsga2", 12), root=tmp_path)
     run_search(run_dir, evaluator=evaluator)
     statuses = [row.status for row in read_rows(run_dir)]

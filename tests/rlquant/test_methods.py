@@ -77,7 +77,8 @@ class WithScratch(SyntheticEvaluator):
     def plan(self, policy):
         self.planned = getattr(self, "planned", set()) | {policy.pairs}
         narrow = any(bits.w_bits < 5 for bits in policy.layers[1:3])
-        return super().plan(policy) + 3000 * narrow
+        plan = super().plan(policy)
+        return replace(plan, memory_bytes=plan.memory_bytes + 3000 * narrow)
 
 
 def test_scouts_are_planned_and_change_what_is_measured(config, tmp_path):

@@ -57,13 +57,17 @@ def test_a_prolonged_search_ends_as_if_it_had_been_that_long(method, config, eva
         prolong(longer, 29)
 
 
-def test_checkpoints_of_before_there_were_scouts_are_read(config, evaluator, tmp_path):
+@pytest.mark.parametrize("kept", ["nothing", "memory"])
+def test_earlier_checkpoints_are_read(kept, config, evaluator, tmp_path):
+    """Those of before there were scouts, and those of scouts whose memory alone was planned."""
     run_dir = new_run(config("without_rl"), root=tmp_path)
     run_search(run_dir, evaluator=evaluator, should_stop=stop_after(15))
     checkpoint = load_checkpoint(run_dir)
     rounds, planned, proposers = checkpoint.state
     assert planned
-    save_checkpoint(run_dir, replace(checkpoint, state=(rounds, proposers)))
+    memory = {policy: plan.memory_bytes for policy, plan in planned.items()}
+    state = (rounds, proposers) if kept == "nothing" else (rounds, memory, proposers)
+    save_checkpoint(run_dir, replace(checkpoint, state=state))
     assert run_search(run_dir, evaluator=evaluator).state == "done"
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from scipy.stats import spearmanr
 from synthetic import SyntheticEvaluator, residual_net
 
+from mcuq_lab.rlquant.cost_surrogate import CostSurrogate, measured_peaks
 from mcuq_lab.rlquant.costs import fit_costs
 from mcuq_lab.rlquant.memory import live_tensors
+from mcuq_lab.rlquant.planned import Planned, Plans
 from mcuq_lab.rlquant.space import SearchSpace, to_policy
-from mcuq_lab.rlquant.sram_surrogate import SramSurrogate, measured_peaks
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate, noise_of
 
 GRAPH = residual_net()
@@ -49,22 +50,50 @@ def test_a_tensor_of_several_readers_counts_once():
     assert np.isclose(noise.sum(), SPACE.n_layers + SPACE.input_groups.max() + 1)
 
 
-def with_jump(row):
-    """As if another schedule took 3 KB less where the first input is narrow."""
-    return replace(row, sram_peak_bytes=row.sram_peak_bytes - 3000 * (row.policy[0][1] < 5))
+def with_jumps(row):
+    """As if another schedule took 3 KB less and a third longer where the first input is narrow."""
+    narrow = row.policy[0][1] < 5
+    return replace(
+        row,
+        sram_peak_bytes=row.sram_peak_bytes - 3000 * narrow,
+        cycles_median=round(row.cycles_median * (1 + narrow / 3)),
+    )
 
 
 def test_trees_learn_where_the_planner_jumps():
-    known, asked = ([with_jump(row) for row in rows(p)] for p in (SPACE.random(RNG, 80), ASKED))
-    costs = fit_costs(SPACE, known, live_tensors(SPACE))
-    peaks = np.array([row.sram_peak_bytes for row in asked])
+    asked = [with_jumps(row) for row in rows(ASKED)]
+    plain = rows(SPACE.random(RNG, 80))
+    known = [with_jumps(row) for row in plain]
+    costs = fit_costs(SPACE, plain, live_tensors(SPACE))
+    exact = np.array([[row.cycles_median, row.sram_peak_bytes] for row in asked])
 
-    def error(surrogate):
-        return np.abs(surrogate.mean(ASKED) - peaks).mean()
+    def guess(n):
+        cycles = {row.policy: float(row.cycles_median) for row in known[:n]}
+        return CostSurrogate(costs, cycles, measured_peaks(known[:n]), 0).both
 
-    known = measured_peaks(known)
-    few = SramSurrogate(costs, dict(list(known.items())[:5]), 0)
-    assert np.array_equal(few.mean(ASKED), costs.sram_bytes(ASKED)), "the estimate stands"
-    assert error(SramSurrogate(costs, known, 0)) < 0.6 * error(few)
-    again = SramSurrogate(costs, known, 0).mean(ASKED)
-    assert np.array_equal(again, SramSurrogate(costs, known, 0).mean(ASKED))
+    estimate = np.column_stack([costs.cycles(ASKED), costs.sram_bytes(ASKED)])
+    assert np.array_equal(guess(0)(ASKED), estimate), "the estimate stands"
+    assert np.array_equal(guess(5)(ASKED), estimate), "the estimate stands"
+    errors = np.abs(guess(80)(ASKED) - exact).mean(axis=0)
+    assert (errors < 0.6 * np.abs(estimate - exact).mean(axis=0)).all()
+    assert np.array_equal(guess(80)(ASKED), guess(80)(ASKED))
+    told = np.array([row.policy for row in known], dtype=np.int8)
+    exact = np.array([[row.cycles_median, row.sram_peak_bytes] for row in known])
+    assert np.allclose(guess(80)(told), exact, rtol=1e-4), "they repeat what they were told"
+
+
+def test_plans_are_brought_to_the_scale_of_what_was_measured():
+    known = [replace(row, sram_peak_bytes=row.sram_peak_bytes + 700) for row in rows(KNOWN)]
+    plans = Plans(lambda bits: EVALUATOR.plan(to_policy(bits)))
+    asked = rows(ASKED[:20])
+    exact = np.array([[row.cycles_median, row.sram_peak_bytes + 700] for row in asked])
+    estimates = np.full((20, 2), 1.0)
+    assert np.array_equal(plans.costs(ASKED[:20], estimates, []), estimates)
+    found = plans.costs(ASKED[:20], estimates, known)
+    assert np.allclose(found[:, 1], exact[:, 1])
+    assert np.allclose(found[:, 0], exact[:, 0], rtol=1e-4)
+    without = Plans(lambda bits: Planned(EVALUATOR.plan(to_policy(bits)).memory_bytes))
+    found = without.costs(ASKED[:20], estimates, known)
+    assert (found[:, 0] == 1.0).all(), "no plan has cycles: the estimates stand"
+    assert np.allclose(found[:, 1], exact[:, 1])
+    assert np.array_equal(Plans(lambda bits: None).costs(ASKED[:20], estimates, known), estimates)

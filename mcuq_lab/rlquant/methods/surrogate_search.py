@@ -1,35 +1,42 @@
 """The surrogate loop: fit what was measured, imagine, pick what promises most, measure.
 
 RLQuant is this loop with the RL agent (and mutations of the front) as proposers, informed by what
-each width does alone and by memory plans of policies that are never measured. `without_rl` is the
-same without the agent, so that they differ in nothing else; the rivals `sa_mutation` and `sa_nsga2`
-know their measurements, and the plans of those candidates among which they choose at last.
+each width does alone and by plans of policies that are never measured. `without_rl` is the same
+without the agent, so that they differ in nothing else; the rivals `sa_mutation` and `sa_nsga2` know
+their measurements, and the plans of those candidates among which they choose at last.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from mcuq_lab.results import ReferencePoint, Row, front_mask, objectives
+from mcuq_lab.results import ReferencePoint, Row, front_mask, hypervolume, objectives
+from mcuq_lab.rlquant.cost_surrogate import CostSurrogate, measured_peaks
+from mcuq_lab.rlquant.costs import Costs
 from mcuq_lab.rlquant.env import Outcome, World
 from mcuq_lab.rlquant.methods.anchors import anchors, stack, unseen
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
+from mcuq_lab.rlquant.planned import Planned
 from mcuq_lab.rlquant.proposers import Proposer, Round, redraw_weights
-from mcuq_lab.rlquant.selection import hypervolume_gains, pick_batch
-from mcuq_lab.rlquant.sram_surrogate import SramSurrogate, measured_peaks
+from mcuq_lab.rlquant.selection import pick_batch
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
+
+_LEAST_GAIN = 1e-4
+"""A plan that would add less than this part of the hypervolume promises nothing."""
 
 
 class SurrogateSearch:
     """Anchors first, then rounds of `proposals.batch_size` policies.
 
     Args:
-        proposers: who imagines candidates, one after the other.
-        informed: the surrogate knows the problem's sensitivity, and fewer random anchors do; peaks
-            of SRAM are learnt from memory plans, too, of scouts not least.
+        proposers: who imagines candidates, one after the other; in front of the last one's turn
+            scouts are sent out by it.
+        informed: the surrogate knows the problem's sensitivity, and fewer random anchors do; costs
+            are learnt from plans, too, of scouts not least.
     """
 
     def __init__(
@@ -38,26 +45,24 @@ class SurrogateSearch:
         self._problem = problem
         self._proposers = tuple(proposers)
         self._informed = informed
-        # Few peaks differ in a restricted space: measured ones tell as much.
+        # Few costs differ in a restricted space: measured ones tell as much.
         self._plans = informed and not problem.space.restricted
         self._rounds = 0
-        self._planned: dict[tuple, int] = {}
+        self._planned: dict[tuple, Planned] = {}
 
     def ask(self, rows: Sequence[Row]) -> list[Proposal]:
         if self._rounds == 0 or not any(row.ok for row in rows):
             settings = self._problem.config.proposals
             return anchors(self._problem, settings.informed_anchors if self._informed else None)
         round_ = self._prepare(rows)
-        pool = self._scouts(round_, rows)
+        if self._plans:
+            round_ = self._explore(round_, rows)
+        pool = self._scouts()
         for proposer in self._proposers:
             found = stack(pool, self._problem.space.n_layers)
             candidates = self._problem.space.canonical(proposer.propose(round_, found))
             pool += [Proposal(bits, proposer.name) for bits in candidates]
-        pool = unseen(pool, {row.policy for row in rows})
-        if pool and self._problem.budgets.any:
-            bits = stack(pool, self._problem.space.n_layers)
-            kept = self._problem.budgets.keeps(round_.world.costs, bits)
-            pool = [p for p, keep in zip(pool, kept, strict=True) if keep]
+        pool = self._fresh(pool, round_, rows)
         return self._pick(pool, round_, rows) if pool else []
 
     def tell(self, results: Sequence[Row]) -> None:
@@ -68,9 +73,13 @@ class SurrogateSearch:
 
     def restore(self, state: object) -> None:
         self._rounds, *planned, states = state
-        self._planned = planned[0] if planned else {}  # earlier versions kept none
+        if planned:  # the first versions kept none, later ones the planned memory alone
+            self._planned = {
+                policy: plan if isinstance(plan, Planned) else Planned(plan)
+                for policy, plan in planned[0].items()
+            }
         for policy, plan in self._planned.items():
-            self._problem.gauge.memory.remember(np.array(policy, dtype=np.int8), plan)
+            self._problem.gauge.plans.remember(np.array(policy, dtype=np.int8), plan)
         for proposer, saved in zip(self._proposers, states, strict=True):
             proposer.restore(saved)
 
@@ -87,64 +96,113 @@ class SurrogateSearch:
         def judge(bits: np.ndarray) -> list[Outcome]:
             return [Outcome(ok=True, accuracy=float(guess)) for guess in surrogate.mean(bits)]
 
-        kept = self._kept(rows)
-        front = front_mask(objectives(kept))
-        known = measured_peaks(rows)
-        if self._planned and (rest := problem.gauge.memory.rest_bytes(rows)) is not None:
-            known = {policy: plan + rest for policy, plan in self._planned.items()} | known
+        kept_by = problem.budgets.kept_by(rows)
+        kept = [row for row, keeps in zip(rows, kept_by, strict=True) if keeps]
+        points = objectives(kept)
+        front = front_mask(points)
         return Round(
             number=self._rounds - 1,
             world=World(costs, problem.budgets, problem.reference, judge),
             surrogate=surrogate,
-            sram=SramSurrogate(costs, known, problem.config.seed),
+            guess=self._guess(costs, rows),
             front=np.array([row.policy for row in kept], dtype=np.int8)[front],
+            front_points=points[front],
             rng=problem.rng(3, self._rounds),
         )
 
-    def _scouts(self, round_: Round, rows: Sequence[Row]) -> list[Proposal]:
-        """Policies of the front with weights' widths redrawn, planned: kernels need more or less
-        scratch with each, which nobody guesses before plans have told it.
+    def _guess(self, costs: Costs, rows: Sequence[Row]) -> CostSurrogate:
+        """What costs are to be expected, as rows and all plans teach it."""
+        cycles, peaks = {}, measured_peaks(rows)
+        if self._planned and (scale := self._problem.gauge.plans.scale(rows)) is not None:
+            peaks = {k: p.memory_bytes + scale.rest_bytes for k, p in self._planned.items()} | peaks
+            if scale.cycles_factor is not None:
+                factor = scale.cycles_factor
+                cycles = {k: p.cycles * factor for k, p in self._planned.items() if p.cycles}
+        return CostSurrogate(costs, cycles, peaks, self._problem.config.seed)
 
-        More are drawn until as many as a batch holds promise a gain.
+    def _explore(self, round_: Round, rows: Sequence[Row]) -> Round:
+        """Plans scouts, policies that may never be measured, until as many as a batch holds promise
+        gains; the round with guesses that know all plans.
+
+        Some are policies of the front with weights' widths redrawn: kernels need more or less
+        scratch with each, which nobody guesses before plans have told it. Others are those that
+        promise most by what is known so far, whether they hold it or not.
         """
         problem, settings = self._problem, self._problem.config.proposals
         n = settings.first_scouts if round_.number == 0 else settings.scouts
-        if not self._plans or not n:
-            return []
-        rng, scouts = problem.rng(4, self._rounds), []
-        for _ in range(settings.scoutings):
-            drawn = redraw_weights(round_.front, n, rng)
-            scouts += [Proposal(bits, "scout") for bits in problem.space.canonical(drawn)]
-            self._learn(scouts[-n:])
-            if self._promising(scouts, round_, rows) >= settings.batch_size:
+        rng = problem.rng(4, self._rounds)
+        for _ in range(settings.scoutings if n else 0):
+            drawn = problem.space.canonical(redraw_weights(round_.front, n, rng))
+            self._learn(Proposal(bits, "scout") for bits in drawn)
+            round_ = replace(round_, guess=self._guess(round_.world.costs, rows))
+            self._learn(self._most_promising(round_, rows, n))
+            round_ = replace(round_, guess=self._guess(round_.world.costs, rows))
+            if self._n_gains(round_, rows) >= settings.batch_size:
                 break
-        return scouts
+        return round_
 
-    def _promising(self, proposals: list[Proposal], round_: Round, rows: Sequence[Row]) -> int:
-        """How many proposals would gain something by their plans, were accuracy as expected."""
-        bits, reference = stack(proposals, self._problem.space.n_layers), self._problem.reference
-        sram = self._problem.gauge.memory.peaks(bits, round_.sram.mean(bits), rows)
-        costs = np.column_stack([round_.world.costs.cycles(bits), sram]) / reference.array[1:]
-        errors = (1.0 - round_.surrogate.mean(bits)[None]) / reference.error
-        gains = hypervolume_gains(self._front(rows) / reference.array, errors, costs)
-        return int((gains > 0.0).sum())
+    def _most_promising(self, round_: Round, rows: Sequence[Row], n: int) -> list[Proposal]:
+        """Of the last proposer's candidates those without a plan that promise most."""
+        space = self._problem.space
+        scouts = stack(self._scouts(), space.n_layers)
+        scouts = scouts[front_mask(round_.imagined(scouts))]
+        children = space.canonical(self._proposers[-1].propose(round_, scouts))
+        pool = self._fresh([Proposal(bits, "scout") for bits in children], round_, rows)
+        pool = unseen(pool, set(self._planned))
+        if not pool:
+            return []
+        picked, _ = self._expected(pool, round_, n)
+        return [pool[i] for i in picked]
+
+    def _n_gains(self, round_: Round, rows: Sequence[Row]) -> int:
+        """How many of a batch of scouts would each add something to the hypervolume."""
+        pool = self._fresh(self._scouts(), round_, rows)
+        if not pool:
+            return 0
+        _, points = self._expected(pool, round_, self._problem.config.proposals.batch_size)
+        volumes = [
+            hypervolume(np.vstack([round_.front_points, points[:n]]), self._problem.reference)
+            for n in range(len(points) + 1)
+        ]
+        return int((np.diff(volumes) > _LEAST_GAIN * volumes[0]).sum())
+
+    def _expected(
+        self, pool: list[Proposal], round_: Round, n: int
+    ) -> tuple[list[int], np.ndarray]:
+        """The best `n` of a pool were all as expected: their numbers, and their objectives."""
+        bits, reference = stack(pool, self._problem.space.n_layers), self._problem.reference
+        points = round_.imagined(bits) * reference.array
+        picked = pick_batch(round_.front_points, points[None, :, 0], points[:, 1:], reference, n)
+        return picked, points[picked]
+
+    def _scouts(self) -> list[Proposal]:
+        """All that have a plan."""
+        return [Proposal(np.array(bits, dtype=np.int8), "scout") for bits in self._planned]
+
+    def _fresh(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
+        """Each policy once that is not measured and keeps the budgets by estimates."""
+        pool = unseen(pool, {row.policy for row in rows})
+        if not pool or not self._problem.budgets.any:
+            return pool
+        bits = stack(pool, self._problem.space.n_layers)
+        kept = self._problem.budgets.keeps(round_.world.costs, bits)
+        return [p for p, keep in zip(pool, kept, strict=True) if keep]
 
     def _learn(self, proposals: Iterable[Proposal]) -> None:
         """Plans policies for the guesses of later rounds."""
         for proposal in proposals:
-            plan = self._problem.gauge.memory.plan(proposal.bits)
+            plan = self._problem.gauge.plans.plan(proposal.bits)
             if plan is not None:
                 self._planned[proposal.key] = plan
 
     def _pick(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
-        """The batch with the largest expected gain: a shortlist by estimated memory, then the
-        choice by planned memory, the first proposer's share of it before the rest."""
+        """The batch with the largest expected gain: a shortlist by guessed costs, then the choice
+        by planned ones, the first proposer's share of it before the rest."""
         settings, reference = self._problem.config.proposals, self._problem.reference
         bits = stack(pool, self._problem.space.n_layers)
         errors = 1.0 - round_.surrogate.samples(bits, settings.draws, round_.rng)
-        costs = round_.world.costs
-        costs = np.column_stack([costs.cycles(bits), round_.sram.mean(bits)])
-        front = self._front(rows)
+        costs = round_.guess.both(bits)
+        front = round_.front_points
         own = np.flatnonzero([p.origin == self._proposers[0].name for p in pool])
         share = math.ceil(settings.batch_size * settings.agent_share)
         every = np.arange(len(pool))
@@ -152,7 +210,7 @@ class SurrogateSearch:
         short = np.union1d(short, _best(front, errors, costs, reference, every, settings.shortlist))
         if self._plans:
             self._learn([pool[i] for i in short])
-        costs[short, 1] = self._problem.gauge.memory.peaks(bits[short], costs[short, 1], rows)
+        costs[short] = self._problem.gauge.plans.costs(bits[short], costs[short], rows)
         limit = self._problem.budgets.sram_bytes
         if limit is not None:
             short = short[costs[short, 1] <= limit]
@@ -184,16 +242,6 @@ class SurrogateSearch:
 
     def _keeps(self, proposal: Proposal, round_: Round, rows: Sequence[Row]) -> bool:
         return self._problem.gauge.keeps(round_.world.costs, proposal.bits, rows)
-
-    def _front(self, rows: Sequence[Row]) -> np.ndarray:
-        """Objectives of the rows that count and that nobody dominates, (f, 3)."""
-        points = objectives(self._kept(rows))
-        return points[front_mask(points)]
-
-    def _kept(self, rows: Sequence[Row]) -> list[Row]:
-        """The rows that count: successful and within the budgets."""
-        kept = self._problem.budgets.kept_by(rows)
-        return [row for row, keeps in zip(rows, kept, strict=True) if keeps]
 
 
 def _best(
