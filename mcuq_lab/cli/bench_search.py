@@ -24,6 +24,7 @@ from mcuq_lab.rlquant.evaluation import Evaluator, load_evaluator
 from mcuq_lab.rlquant.search_benchmark import (
     MOST_EVALUATIONS,
     curve_frame,
+    joint_hypervolume,
     run_once,
     search_configs,
     summarize,
@@ -34,6 +35,7 @@ from mcuq_lab.rlquant.tabular import TabularEvaluator
 
 TABLES = REPOSITORY / "results" / "reference" / "tables"
 _LOOKED_UP = "looked up in a table, so that seconds are those of the methods alone"
+_TOGETHER = "missing: of what all these searches found together"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,10 +154,12 @@ def _compared(
     curves = curve_frame(run_dirs, problem.config.evaluations)
     most = None if problem.table is None else table_hypervolume(problem.table, run_dirs[0])
     if figures is not None:
-        remark = "" if problem.table is None else _LOOKED_UP
+        remark, best = _LOOKED_UP, most
+        if most is None:
+            remark, best = _TOGETHER, joint_hypervolume(run_dirs, problem.config.evaluations)
         row = next(row for row in read_rows(run_dirs[0]) if row.ok)
         figure = curve_figure(
-            curves, board=row.board, simulated=row.simulated, remark=remark, most=most
+            curves, board=row.board, simulated=row.simulated, remark=remark, most=best
         )
         figures.mkdir(parents=True, exist_ok=True)
         for suffix in ("png", "svg"):

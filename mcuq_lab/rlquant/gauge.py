@@ -1,8 +1,7 @@
 """Whether a policy keeps the hard budgets, by all that can be known without running it.
 
-Peak SRAM is the engine's plan plus what measured peaks had beyond theirs. Flash is that of the
-linked image where the estimate comes near the limit. Cycles are those of measured layers, predicted
-for layers that nobody measured at these widths yet.
+Peak SRAM and cycles are those of the engine's plan, brought to the scale of what was measured.
+Flash is that of the linked image where the estimate comes near the limit.
 """
 
 from __future__ import annotations
@@ -24,6 +23,8 @@ _TRUSTED_DISTANCE = 0.1
 """A flash estimate at least this far from the limit, relatively, needs no build ..."""
 _TRUSTED_ROWS = 3
 """... once so many rows have calibrated it."""
+_TRUSTED_CYCLES = 1.1
+"""Policies whose estimated cycles exceed the limit by more than this factor are not planned."""
 _TELLING_WIDTHS = (2, 4, 8)
 """Uniform policies, whose smallest images tell what those of others take."""
 
@@ -61,7 +62,7 @@ class Gauge:
     def needs(self, costs: Costs, bits: np.ndarray, rows: Sequence[Row]) -> np.ndarray:
         """SRAM bytes, flash bytes and cycles of one policy (L, 2); float64 (3,)."""
         estimates = costs.needs(bits)
-        if self.budgets.sram_bytes is not None:
+        if self.budgets.sram_bytes is not None or self.budgets.cycles is not None:
             estimates[[2, 0]] = self.plans.costs(bits[None], estimates[None, [2, 0]], rows)[0]
         if self.budgets.flash_bytes is not None and self._is_near(estimates[1], rows):
             exact = self.image(bits)
@@ -72,10 +73,9 @@ class Gauge:
         """Whether a policy (L, 2) keeps all budgets; dear answers are sought only if needed."""
         if not self.budgets.any:
             return True
-        cycles = self.budgets.ratios(costs.needs(bits))[2]
-        return bool(
-            cycles <= 1.0 and (self.budgets.ratios(self.needs(costs, bits, rows)) <= 1.0).all()
-        )
+        if self.budgets.ratios(costs.needs(bits))[2] > _TRUSTED_CYCLES:
+            return False
+        return bool((self.budgets.ratios(self.needs(costs, bits, rows)) <= 1.0).all())
 
     def first_within(
         self, costs: Costs, policies: Iterable[np.ndarray], n: int, rows: Sequence[Row]

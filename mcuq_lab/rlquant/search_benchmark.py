@@ -132,6 +132,13 @@ def table_hypervolume(evaluator: TabularEvaluator, run_dir: Path) -> float:
     return hypervolume(objectives(evaluator.rows.values()), reference_of(run_dir))
 
 
+def joint_hypervolume(run_dirs: Sequence[Path], evaluations: int) -> float:
+    """Of what searches of one problem found together, each in its first `evaluations`: the best
+    that is known where no table tells."""
+    rows = [row for path in run_dirs for row in read_rows(path)[:evaluations]]
+    return hypervolume(objectives(rows), reference_of(run_dirs[0]))
+
+
 def summarize(
     curves: pd.DataFrame, problem: SearchConfig, most: float | None = None
 ) -> list[SearchRow]:

@@ -33,8 +33,7 @@ class SurrogateSearch:
     """Anchors first, then rounds of `proposals.batch_size` policies.
 
     Args:
-        proposers: who imagines candidates, one after the other; in front of the last one's turn
-            scouts are sent out by it.
+        proposers: who imagines candidates, one after the other; the last one imagines scouts, too.
         informed: the surrogate knows the problem's sensitivity, and fewer random anchors do; costs
             are learnt from plans, too, of scouts not least.
     """
