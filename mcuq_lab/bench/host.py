@@ -18,7 +18,9 @@ from mcuq_lab.errors import BuildError, NumericsError
 from mcuq_lab.sources import SourceFile, Sources
 
 _WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Werror")
-_SANITIZED = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# gcc takes a third of the time that it takes over the checks at -O1, and what it optimizes away
+# unchecked is less. A report needs lines and functions, which -g1 keeps, but no variables.
+_SANITIZED = ("-Og", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 _FAST = ("-O2",)
 _UNUSED_LEFT_OUT = ("-ffunction-sections", "-fdata-sections")
 _MAIN = Path(__file__).with_name("host_main.c")
