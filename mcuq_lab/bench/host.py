@@ -21,6 +21,9 @@ _WARNINGS = ("-std=c11", "-Wall", "-Wextra", "-Werror")
 # gcc takes a third of the time that it takes over the checks at -O1, and what it optimizes away
 # unchecked is less. A report needs lines and functions, which -g1 keeps, but no variables.
 _SANITIZED = ("-Og", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# What the sanitizers' own libraries lack is found at the start: to look for it at each link is half
+# of the link. Apple's linker knows no such option.
+_TRUST_LIBRARIES = "-Wl,--allow-shlib-undefined"
 _FAST = ("-O2",)
 _UNUSED_LEFT_OUT = ("-ffunction-sections", "-fdata-sections")
 _MAIN = Path(__file__).with_name("host_main.c")
@@ -119,7 +122,8 @@ def _linked(
     if executable is None:
         with tempfile.TemporaryDirectory(prefix="mcuq-host-") as name:
             made = Path(name) / "model"
-            command = [compiler.path, *arguments, *objects.paths, "-o", made]
+            trust = () if "darwin" in compiler.machine else (_TRUST_LIBRARIES,)
+            command = [compiler.path, *arguments, *trust, *objects.paths, "-o", made]
             run_tool([str(part) for part in command], Path(name), "link", _LINK_TIMEOUT_S)
             executable = cache.store(key, made)
     return executable
