@@ -32,6 +32,7 @@ from mcuq_lab.rlquant.replay import Replay, play
 from mcuq_lab.rlquant.search import prolong, run_search
 from mcuq_lab.rlquant.search_benchmark import (
     curve_frame,
+    joint_hypervolume,
     run_once,
     search_configs,
     summarize,
@@ -220,6 +221,10 @@ def test_methods_are_compared_in_a_whole_space(tmp_path, monkeypatch):
     }
     assert all(row["hypervolume_table"] is None and row["hypervolume_median"] > 0 for row in rows)
     assert (tmp_path / "search-resnet8-digits-whole.png").exists()
+    run_dirs = sorted((tmp_path / "runs").glob("*"))
+    alone = [joint_hypervolume([run_dir], 12) for run_dir in run_dirs]
+    assert joint_hypervolume(run_dirs, 12) >= max(alone)
+    assert joint_hypervolume(run_dirs[:1], 6) < alone[0]
     refused = CliRunner().invoke(app, [*command, "--table", "t.parquet"])
     assert refused.exit_code == 2
     assert "not both" in refused.stderr
