@@ -111,7 +111,7 @@ class SyntheticEvaluator(Evaluator):
         if luck.random() < self._fault_rate:
             return Row(status="fault", message="injected", **common)
         layer_cycles = self._cycles(bits)
-        sram = self.plan(policy).memory_bytes
+        sram = self._sram_bytes(bits)
         accuracy = self.true_accuracy(bits) + luck.normal(0.0, self._noise)
         flash = self.image_bytes(policy)
         total = int(layer_cycles.sum() + _OTHER_CYCLES)
@@ -136,11 +136,14 @@ class SyntheticEvaluator(Evaluator):
         return float(0.1 + (self.float_accuracy - 0.1) * np.exp(-((0.9 * total) ** 1.2)))
 
     def plan(self, policy: Policy) -> Planned:
-        """Peak SRAM: live tensors, less what runs in place, plus scratch and stack; cycles in some
-        other unit."""
+        """Peak SRAM, and cycles in some other unit."""
         bits = to_bits([policy])[0]
-        sram = 0.8 * self._lifetimes.peak_bytes(bits) + 900 + 12 * bits[:, 1].max()
-        return Planned(int(sram), int(0.9 * (self._cycles(bits).sum() + _OTHER_CYCLES)))
+        cycles = self._cycles(bits).sum() + _OTHER_CYCLES
+        return Planned(self._sram_bytes(bits), int(0.9 * cycles))
+
+    def _sram_bytes(self, bits: np.ndarray) -> int:
+        """Live tensors, less what runs in place, plus scratch and stack."""
+        return int(0.8 * self._lifetimes.peak_bytes(bits) + 900 + 12 * bits[:, 1].max())
 
     def image_bytes(self, policy: Policy) -> int:
         """Flash: all code, and the weights."""

@@ -76,9 +76,10 @@ class WithScratch(SyntheticEvaluator):
 
     def plan(self, policy):
         self.planned = getattr(self, "planned", set()) | {policy.pairs}
-        narrow = any(bits.w_bits < 5 for bits in policy.layers[1:3])
-        plan = super().plan(policy)
-        return replace(plan, memory_bytes=plan.memory_bytes + 3000 * narrow)
+        return super().plan(policy)
+
+    def _sram_bytes(self, bits):
+        return super()._sram_bytes(bits) + 3000 * bool((bits[1:3, 0] < 5).any())
 
 
 def test_scouts_are_planned_and_change_what_is_measured(config, tmp_path):
@@ -86,7 +87,7 @@ def test_scouts_are_planned_and_change_what_is_measured(config, tmp_path):
     for n in (0, 12):
         evaluator = WithScratch(residual_net())
         settings = replace(config("without_rl").proposals, first_scouts=n, scouts=n)
-        run_dir = new_run(config("without_rl", proposals=settings), root=tmp_path)
+        run_dir = new_run(config("without_rl", 21, proposals=settings), root=tmp_path)
         run_search(run_dir, evaluator=evaluator)
         n_planned[n] = len(evaluator.planned)
         measured[n] = [row.policy for row in read_rows(run_dir)]
@@ -94,6 +95,19 @@ def test_scouts_are_planned_and_change_what_is_measured(config, tmp_path):
     anchors = 1 + len(settings.uniform_anchors) + settings.informed_anchors
     assert measured[12][:anchors] == measured[0][:anchors]
     assert measured[12] != measured[0]
+
+
+class WithoutPlans(SyntheticEvaluator):
+    """An engine that says nothing before it is run."""
+
+    def plan(self, policy):
+        return None
+
+
+def test_an_evaluator_without_plans_is_searched_too(config, tmp_path):
+    run_dir = new_run(config("without_rl", 20), root=tmp_path)
+    assert run_search(run_dir, evaluator=WithoutPlans(residual_net())).evaluations == 20
+    assert all(row.ok for row in read_rows(run_dir))
 
 
 @pytest.mark.slow

@@ -133,6 +133,8 @@ class SurrogateSearch:
         for _ in range(settings.scoutings if n else 0):
             drawn = problem.space.canonical(redraw_weights(round_.front, n, rng))
             self._learn(Proposal(bits, "scout") for bits in drawn)
+            if not self._planned:  # the evaluator has no plans
+                break
             round_ = replace(round_, guess=self._guess(round_.world.costs, rows))
             self._learn(self._most_promising(round_, rows, n))
             round_ = replace(round_, guess=self._guess(round_.world.costs, rows))
