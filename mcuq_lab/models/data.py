@@ -4,7 +4,9 @@ The validation part is cut from the training images with a fixed seed and is wha
 its policies on; the test part is for the final numbers only.
 """
 
+import gzip
 import hashlib
+import importlib.util
 import io
 import os
 import pickle
@@ -75,15 +77,13 @@ def load_dataset(name: str, root: str | Path | None = None) -> Dataset:
 
 def _load_digits() -> Dataset:
     from PIL import Image
-    from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    grey = np.round(digits.images * (255 / 16)).astype(np.uint8)
+    levels, labels = _digits_of_sklearn()
+    grey = np.round(levels * (255 / 16)).astype(np.uint8)
     large = np.stack(
         [np.asarray(Image.fromarray(g).resize((32, 32), Image.Resampling.BILINEAR)) for g in grey]
     )
     images = np.repeat(large[..., None], 3, axis=-1)
-    labels = digits.target.astype(np.uint8)
     test, rest = _cut(labels.size, 360)
     validation, train = rest[:240], rest[240:]
     return Dataset(
@@ -99,6 +99,24 @@ def _load_digits() -> Dataset:
         "resized bilinearly to 32x32 and repeated over RGB",
         mirror_keeps_class=False,
     )
+
+
+def _digits_of_sklearn() -> tuple[npt.NDArray[np.float64], Labels]:
+    """The images, (n, 8, 8) levels of 0..16, and the labels of scikit-learn's `load_digits`.
+
+    Read from its file: importing sklearn.datasets takes more than a second, scipy with it.
+    """
+    package = importlib.util.find_spec("sklearn")  # finds it, runs nothing of it
+    folders = package.submodule_search_locations if package else None
+    path = Path(folders[0] if folders else "") / "datasets" / "data" / "digits.csv.gz"
+    if path.is_file():
+        with gzip.open(path, "rt", encoding="utf-8") as file:
+            table = np.loadtxt(file, delimiter=",")
+        return table[:, :-1].reshape(-1, 8, 8), table[:, -1].astype(np.uint8)
+    from sklearn.datasets import load_digits  # slow; for a release that keeps it elsewhere
+
+    digits = load_digits()
+    return digits.images, digits.target.astype(np.uint8)
 
 
 def _load_cifar10(root: str | Path | None) -> Dataset:

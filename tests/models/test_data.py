@@ -8,9 +8,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from sklearn.datasets import load_digits
 
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.models import load_dataset
+from mcuq_lab.models import data, load_dataset
 from mcuq_lab.models.data import SPLIT_SEED
 
 
@@ -71,6 +72,18 @@ def test_digits_need_no_files():
         assert (images.min(), images.max()) == (0, 255)
     assert len(digits.classes) == 10
     assert not digits.mirror_keeps_class
+
+
+def test_digits_are_those_of_sklearn(monkeypatch):
+    """Read from its file, or by its function where the file is not found: the same bytes."""
+    expected = load_digits()
+    from_file = data._digits_of_sklearn()
+    monkeypatch.setattr(data.importlib.util, "find_spec", lambda name: None)
+    by_function = data._digits_of_sklearn()
+    for images, labels in (from_file, by_function):
+        assert (images.dtype, labels.dtype) == (expected.images.dtype, np.uint8)
+        assert np.array_equal(images, expected.images)
+        assert np.array_equal(labels, expected.target)
 
 
 def test_split_is_fixed_and_disjoint():
