@@ -1,8 +1,13 @@
-"""Floor 1: nets, data sets, training, and the way from a torch.nn.Module to a Graph."""
+"""Floor 1: nets, data sets, training, and the way from a torch.nn.Module to a Graph.
+
+What needs torch is loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module as _import_module
 
 from mcuq_lab.models.data import DATASETS, Dataset, load_dataset
-from mcuq_lab.models.float_executor import run_float
-from mcuq_lab.models.importer import import_module
 from mcuq_lab.models.lookup import Network, find_dataset, find_network
 from mcuq_lab.models.trained import (
     Provenance,
@@ -11,8 +16,16 @@ from mcuq_lab.models.trained import (
     load_trained,
     save_trained,
 )
-from mcuq_lab.models.training import TrainingConfig, accuracy, train_model
-from mcuq_lab.models.zoo import ZOO, build_model
+
+_WITH_TORCH = {
+    "ZOO": "zoo",
+    "TrainingConfig": "training",
+    "accuracy": "training",
+    "build_model": "zoo",
+    "import_module": "importer",
+    "run_float": "float_executor",
+    "train_model": "training",
+}
 
 __all__ = [
     "DATASETS",
@@ -34,3 +47,9 @@ __all__ = [
     "save_trained",
     "train_model",
 ]
+
+
+def __getattr__(name: str):
+    if name in _WITH_TORCH:
+        return getattr(_import_module(f"{__name__}.{_WITH_TORCH[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

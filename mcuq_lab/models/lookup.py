@@ -5,13 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from mcuq_lab.graph import Graph
 from mcuq_lab.models.data import Dataset, load_dataset
-from mcuq_lab.models.importer import import_module
-from mcuq_lab.models.trained import CHECKPOINTS, load_provenance, load_trained
-from mcuq_lab.models.zoo import build_model
+from mcuq_lab.models.trained import CHECKPOINTS, load_provenance, trained_graph
 from mcuq_lab.settings import Settings, load_settings
 
 UNTRAINED = "untrained weights: its accuracy means nothing"
@@ -52,9 +48,13 @@ def find_network(model: str, data: str, seed: int = 0) -> Network:
         ConfigError: there is no such model, or its checkpoint is damaged.
     """
     if not (CHECKPOINTS / f"{model}-{data}.npz").is_file():
+        import torch  # takes seconds
+
+        from mcuq_lab.models.importer import import_module
+        from mcuq_lab.models.zoo import build_model
+
         torch.manual_seed(seed)
         module = build_model(model).eval()
         return Network(import_module(module, name=model), None, UNTRAINED)
     provenance = load_provenance(model, data)
-    graph = import_module(load_trained(model, data), name=model)
-    return Network(graph, provenance.test_accuracy, provenance.data_note)
+    return Network(trained_graph(model, data), provenance.test_accuracy, provenance.data_note)

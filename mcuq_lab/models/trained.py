@@ -1,8 +1,11 @@
 """The trained nets that are committed: weights as npz, provenance as JSON.
 
 A weight file holds the module's state dict: filters as float16 (half the size; the accuracy in the
-JSON is measured on the stored numbers), biases and batch norm as float32.
+JSON is measured on the stored numbers), biases and batch norm as float32. torch is loaded where
+modules are: what is known about a net, and a graph that was kept, can be had without it.
 """
+
+from __future__ import annotations
 
 import io
 import json
@@ -10,15 +13,17 @@ import os
 import subprocess
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.graph import Graph
-from mcuq_lab.models.importer import import_module
-from mcuq_lab.models.zoo import build_model
+from mcuq_lab.models.kept_graphs import graph_path, keep_graph, kept_graph
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
 
@@ -58,6 +63,8 @@ def save_trained(module: nn.Module, provenance: Provenance, folder: Path = CHECK
 
 def as_stored(module: nn.Module) -> nn.Module:
     """Round the module's tensors, in place, to what a weight file keeps of them."""
+    import torch  # takes seconds
+
     rounded = {k: torch.from_numpy(_stored(v)).to(v.dtype) for k, v in module.state_dict().items()}
     module.load_state_dict(rounded)
     return module
@@ -75,6 +82,10 @@ def load_trained(model: str, data: str, folder: Path = CHECKPOINTS) -> nn.Module
             f"no trained {model} for {data} in {folder} (there: {known}); train one with "
             f"`python -m mcuq_lab.models.train --model {model} --data {data}`"
         )
+    import torch  # takes seconds
+
+    from mcuq_lab.models.zoo import build_model
+
     provenance = load_provenance(model, data, folder)
     try:
         with np.load(path, allow_pickle=False) as arrays:
@@ -102,7 +113,28 @@ def load_provenance(model: str, data: str, folder: Path = CHECKPOINTS) -> Proven
 
 def load_graph(model: str, data: str, folder: Path = CHECKPOINTS) -> Graph:
     """The trained net as a Graph, batch norm folded; raises ConfigError as load_trained does."""
-    return import_module(load_trained(model, data, folder), name=f"{model}-{data}")
+    return _imported(model, data, folder, f"{model}-{data}")
+
+
+def trained_graph(model: str, data: str, folder: Path = CHECKPOINTS) -> Graph:
+    """The graph of `load_graph` under the name `model`, imported once for each weight file.
+
+    Raises ConfigError as load_trained does.
+    """
+    weights = _path(model, data, folder)
+    kept_at = graph_path(model, weights.read_bytes()) if weights.is_file() else None
+    if kept_at and (kept := kept_graph(kept_at)):
+        return kept
+    graph = _imported(model, data, folder, model)
+    if kept_at:
+        keep_graph(graph, kept_at)
+    return graph
+
+
+def _imported(model: str, data: str, folder: Path, name: str) -> Graph:
+    from mcuq_lab.models.importer import import_module  # torch with it, takes seconds
+
+    return import_module(load_trained(model, data, folder), name=name)
 
 
 def git_revision(folder: Path = CHECKPOINTS.parent) -> str:
