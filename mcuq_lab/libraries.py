@@ -26,7 +26,6 @@ from mcuq_lab.baselines.official import tinyengine as official_tinyengine
 from mcuq_lab.bench import run_program
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.quantgraph import QuantGraph
-from mcuq_lab.quantize import run_unchecked
 from mcuq_lab.quantize.reference import compute
 from mcuq_lab.settings import LibrarySettings, load_settings
 from mcuq_lab.sources import SourceFile, Sources
@@ -71,6 +70,8 @@ def _cmix_nn_reference(network: QuantGraph, inputs: np.ndarray) -> np.ndarray:
 
 
 def _run_cmix_nn(network: QuantGraph, inputs: np.ndarray) -> np.ndarray:
+    from mcuq_lab.quantize import run_unchecked  # torch with it, takes seconds
+
     return run_unchecked(official_cmix_nn.as_computed(network), inputs)
 
 

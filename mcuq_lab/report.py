@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from mcuq_lab.engines import engine_named
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.figures import hypervolume_figure, pareto_figure, policy_figure
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import (
     FINALS,
@@ -29,6 +27,9 @@ from mcuq_lab.rlquant import (
     layer_names_of,
     reference_of,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 METHOD_LABELS = {"rlquant": "RLQuant", "without_rl": "RLQuant without RL"}
 
@@ -59,6 +60,8 @@ def make_report(
         ConfigError: a directory is no run, the search has no successful row yet, or a rival's
             problem is another one.
     """
+    from mcuq_lab.figures import pareto_figure, policy_figure  # matplotlib with it
+
     info = read_run_info(run_dir)
     rows = read_frame(run_dir)
     done = rows[rows["status"] == "ok"]
@@ -83,6 +86,8 @@ def make_report(
 def curve_figure(curves: pd.DataFrame, **settings: Any) -> Figure:
     """`hypervolume_figure` of rows of `hypervolume_frame`, methods by the names that people use;
     `settings` are its other arguments."""
+    from mcuq_lab.figures import hypervolume_figure  # matplotlib with it
+
     labelled = curves.assign(method=curves["method"].replace(METHOD_LABELS))
     return hypervolume_figure(labelled, **settings)
 

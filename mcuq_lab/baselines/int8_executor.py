@@ -1,7 +1,8 @@
 """The int8 engines' integers for many images at a time: what their executors share.
 
 Convolutions are products of matrices in floating point, exact while `255 * sum|w|` stays below
-2**24 (float32) or 2**53 (float64), whatever the order of the sums.
+2**24 (float32) or 2**53 (float64), whatever the order of the sums. The compiled loops are imported
+where they run: numba takes half a second, and most who name an engine run no image.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mcuq_lab.baselines.int8_compiled import depthwise_sums, fill_columns, requantize_rows
 from mcuq_lab.graph import Window
 from mcuq_lab.quantgraph import QAveragePool, QConcat, QMaxPool, QOp, QuantGraph
 
@@ -42,6 +42,8 @@ def convolution_sums(
     x: np.ndarray, zero_point: int, rows: np.ndarray, window: Window, out: tuple[int, int]
 ) -> np.ndarray:
     """Sums (n * oh * ow, oc), floating point, of int8 weight rows (oc, kh * kw * c)."""
+    from mcuq_lab.baselines.int8_compiled import fill_columns
+
     peak = 255 * int(np.abs(rows.astype(np.int64)).sum(1).max())
     dtype = np.float32 if peak < 1 << 24 else np.float64
     columns = np.empty((len(x) * out[0] * out[1], rows.shape[1]), dtype)
@@ -54,6 +56,8 @@ def depthwise_convolution_sums(
     x: np.ndarray, zero_point: int, weight: np.ndarray, window: Window, out: tuple[int, int]
 ) -> np.ndarray:
     """Sums (n * oh * ow, c), int32, of int8 weights (kh, kw, c)."""
+    from mcuq_lab.baselines.int8_compiled import depthwise_sums
+
     sums = np.zeros((len(x) * out[0] * out[1], x.shape[3]), np.int32)
     taps = np.ascontiguousarray(weight, np.int32)
     depthwise_sums(
@@ -66,6 +70,8 @@ def requantized(
     sums: np.ndarray, bias: np.ndarray, multiplier: np.ndarray, shift: np.ndarray, zero_point: int
 ) -> np.ndarray:
     """int8 (pixels, oc) of sums (pixels, oc) by Q31 multipliers and powers of two."""
+    from mcuq_lab.baselines.int8_compiled import requantize_rows
+
     result = np.empty(sums.shape, np.int8)
     constants = factor_constants(multiplier, shift)
     requantize_rows(sums, bias.astype(np.int64), *constants, zero_point, result)

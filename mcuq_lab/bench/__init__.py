@@ -4,17 +4,31 @@
     with open_board(board) as session:
         output = session.run(firmware, inputs)
 
-`run_on_host` runs the same sources on this computer, under the sanitizers.
+`run_on_host` runs the same sources on this computer, under the sanitizers. What needs pyOCD is
+loaded when it is first asked for.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
 
 from mcuq_lab.bench.cache import ContentCache, user_cache
 from mcuq_lab.bench.firmware import Firmware, build
-from mcuq_lab.bench.flash import FlashReport, erase_count
 from mcuq_lab.bench.host import build_for_host, run_on_host, run_program
 from mcuq_lab.bench.memory_map import MemoryMap, memory_map
-from mcuq_lab.bench.probe import ProbeInfo, find_probes, is_of, uids_of_boards
-from mcuq_lab.bench.session import BoardSession, RunReport, open_board
 from mcuq_lab.bench.toolchain import BuildFlags, Toolchain, find_host_compiler, find_toolchain
+
+_WITH_PYOCD = {
+    "BoardSession": "session",
+    "FlashReport": "flash",
+    "ProbeInfo": "probe",
+    "RunReport": "session",
+    "erase_count": "flash",
+    "find_probes": "probe",
+    "is_of": "probe",
+    "open_board": "session",
+    "uids_of_boards": "probe",
+}
 
 __all__ = [
     "BoardSession",
@@ -40,3 +54,9 @@ __all__ = [
     "uids_of_boards",
     "user_cache",
 ]
+
+
+def __getattr__(name: str):
+    if name in _WITH_PYOCD:
+        return getattr(import_module(f"{__name__}.{_WITH_PYOCD[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from string import Template
-
-from pyocd.core.memory_map import MemoryRegion, MemoryType
-from pyocd.target import TARGET
+from typing import TYPE_CHECKING
 
 from mcuq_lab.board import BOARDS_DIR, Board
 from mcuq_lab.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pyocd.core.memory_map import MemoryRegion, MemoryType
 
 LINKER_TEMPLATE = BOARDS_DIR / "common" / "image.ld.in"
 
@@ -55,6 +56,9 @@ def memory_map(board: Board) -> MemoryMap:
     Raises:
         ConfigError: pyOCD has no such target built in, or the target has no such region.
     """
+    from pyocd.core.memory_map import MemoryType  # slow to import, as all of pyOCD
+    from pyocd.target import TARGET
+
     target = TARGET.get(board.pyocd_target)
     if target is None:
         raise ConfigError(

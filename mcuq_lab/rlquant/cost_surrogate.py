@@ -8,12 +8,15 @@ where. Of the policies that they learnt from they repeat what they were told.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesRegressor
 
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.costs import Costs
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import ExtraTreesRegressor
 
 _TREES = 60
 _ENOUGH = 12
@@ -57,6 +60,8 @@ class CostSurrogate:
     def _grow(self, bits: np.ndarray, beyond: np.ndarray, seed: int) -> ExtraTreesRegressor | None:
         if len(bits) < _ENOUGH:
             return None
+        from sklearn.ensemble import ExtraTreesRegressor  # slow to import
+
         return ExtraTreesRegressor(_TREES, random_state=seed).fit(self._features(bits), beyond)
 
     def _beyond(self, forest: ExtraTreesRegressor | None, bits: np.ndarray) -> np.ndarray | float:

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
 from mcuq_lab.policy import MIN_BITS
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.space import SearchSpace
 
-_SMOOTH = ConstantKernel(1.0, (0.05, 50.0)) * Matern(3.0, (0.2, 30.0), nu=2.5)
-_KERNEL = _SMOOTH + WhiteKernel(0.01, (1e-4, 0.5))
+if TYPE_CHECKING:
+    from sklearn.gaussian_process.kernels import Kernel
+
 _AMPLITUDE_SPAN = 3.0
 """Features of the narrowest policy lie about as far from the widest one's as by widths alone."""
 _LEAST_SHARE = 1e-3
@@ -45,6 +44,9 @@ class AccuracySurrogate:
         seed: int,
         sensitivity: np.ndarray | None = None,
     ) -> None:
+        from sklearn.exceptions import ConvergenceWarning  # slow to import
+        from sklearn.gaussian_process import GaussianProcessRegressor
+
         rows = [row for row in rows if row.ok]
         self._space, self._sensitivity = space, sensitivity
         if sensitivity is not None:
@@ -55,7 +57,7 @@ class AccuracySurrogate:
         self._mean, self._scale = accuracy.mean(), max(accuracy.std(), 1e-3)
         features = self._features(np.array([row.policy for row in rows]))
         self._process = GaussianProcessRegressor(
-            _KERNEL, normalize_y=False, random_state=seed, alpha=1e-8
+            _kernel(), normalize_y=False, random_state=seed, alpha=1e-8
         )
         with warnings.catch_warnings():
             # A length scale at its bound means a flat direction, which is fine here.
@@ -86,6 +88,13 @@ class AccuracySurrogate:
         share = noise_of(self._space, self._sensitivity, bits) / self._most_noise
         total = np.log(share.sum(axis=-1, keepdims=True) + _LEAST_SHARE)
         return np.concatenate([steps, _AMPLITUDE_SPAN * np.sqrt(share), total], axis=-1)
+
+
+def _kernel() -> Kernel:
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    smooth = ConstantKernel(1.0, (0.05, 50.0)) * Matern(3.0, (0.2, 30.0), nu=2.5)
+    return smooth + WhiteKernel(0.01, (1e-4, 0.5))
 
 
 def noise_of(space: SearchSpace, sensitivity: np.ndarray, bits: np.ndarray) -> np.ndarray:

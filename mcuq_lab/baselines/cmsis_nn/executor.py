@@ -14,7 +14,6 @@ from mcuq_lab.baselines.cmsis_nn.tflite import (
     Int8Tensor,
     to_tflite,
 )
-from mcuq_lab.baselines.int8_compiled import add_integers
 from mcuq_lab.baselines.int8_executor import (
     convolution_sums,
     depthwise_convolution_sums,
@@ -64,6 +63,8 @@ def _compute(network: Int8Network, op: QOp, arrays: list[np.ndarray]) -> np.ndar
 def _add(
     constants: Int8Add, sources: list[Int8Tensor], zero_point: int, arrays: list[np.ndarray]
 ) -> np.ndarray:
+    from mcuq_lab.baselines.int8_compiled import add_integers  # numba with it
+
     a, b = (np.ascontiguousarray(array) for array in arrays)
     result = np.empty(a.shape, np.int8)
     tables = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from mcuq_lab.baselines.cmsis_nn.tflite import QMAX, QMIN
-from mcuq_lab.baselines.int8_compiled import add_floats, scale_rows
 from mcuq_lab.baselines.int8_executor import (
     convolution_sums,
     depthwise_convolution_sums,
@@ -54,6 +53,8 @@ def _compute(network: TinyNetwork, op: QOp, arrays: list[np.ndarray]) -> np.ndar
 
 
 def _add(factors: TinyAdd, arrays: list[np.ndarray], zeros: list[int], out_zero: int) -> np.ndarray:
+    from mcuq_lab.baselines.int8_compiled import add_floats  # numba with it
+
     a, b = (np.ascontiguousarray(array) for array in arrays)
     result, levels = np.empty(a.shape, np.int8), np.arange(QMIN, QMAX + 1)
     table_a = (levels - zeros[0]).astype(np.float32) * factors.scale_a
@@ -73,6 +74,8 @@ def _add(factors: TinyAdd, arrays: list[np.ndarray], zeros: list[int], out_zero:
 def _requantized(layer: TinyLayer, sums: np.ndarray, out_zero: int) -> np.ndarray:
     if layer.kind is Kind.CONVOLVE:
         return requantized(sums, layer.bias, layer.multiplier, layer.shift, out_zero)
+    from mcuq_lab.baselines.int8_compiled import scale_rows  # numba with it
+
     result = np.empty(sums.shape, np.int8)
     scale_rows(sums, layer.bias.astype(np.int64), layer.scale, out_zero, result)
     return result
