@@ -25,7 +25,7 @@ class Proposal:
     @property
     def key(self) -> tuple[tuple[int, int], ...]:
         """((w_bits, a_bits), ...): equal for equal networks."""
-        return tuple((int(w), int(a)) for w, a in self.bits)
+        return tuple(map(tuple, self.bits.tolist()))
 
 
 @dataclass(frozen=True, eq=False)

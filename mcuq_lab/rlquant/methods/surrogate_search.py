@@ -178,7 +178,8 @@ class SurrogateSearch:
 
     def _scouts(self) -> list[Proposal]:
         """All that have a plan."""
-        return [Proposal(np.array(bits, dtype=np.int8), "scout") for bits in self._planned]
+        policies = np.array(list(self._planned), dtype=np.int8)
+        return [Proposal(bits, "scout") for bits in policies]
 
     def _fresh(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
         """Each policy once that is not measured and keeps the budgets by estimates."""
