@@ -69,7 +69,7 @@ def hypervolume_figure(
         else:
             axes.set_ylabel("missing hypervolume")
             axes.set_yscale("log")
-            axes.set_ylim(_LEAST_MISSING, 1)
+            axes.set_ylim(max(_LEAST_MISSING, 0.5 * frame["hypervolume"].min()), 1)
     if most is not None:
         by_time.set_xscale("log")
     legend_above(figure, by_count)
