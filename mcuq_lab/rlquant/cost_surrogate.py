@@ -28,9 +28,8 @@ class CostSurrogate:
 
     Args:
         costs: gives the estimates.
-        cycles: of policies, as rows have them, in what unit ever; where there are few, the
-            estimates stand.
-        peaks: peak SRAM bytes likewise.
+        cycles: of one inference, by policy as rows have it; while few are known, estimates stand.
+        peaks: peak SRAM bytes, likewise.
         seed: of the trees.
     """
 
