@@ -34,8 +34,9 @@ def hypervolume_figure(
             spans the quartiles.
         board, simulated: where the rows come from.
         remark: what else a reader must know.
-        most: the hypervolume that cannot be exceeded, if that is known: drawn is then what part of
-            it is missing, on a logarithmic axis, since good methods differ by thousandths.
+        most: the largest hypervolume that is known, of a whole table or of all searches together:
+            drawn is then what part of it is missing, on a logarithmic axis, since good methods
+            differ by thousandths.
     """
     if most is not None:
         missing = (1.0 - frame["hypervolume"] / most).clip(lower=_LEAST_MISSING)
