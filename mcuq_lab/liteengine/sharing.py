@@ -11,6 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
+from math import inf
+from operator import or_
 
 from mcuq_lab.liteengine.code_size import code_bytes
 from mcuq_lab.liteengine.lowering import Lowered
@@ -50,7 +53,8 @@ class SharedChoice:
     def __init__(
         self, ways: Sequence[Sequence[Lowered]], cycles: Sequence[Sequence[float]]
     ) -> None:
-        files = {file.name: code_bytes(file) for some in ways for way in some for file in way.files}
+        named = {file.name: file for some in ways for way in some for file in way.files}
+        files = {name: code_bytes(file) for name, file in named.items()}
         bit = {name: 1 << i for i, name in enumerate(files)}
         self.file_bytes = tuple(files.values())
         self._known: dict[int, int] = {}
@@ -73,11 +77,7 @@ class SharedChoice:
 
     def flash_bytes(self, choice: Choice) -> int:
         """Constants and code; a file that several operators use counts once."""
-        files = constants = 0
-        for some, i in zip(self.options, choice, strict=True):
-            files |= some[i].files
-            constants += some[i].constants_bytes
-        return constants + self._bytes_of(files)
+        return sum(self.constants_bytes(choice)) + self._bytes_of(self._files(choice))
 
     def constants_bytes(self, choice: Choice) -> tuple[int, ...]:
         """What each operator takes by itself, its call included."""
@@ -89,27 +89,63 @@ class SharedChoice:
 
     def best(self, cycles_per_byte: float) -> Choice:
         """The choice with the lowest cycles + price of its flash that the moves lead to."""
-
-        def cost(choice: Choice) -> float:
-            return self.cycles(choice) + cycles_per_byte * self.flash_bytes(choice)
-
         choice = self.fastest()
-        lowest = cost(choice)
+        files = self._files(choice)
+        lowest = self.cycles(choice) + cycles_per_byte * self.flash_bytes(choice)
         while True:
-            moves = {move: cost(move) for move in self._moves(choice, cycles_per_byte)}
-            move = min(moves, key=moves.__getitem__, default=choice)
-            if move == choice or moves[move] >= lowest:
+            op, i, cost = self._best_of_one(choice, files, cycles_per_byte)
+            move = (*choice[:op], i, *choice[op + 1 :])
+            for several in self._moves_of_several(choice, cycles_per_byte):
+                if (their_cost := self._cost(several, files, cycles_per_byte)) < cost:
+                    move, cost = several, their_cost
+            if cost >= lowest:
                 return choice
-            choice, lowest = move, moves[move]
+            choice, files, lowest = move, self._files(move), cost
 
-    def _moves(self, choice: Choice, cycles_per_byte: float) -> Iterator[Choice]:
-        for op, some in enumerate(self.options):
-            for i in range(len(some)):
-                if i != choice[op]:
-                    yield (*choice[:op], i, *choice[op + 1 :])
+    def _files(self, choice: Choice) -> int:
+        """All files of a choice."""
+        files = 0
+        for some, i in zip(self.options, choice, strict=True):
+            files |= some[i].files
+        return files
+
+    def _cost(self, choice: Choice, near: int, cycles_per_byte: float) -> float:
+        """Of a choice whose files are nearly those of `near`."""
+        files = cycles = constants = 0
+        for some, i in zip(self.options, choice, strict=True):
+            option = some[i]
+            files |= option.files
+            cycles += option.cycles
+            constants += option.constants_bytes
+        return cycles + cycles_per_byte * (constants + self._bytes_near(files, near))
+
+    def _best_of_one(
+        self, choice: Choice, near: int, cycles_per_byte: float
+    ) -> tuple[int, int, float]:
+        """The first of the cheapest moves of one operator: which one, to which of its ways, and
+        what the choice then costs; infinite where no operator has another way."""
+        chosen = [some[i] for some, i in zip(self.options, choice, strict=True)]
+        cycles = sum(option.cycles for option in chosen)
+        constants = sum(option.constants_bytes for option in chosen)
+        best = 0, 0, inf
+        others = _files_of_others([option.files for option in chosen])
+        for op, (now, files) in enumerate(zip(chosen, others, strict=True)):
+            other_cycles = cycles - now.cycles
+            other_bytes = constants - now.constants_bytes + self._bytes_near(files, near)
+            for i, option in enumerate(self.options[op]):
+                if i == choice[op]:
+                    continue
+                own_bytes = option.constants_bytes + self._bytes_of(option.files & ~files)
+                cost = other_cycles + option.cycles + cycles_per_byte * (other_bytes + own_bytes)
+                if cost < best[2]:
+                    best = op, i, cost
+        return best
+
+    def _moves_of_several(self, choice: Choice, cycles_per_byte: float) -> Iterator[Choice]:
         for serving in self._by_kernel.values():
-            yield tuple(serving.get(op, i) for op, i in enumerate(choice))
-        for kernel in {some[i].kernel for some, i in zip(self.options, choice, strict=True)}:
+            yield tuple([serving.get(op, i) for op, i in enumerate(choice)])
+        kernels = (some[i].kernel for some, i in zip(self.options, choice, strict=True))
+        for kernel in dict.fromkeys(kernels):
             yield self._without(kernel, choice, cycles_per_byte)
 
     @cached_property
@@ -141,12 +177,24 @@ class SharedChoice:
                 files |= some[moved[op]].files
         return tuple(moved)
 
+    def _bytes_near(self, files: int, near: int) -> int:
+        """`_bytes_of`, by what differs from `near`, whose bytes are known."""
+        more, less = self._bytes_of(files & ~near), self._bytes_of(near & ~files)
+        return self._bytes_of(near) + more - less
+
     def _bytes_of(self, files: int) -> int:
         if files not in self._known:
             total, left = 0, files
-            while left:  # a choice uses few of the many files: only those are looked at
+            while left:  # of the many files few are looked at
                 lowest = left & -left
                 total += self.file_bytes[lowest.bit_length() - 1]
                 left ^= lowest
             self._known[files] = total
         return self._known[files]
+
+
+def _files_of_others(files: Sequence[int]) -> list[int]:
+    """For each operator the files that all others use."""
+    in_front = accumulate(files, or_, initial=0)
+    behind = [*accumulate(reversed(files), or_, initial=0)][-2::-1]
+    return [front | back for front, back in zip(in_front, behind, strict=False)]

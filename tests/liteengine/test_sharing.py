@@ -75,6 +75,41 @@ def test_moves_find_nearly_the_best_of_all_choices(seed):
 
 
 @pytest.mark.parametrize("seed", range(8))
+def test_moves_are_those_that_the_costs_of_whole_choices_lead_to(seed):
+    rng = np.random.default_rng(seed)
+    files = [kernel_file(f"f{i}", int(rng.integers(50, 600))) for i in range(9)]
+    ways = [[of_some(rng, files) for _ in range(rng.integers(1, 6))] for _ in range(8)]
+    cycles = [[int(c) for c in rng.integers(1000, 1400, len(some))] for some in ways]
+    for price in (0.0, 0.05, 0.2, 1.0):
+        shared = SharedChoice(ways, cycles)
+        assert shared.best(price) == by_whole_costs(shared, price)
+
+
+def of_some(rng: np.random.Generator, files: list[SourceFile]) -> Lowered:
+    """A way with one to three files, the first of which has the kernel's name."""
+    chosen = [files[i] for i in rng.permutation(len(files))[: rng.integers(1, 4)]]
+    size_bytes = int(rng.integers(0, 400))
+    return Lowered(chosen[0].name, "", tuple(chosen), "", "call();", size_bytes)
+
+
+def by_whole_costs(shared: SharedChoice, price: float):
+    """As `best`, but every move costs what the choice that it leads to costs."""
+
+    def cost(choice):
+        return shared.cycles(choice) + price * shared.flash_bytes(choice)
+
+    def moves(choice):
+        for op, some in enumerate(shared.options):
+            yield from ((*choice[:op], i, *choice[op + 1 :]) for i in range(len(some)))
+        yield from shared._moves_of_several(choice, price)
+
+    choice = shared.fastest()
+    while cost(best := min(moves(choice), key=cost)) < cost(choice):
+        choice = best
+    return choice
+
+
+@pytest.mark.parametrize("seed", range(8))
 def test_the_best_of_all_choices_within_a_budget_is_found(seed):
     rng = np.random.default_rng(seed)
     kernels = [way(f"k{i}", int(rng.integers(50, 600))) for i in range(6)]
