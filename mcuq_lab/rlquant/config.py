@@ -117,9 +117,13 @@ class ProposalConfig:
     first_scouts: int = 24
     """Policies of the front with weights of other widths that RLQuant plans in its first round, ...
     """
+    narrow_scouts: int = 84
+    """More that RLQuant plans in its first round, with all tensors at two bits but for a few: where
+    the least memory is, and hard to find from wider ones, ..."""
     scouts: int = 8
-    """... and in each later one, only to learn what they would cost; as many again are those that
-    promise most. While too few plans promise a gain, as many more follow, ..."""
+    """... and so many of the front's in each later one, only to learn what they would cost; as many
+    again are those that promise most. While too few plans promise a gain, as many more follow, ...
+    """
     scoutings: int = 4
     """... so many times in all."""
     agent_share: float = 0.16
@@ -266,6 +270,7 @@ def quick_config(**changes: Any) -> SearchConfig:
             random_anchors=3,
             shortlist=12,
             first_scouts=8,
+            narrow_scouts=8,
             scouts=4,
             scoutings=1,
         ),

@@ -165,3 +165,20 @@ def redraw_weights(parents: np.ndarray, n: int, rng: np.random.Generator) -> np.
     hit = rng.random(weights.shape) < rng.choice([0.25, 0.5, 1.0], size=n)[:, None]
     weights[hit] = rng.integers(MIN_BITS, MAX_BITS + 1, hit.sum())
     return bits
+
+
+def narrow_tensors(space: SearchSpace, n: int, rng: np.random.Generator) -> np.ndarray:
+    """`n` policies (n, L, 2): all tensors as narrow as can be but for one to four, and any weights.
+
+    The operator that takes most memory decides, so that one wide tensor hides what the others would
+    make possible; and where all are narrow, one wider tensor may allow kernels that need less.
+    """
+    groups = space.input_groups
+    bits = np.full((n, space.n_layers, 2), MIN_BITS, np.int8)
+    bits[..., 0] = rng.integers(MIN_BITS, MAX_BITS + 1, bits.shape[:2])
+    ranks = rng.random((n, int(groups.max()) + 1)).argsort(axis=1)
+    wider = ranks < rng.integers(1, 5, size=(n, 1))
+    # Of widths that are alike in memory one or two stand for all.
+    widths = np.where(wider, rng.choice([3, 4, 4, 8], size=wider.shape), MIN_BITS)
+    bits[..., 1] = widths[:, groups]
+    return bits

@@ -14,7 +14,7 @@ from mcuq_lab.policy import MAX_BITS, MIN_BITS
 from mcuq_lab.quantize import group_bits
 from mcuq_lab.rlquant.costs import fit_costs, initial_costs
 from mcuq_lab.rlquant.memory import live_tensors
-from mcuq_lab.rlquant.proposers import redraw_weights
+from mcuq_lab.rlquant.proposers import narrow_tensors, redraw_weights
 from mcuq_lab.rlquant.space import FEATURES, SearchSpace, to_bits, to_policy
 from mcuq_lab.sources import joined_name
 
@@ -54,6 +54,17 @@ def test_weights_are_redrawn_and_activations_stay(bits, seed):
     assert all(len(found) for found in of)
     assert MIN_BITS <= drawn[..., 0].min() < drawn[..., 0].max() <= MAX_BITS
     assert any((child != parents[found[0]]).any() for child, found in zip(drawn, of, strict=True))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_one_to_four_tensors_are_wider_than_the_narrowest(seed):
+    drawn = narrow_tensors(SPACE, 60, np.random.default_rng(seed))
+    assert (SPACE.canonical(drawn) == drawn).all(), "readers of a tensor agree on its width"
+    groups = SPACE.input_groups
+    first_reader = [np.flatnonzero(groups == group)[0] for group in range(groups.max() + 1)]
+    n_wider = (drawn[:, first_reader, 1] > MIN_BITS).sum(axis=1)
+    assert set(n_wider) == {1, 2, 3, 4}
+    assert set(drawn[..., 0].ravel()) == set(range(MIN_BITS, MAX_BITS + 1))
 
 
 def test_features_are_finite_and_scaled():

@@ -21,7 +21,7 @@ from mcuq_lab.rlquant.env import Outcome, World
 from mcuq_lab.rlquant.methods.anchors import anchors, stack, unseen
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
 from mcuq_lab.rlquant.planned import Planned
-from mcuq_lab.rlquant.proposers import Proposer, Round, redraw_weights
+from mcuq_lab.rlquant.proposers import Proposer, Round, narrow_tensors, redraw_weights
 from mcuq_lab.rlquant.selection import pick_batch
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
@@ -124,14 +124,19 @@ class SurrogateSearch:
         gains; the round with guesses that know all plans.
 
         Some are policies of the front with weights' widths redrawn: kernels need more or less
-        scratch with each, which nobody guesses before plans have told it. Others are those that
-        promise most by what is known so far, whether they hold it or not.
+        scratch with each, which nobody guesses before plans have told it. Some, in the first round
+        alone, have narrow tensors. Others are those that promise most by what is known so far,
+        whether they hold it or not.
         """
         problem, settings = self._problem, self._problem.config.proposals
         n = settings.first_scouts if round_.number == 0 else settings.scouts
         rng = problem.rng(4, self._rounds)
-        for _ in range(settings.scoutings if n else 0):
-            drawn = problem.space.canonical(redraw_weights(round_.front, n, rng))
+        for scouting in range(settings.scoutings if n else 0):
+            drawn = redraw_weights(round_.front, n, rng)
+            if round_.number == scouting == 0:
+                narrow = narrow_tensors(problem.space, settings.narrow_scouts, rng)
+                drawn = np.concatenate([drawn, narrow])
+            drawn = problem.space.canonical(drawn)
             self._learn(Proposal(bits, "scout") for bits in drawn)
             if not self._planned:  # the evaluator has no plans
                 break
