@@ -30,10 +30,10 @@ from mcuq_lab.liteengine.strip_lowering import (
     demands,
     overhead_cycles,
     runs_in,
-    share_of_rows,
 )
 from mcuq_lab.liteengine.strip_overlap import over_inputs
-from mcuq_lab.liteengine.strips import Strips, all_heights, starts, with_strips
+from mcuq_lab.liteengine.strip_topology import Topology
+from mcuq_lab.liteengine.strips import Strips, all_heights, with_strips
 from mcuq_lab.liteengine.subsampling import variants
 from mcuq_lab.quantgraph import QOp, QuantGraph
 
@@ -193,7 +193,7 @@ class StripEstimate:
                 return np.empty(0, np.int64), np.empty(0)
             shares = np.empty(len(cycles))
             for unit in set(together.tolist()):
-                shares[together == unit] = share_of_rows(strips, op, unit)
+                shares[together == unit] = strips.geometry.share_of_rows(op.name, unit)
             parts.append((scratch, np.minimum.accumulate(shares * cycles)))
         limits = np.unique(np.concatenate([scratch for scratch, _ in parts]))
         needs = strips.stage_bytes + -(-limits // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
@@ -231,10 +231,11 @@ def bounded(
     """Strips to consider, each with a lower bound of the bytes of arena that the network then
     takes, at most `most_bytes`: from the first operator on, or around the one that needs most."""
     index = neediest(graph, ways, needs)
-    for first in starts(graph, index):
-        in_front = max(map(min, needs[:first]), default=0)
+    least = list(map(min, needs))
+    for first in Topology.of(graph).starts(index):
+        in_front = max(least[:first], default=0)
         for end in range(max(first + 2, index + 1 if first else 0), len(graph.ops) + 1):
-            others = max(map(min, needs[end:]), default=0)
+            others = max(least[end:], default=0)
             output = graph.tensors[graph.ops[end - 1].output].size_bytes
             if max(in_front, others, output) > most_bytes:
                 continue

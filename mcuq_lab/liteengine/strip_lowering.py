@@ -13,7 +13,8 @@ from mcuq_lab.liteengine.lowering import Lowered
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
 from mcuq_lab.liteengine.schedule import FLASH_PRICE, Family
 from mcuq_lab.liteengine.sharing import SharedChoice
-from mcuq_lab.liteengine.strips import Sight, Strips, Turns
+from mcuq_lab.liteengine.strip_geometry import Sight, Turns, whole_rows
+from mcuq_lab.liteengine.strips import Strips
 from mcuq_lab.quantgraph import QOp, QTensor
 from mcuq_lab.target import Target
 
@@ -69,8 +70,8 @@ def _cycles(strips: Strips, op: QOp, way: Lowered, whole: Mapping[tuple[str, str
     Both follow from the cycles of the largest call and of the `whole` map, where these are known.
     """
     unit = way.by_rows.together
-    rows = [_whole(out_h, unit) for _, out_h in strips.calls(op)]
-    most, height = max(rows), _whole(strips.height(op), unit)
+    rows = [whole_rows(out_h, unit) for _, out_h in strips.calls(op)]
+    most, height = max(rows), whole_rows(strips.height(op), unit)
     known = whole.get((way.kernel, way.packing))
     if known is None or most == height:
         return round(way.predicted_cycles * sum(rows) / most)
@@ -94,17 +95,6 @@ def demands(strips: Strips, op: QOp) -> tuple[frozenset[int], bool]:
     if strips.over and op is strips.ops[-1]:
         replaced.add(op.inputs.index(strips.inputs[0]))
     return frozenset(replaced), op.output in strips.over
-
-
-def share_of_rows(strips: Strips, op: QOp, unit: int) -> float:
-    """Rows that a kernel computes in strips, `unit` together, as a share of those of the whole
-    map."""
-    rows = sum(_whole(out_h, unit) for _, out_h in strips.calls(op))
-    return rows / _whole(strips.height(op), unit)
-
-
-def _whole(rows: int, unit: int) -> int:
-    return -(-rows // unit) * unit
 
 
 def _offered(strips: Strips, ways: Sequence[Sequence[Lowered]]) -> Iterator[Lowered]:
@@ -149,12 +139,8 @@ def _lowered(strips: Strips, ways: Sequence[Lowered]) -> Lowered:
 
 def overhead_cycles(strips: Strips) -> int:
     """Estimate: calls of the kernels, and rows that move."""
-    calls = sum(len(strips.calls(op)) for op in strips.ops)
-    moved = sum(
-        strips.row_bytes(name) * max(strips.turns[strips.writer(name).name].lead - kept.lead, 0)
-        for name in strips.maps
-        for kept in (strips.first_kept(name),)
-    )
+    calls = strips.geometry.call_count
+    moved = sum(strips.row_bytes(name) * rows for name, rows in strips.geometry.moved_rows)
     return round(_CALL_CYCLES * calls + _MOVED_BYTE_CYCLES * moved * strips.strips)
 
 

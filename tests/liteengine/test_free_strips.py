@@ -10,7 +10,7 @@ from mcuq_lab.liteengine.footprint import Lifetimes, cost_of, needs_of
 from mcuq_lab.liteengine.free_strips import STRIPS_PRICE, StripEstimate, bounded
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
 from mcuq_lab.liteengine.schedule import candidates
-from mcuq_lab.liteengine.strip_lowering import overhead_cycles, runs_in, share_of_rows
+from mcuq_lab.liteengine.strip_lowering import overhead_cycles, runs_in
 from tests.support.networks import residual_block
 
 
@@ -20,7 +20,10 @@ def totals(estimate: StripEstimate, strips):
     first, end = strips.span(estimate.graph)
     parts = [
         [
-            (way.scratch_bytes, share_of_rows(strips, op, way.by_rows.together) * cycles)
+            (
+                way.scratch_bytes,
+                strips.geometry.share_of_rows(op.name, way.by_rows.together) * cycles,
+            )
             for way, cycles in some
             if runs_in(strips, op, way)
         ]

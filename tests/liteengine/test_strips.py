@@ -16,8 +16,10 @@ from mcuq_lab.liteengine.footprint import cost_of
 from mcuq_lab.liteengine.free_strips import NEARLY_FREE, STRIPS_PRICE, WORTH_BYTES
 from mcuq_lab.liteengine.memory import plan_arena
 from mcuq_lab.liteengine.schedule import candidates
+from mcuq_lab.liteengine.strip_geometry import Sight
 from mcuq_lab.liteengine.strip_overlap import over_inputs
-from mcuq_lab.liteengine.strips import Sight, Strips, starts, with_strips
+from mcuq_lab.liteengine.strip_topology import Topology
+from mcuq_lab.liteengine.strips import Strips, with_strips
 from mcuq_lab.quantize import random_graph, random_inputs, run_reference
 from mcuq_lab.storage import pack_batch
 from mcuq_lab.target import Target
@@ -147,8 +149,8 @@ def test_strips_begin_where_one_tensor_is_alive():
     names = [op.name for op in graph.ops]
     for block, add in ((1, "stem"), (2, "add1"), (3, "add2")):
         for name in (f"conv{block}_1", f"conv{block}_2", f"add{block}"):
-            assert starts(graph, names.index(name)) == (0, names.index(add) + 1)
-    assert starts(graph, 0) == (0,)
+            assert Topology.of(graph).starts(names.index(name)) == (0, names.index(add) + 1)
+    assert Topology.of(graph).starts(0) == (0,)
 
 
 def test_a_network_with_strips_has_them_in_their_place():
