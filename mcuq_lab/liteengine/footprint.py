@@ -14,7 +14,7 @@ import numpy as np
 
 from mcuq_lab.errors import FitError
 from mcuq_lab.liteengine.lowering import Lowered
-from mcuq_lab.liteengine.memory import Block, Overlap, aligned, lower_bound_bytes
+from mcuq_lab.liteengine.memory import aligned, shared_bytes
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.target import Target
 
@@ -65,34 +65,26 @@ class Lifetimes:
         """Bytes of arena that operator `index` needs at least, if it is computed in each way."""
         if self.steps[index] is None:
             return [0 for _ in ways]
-        known: dict[tuple, int] = {}  # most ways differ in scratch alone, which lies beside
+        step, op = self.steps[index], graph.ops[index]
+        live = {
+            name: aligned(graph.tensors[name].size_bytes)
+            for name in self.first
+            if self.first[name] <= step <= self.last[name]
+        }
+        total, output = sum(live.values()), live[self.root[op.output]]
+        roots = [self.root[name] for name in op.inputs]
+        # Inputs that nobody reads later, and so may give their bytes to the output.
+        dying = {i: (root, live[root]) for i, root in enumerate(roots) if self.last[root] == step}
         needs = []
         for way in ways:
-            key = way.in_place, way.ahead
-            if key not in known:
-                known[key] = self._tensor_bytes(graph, index, way)
-            needs.append(known[key] + aligned(way.scratch_bytes))
+            leads = {dying[i]: 0 for i in way.in_place if i in dying}
+            for ahead in way.ahead:
+                if ahead.index in dying:
+                    source, lead = dying[ahead.index], max(aligned(ahead.lead_bytes), 0)
+                    leads[source] = min(lead, leads.get(source, lead))
+            shared = sum(shared_bytes(size, output, lead) for (_, size), lead in leads.items())
+            needs.append(total - min(output, shared) + aligned(way.scratch_bytes))
         return needs
-
-    def _tensor_bytes(self, graph: QuantGraph, index: int, way: Lowered) -> int:
-        """What it needs at least beside scratch."""
-        step, op = self.steps[index], graph.ops[index]
-        live = [name for name in self.first if self.first[name] <= step <= self.last[name]]
-        place = {name: i for i, name in enumerate(live)}
-        blocks = [Block(graph.tensors[name].size_bytes, 0, 0) for name in live]
-        output = place[self.root[op.output]]
-
-        def source(i: int) -> int | None:
-            root = self.root[op.inputs[i]]
-            return place[root] if self.last[root] == step else None
-
-        shareable = [(at, output) for i in way.in_place if (at := source(i)) is not None]
-        overlaps = [
-            Overlap(at, output, ahead.lead_bytes)
-            for ahead in way.ahead
-            if (at := source(ahead.index)) is not None
-        ]
-        return lower_bound_bytes(blocks, shareable, overlaps)
 
 
 Ways = Sequence[Sequence[tuple[Lowered, int]]]
@@ -159,9 +151,11 @@ def within_arena(graph: QuantGraph, ways: Ways, target: Target) -> list[list[tup
     Raises:
         FitError: some operator does not fit the target's arena in any way.
     """
+    limit = target.arena_bytes
+    if limit is not None and _most_bytes(graph, ways) <= limit:
+        return [list(some) for some in ways]
     needs = needs_of(graph, ways)
     smallest = max(map(min, needs))
-    limit = target.arena_bytes
     if limit is None:
         limit = cheapest_arena(graph, ways, needs).size_bytes
     elif smallest > limit:
@@ -177,6 +171,12 @@ def within_arena(graph: QuantGraph, ways: Ways, target: Target) -> list[list[tup
         [timed for timed, need in zip(some, counts, strict=True) if need <= limit]
         for some, counts in zip(ways, needs, strict=True)
     ]
+
+
+def _most_bytes(graph: QuantGraph, ways: Ways) -> int:
+    """No operator needs more: all tensors side by side, and the most scratch of any way."""
+    scratch = max(way.scratch_bytes for some in ways for way, _ in some)
+    return aligned(scratch) + sum(aligned(some.size_bytes) for some in graph.tensors.values())
 
 
 def fewest_cycles(ways: Ways) -> int:

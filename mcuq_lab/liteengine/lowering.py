@@ -114,16 +114,21 @@ def near_fastest(
     near, most = (
         (NEAR_IN_LITTLE_FLASH, MOST_IN_LITTLE_FLASH) if little_flash else (NEAR, _MOST_NEAR)
     )
-    ordered = sorted(ways, key=lambda way: (cycles(way), scratch_bytes(way)))
+    ordered = sorted(
+        ((cycles(way), scratch_bytes(way), way) for way in ways), key=lambda some: some[:2]
+    )
+    if not ordered:
+        return []
+    fewest, least, _ = ordered[0]
     fastest: dict[Hashable, W] = {}
-    for way in ordered:
-        if cycles(way) <= near * cycles(ordered[0]):
-            fastest.setdefault(kernel(way), way)
+    for count, _, way in ordered:
+        if count > near * fewest:
+            break
+        fastest.setdefault(kernel(way), way)
     offered = list(fastest.values())[:most]
-    least = scratch_bytes(ordered[0]) if ordered else 0
-    for way in ordered:
-        if scratch_bytes(way) <= LESS * least:
-            least = scratch_bytes(way)
+    for _, size, way in ordered:
+        if size <= LESS * least:
+            least = size
             if way not in offered:
                 offered.append(way)
     return offered

@@ -115,11 +115,15 @@ def lower_bound_bytes(
         saved: dict[int, int] = {}
         for (source, output), lead in leads.items():
             if blocks[output].first == step:
-                both = max(sizes[output], max(lead, 0) + sizes[source])
-                shared = max(0, sizes[source] + sizes[output] - both)
+                shared = shared_bytes(sizes[source], sizes[output], max(lead, 0))
                 saved[output] = min(sizes[output], saved.get(output, 0) + shared)
         largest = max(largest, live - sum(saved.values()))
     return largest
+
+
+def shared_bytes(source_bytes: int, output_bytes: int, lead_bytes: int) -> int:
+    """Bytes that an output and its input share at most, if it begins so many in front of it."""
+    return max(0, min(output_bytes - lead_bytes, source_bytes))
 
 
 def aligned(size_bytes: int) -> int:

@@ -71,6 +71,17 @@ class SharedChoice:
             for some, counts in zip(ways, cycles, strict=True)
         )
 
+    def among(self, kept: Sequence[Sequence[int]]) -> SharedChoice:
+        """The same with some ways only, `kept` of each operator by their numbers, at least one; a
+        choice then numbers those."""
+        fewer = object.__new__(SharedChoice)
+        fewer.file_bytes, fewer._known = self.file_bytes, self._known
+        fewer.options = tuple(
+            tuple([some[i] for i in numbers])
+            for some, numbers in zip(self.options, kept, strict=True)
+        )
+        return fewer
+
     def cycles(self, choice: Choice) -> float:
         """Of one inference."""
         return sum(some[i].cycles for some, i in zip(self.options, choice, strict=True))

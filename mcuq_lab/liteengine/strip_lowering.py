@@ -101,21 +101,19 @@ def _offered(strips: Strips, ways: Sequence[Sequence[Lowered]]) -> Iterator[Lowe
     """For scratch of different sizes the best choice of kernels that it allows."""
     smallest = max(min(way.scratch_bytes for way in some) for some in ways)
     limits = sorted({way.scratch_bytes for some in ways for way in some})
+    shared = SharedChoice(ways, [[way.predicted_cycles for way in some] for some in ways])
     best = None
     for limit in limits:
         if limit < smallest:
             continue
-        fitting = [[way for way in some if way.scratch_bytes <= limit] for some in ways]
-        cycles = sum(min(way.predicted_cycles for way in some) for some in fitting)
+        fitting = [[i for i, way in enumerate(some) if way.scratch_bytes <= limit] for some in ways]
+        among = shared.among(fitting)
+        cycles = among.cycles(among.fastest())
         if best is None or cycles <= WORTH_ITS_SCRATCH * best:
             best = cycles
-            yield _lowered(strips, _chosen(fitting))
-
-
-def _chosen(ways: Sequence[Sequence[Lowered]]) -> list[Lowered]:
-    shared = SharedChoice(ways, [[way.predicted_cycles for way in some] for some in ways])
-    choice = shared.best(FLASH_PRICE * shared.cycles(shared.fastest()) / 1024)
-    return [some[i] for some, i in zip(ways, choice, strict=True)]
+            choice = among.best(FLASH_PRICE * cycles / 1024)
+            chosen = zip(ways, fitting, choice, strict=True)
+            yield _lowered(strips, [some[numbers[i]] for some, numbers, i in chosen])
 
 
 def _lowered(strips: Strips, ways: Sequence[Lowered]) -> Lowered:

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from mcuq_lab.graph import Shape
-from mcuq_lab.liteengine.footprint import Lifetimes, cost_of, needs_of
+from mcuq_lab.liteengine.footprint import Lifetimes, cost_of, needs_of, within_arena
 from mcuq_lab.liteengine.free_strips import STRIPS_PRICE, StripEstimate, bounded
-from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
+from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES, Block, Overlap, lower_bound_bytes
 from mcuq_lab.liteengine.schedule import candidates
 from mcuq_lab.liteengine.strip_lowering import overhead_cycles, runs_in
-from tests.support.networks import residual_block
+from mcuq_lab.target import Target
+from tests.support.networks import mobilenet, residual_block, resnet8
 
 
 def totals(estimate: StripEstimate, strips):
@@ -78,3 +79,41 @@ def test_ways_that_differ_in_scratch_need_as_many_bytes_more():
     for index, some in enumerate(ways):
         together = lives.step_bytes(graph, index, some)
         assert together == [lives.step_bytes(graph, index, [way])[0] for way in some]
+
+
+@pytest.mark.parametrize("network", [resnet8, mobilenet])
+def test_needs_are_bounds_of_arenas_for_an_operator_alone(network):
+    graph = network(None, 3)
+    ways = [candidates(op, graph.tensors) for op in graph.ops]
+    lives = Lifetimes.of(graph, [some[0] for some in ways])
+    shared = 0
+    for index, (op, some, step) in enumerate(zip(graph.ops, ways, lives.steps, strict=True)):
+        if step is None:
+            assert set(lives.step_bytes(graph, index, some)) == {0}
+            continue
+        live = [name for name in lives.first if lives.first[name] <= step <= lives.last[name]]
+        blocks = [Block(graph.tensors[name].size_bytes, 0, 0) for name in live]
+        output = live.index(lives.root[op.output])
+
+        def dying(indices, op=op, step=step, live=live):
+            roots = [(i, lives.root[op.inputs[i]]) for i in indices]
+            return [(i, live.index(root)) for i, root in roots if lives.last[root] == step]
+
+        for way, need in zip(some, lives.step_bytes(graph, index, some), strict=True):
+            pairs = [(at, output) for _, at in dying(way.in_place)]
+            leads = {ahead.index: ahead.lead_bytes for ahead in way.ahead}
+            overlaps = [Overlap(at, output, leads[i]) for i, at in dying(leads)]
+            scratch = Block(way.scratch_bytes, 0, 0)
+            assert need == lower_bound_bytes([*blocks, scratch], pairs, overlaps)
+            shared += need < lower_bound_bytes([*blocks, scratch])
+    assert shared
+
+
+@pytest.mark.parametrize("network", [resnet8, mobilenet])
+def test_a_large_arena_leaves_all_ways(network):
+    graph = network(None, 3)
+    ways = [[(way, 1) for way in candidates(op, graph.tensors)] for op in graph.ops]
+    most = max(map(max, needs_of(graph, ways)))
+    for arena_bytes in (most, most + 8, 1 << 40):
+        assert within_arena(graph, ways, Target(arena_bytes=arena_bytes)) == ways
+    assert within_arena(graph, ways, Target(arena_bytes=most - 8)) != ways

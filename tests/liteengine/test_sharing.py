@@ -85,6 +85,24 @@ def test_moves_are_those_that_the_costs_of_whole_choices_lead_to(seed):
         assert shared.best(price) == by_whole_costs(shared, price)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_choice_among_some_ways_is_that_of_these_alone(seed):
+    rng = np.random.default_rng(seed)
+    files = [kernel_file(f"f{i}", int(rng.integers(50, 600))) for i in range(9)]
+    ways = [[of_some(rng, files) for _ in range(5)] for _ in range(6)]
+    cycles = [[int(c) for c in rng.integers(1000, 1400, 5)] for _ in ways]
+    kept = [sorted(rng.permutation(5)[: rng.integers(1, 6)].tolist()) for _ in ways]
+    fewer = SharedChoice(ways, cycles).among(kept)
+    alone = SharedChoice(
+        [[some[i] for i in numbers] for some, numbers in zip(ways, kept, strict=True)],
+        [[some[i] for i in numbers] for some, numbers in zip(cycles, kept, strict=True)],
+    )
+    for price in (0.0, 0.2, 1.0):
+        choice = alone.best(price)
+        assert fewer.best(price) == choice
+        assert fewer.flash_bytes(choice) == alone.flash_bytes(choice)
+
+
 def of_some(rng: np.random.Generator, files: list[SourceFile]) -> Lowered:
     """A way with one to three files, the first of which has the kernel's name."""
     chosen = [files[i] for i in rng.permutation(len(files))[: rng.integers(1, 4)]]

@@ -212,7 +212,7 @@ def lower_halves(
 
 def _best(choices: Iterable[_Choice], *, little_flash: bool) -> list[_Choice]:
     return near_fastest(
-        sorted(choices, key=lambda choice: str(choice.packing)),
+        choices,
         _kernel_parts,
         lambda way: way.cycles,
         lambda way: way.scratch_bytes,
@@ -233,7 +233,7 @@ def _choices(
     packings: Iterable[tuple[HalvesPacking, int]],
 ) -> Iterator[_Choice]:
     pixels = output.shape.h * output.shape.w
-    for packing, unroll in packings:
+    for packing, unroll in sorted(packings, key=lambda some: str(some[0])):
         groups = -(-pixels // (2 * packing.pixels))
         # Fewer bands unpack the weights less often, but take more scratch.
         for band_groups in sorted({-(-groups // bands) for bands in _BANDS}):

@@ -25,7 +25,7 @@ def row_cycles(layout: RowLayout) -> int:
     full = layout.source.shape.w / layout.packing.pixels if layout.halves else layout.tiles
     pre_shifted = layout.op.requantize.pre_shift > 0
     epilogue = layout.output.storage_bits, pre_shifted
-    if layout.tile.nested:
+    if layout.nested:
         tiles = layout.tiles * nested_cycles(layout.packing, unroll, *epilogue)
     else:
         tiles = full * product_cycles(layout.packing, summed, unroll)
@@ -39,7 +39,7 @@ def row_cycles(layout: RowLayout) -> int:
     if layout.op.w_bits == 2 and layout.packing.phases == 1 and layout.packing.words == 1:
         word = 5.5  # three taps at once out of a table
     # start values of toggled words come with sums of the weights
-    start = 60 + 175 * layout.packing.toggle + 80 * layout.tile.nested
+    start = 60 + 175 * layout.packing.toggle + 80 * layout.nested
     prepare = word * words + 300 + start * segments
     return int(
         row_pairs * channel_pairs * call

@@ -236,7 +236,7 @@ class RowLayout:
             self.passes * CHAIN_BYTES,
             self.a_bytes,
             self.w_bytes,
-            segments * KEPT_BYTES if self.tile.nested else (segments - 1) * self.tiles * 32,
+            segments * KEPT_BYTES if self.nested else (segments - 1) * self.tiles * 32,
             self.batch * 4 * columns,
             self.runs * _RUN_BYTES,
             self.source.pixel_bytes,
@@ -263,7 +263,7 @@ class RowLayout:
         segments = len(self.packing.segments)
         return (
             segments == 1
-            or self.tile.nested
+            or self.nested
             or (
                 self.packing.pixels <= MOST_SEGMENTED_PIXELS
                 and (not self.flush or segments + 1 <= RUNS)
@@ -291,6 +291,11 @@ class RowLayout:
         w_bytes = _TILE_WEIGHT_BYTES
         zero_point = int(segment.a_slice.of_activation(self.source.zero_point))
         return a_offset, skip, w_offset * w_bytes, count * w_bytes, segment.shift, zero_point
+
+    @property
+    def nested(self) -> bool:
+        """`Tile.nested` of its tile."""
+        return self.packing.lanes == 2 and len(self.packing.segments) > 1
 
     @cached_property
     def tile(self) -> Tile:
@@ -321,7 +326,7 @@ class RowLayout:
     @property
     def passes(self) -> int:
         """Of two rows: one for each segment, unless a tile runs them all."""
-        return 1 if self.tile.nested else len(self.packing.segments)
+        return 1 if self.nested else len(self.packing.segments)
 
     @cached_property
     def pair_runs(self) -> int:
