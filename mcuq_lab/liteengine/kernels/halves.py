@@ -55,12 +55,24 @@ _CYCLES_OF_A_CALL = 290  # of the driver and the tile function, around the group
 _CYCLES_OF_UNPACKING = 110  # of the function, around its words
 
 
+@dataclass(frozen=True)
+class _Costs:
+    """Cycles whatever the band: of a tile, around those of a band and some channels, of packing a
+    word of pixels, and of all copies."""
+
+    tile: int
+    band: float
+    word: int
+    copies: int
+
+
 @dataclass(frozen=True, eq=False)
 class _Choice:
     """A packing, and the sizes that decide loop and memory.
 
     `shifts` are those of packings of one and of two pixels; `unroll` pairs of terms make a round of
-    the inner loop, `band` output pixels are packed at once.
+    the inner loop, `band` output pixels are packed at once. `known_costs` are those of a choice
+    that differs in its band alone, if there is one.
     """
 
     op: QConv2d
@@ -70,6 +82,7 @@ class _Choice:
     packing: HalvesPacking
     unroll: int
     band: int
+    known_costs: _Costs | None = None
 
     @property
     def points(self) -> bool:
@@ -128,16 +141,22 @@ class _Choice:
     @cached_property
     def cycles(self) -> int:
         """Estimate: tiles, calls, packing, unpacking."""
-        packing, shape = self.packing, self.output.shape
+        shape, costs = self.output.shape, self.costs
         pixels = shape.h * shape.w
         groups, tiles = -(-pixels // self.group), self.padded_channels // self.channels
-        tile = tile_cycles(self.tile, self.part_pairs)
+        calls = groups * tiles * costs.tile + -(-pixels // self.band) * tiles * costs.band
+        return int(calls + 2 * groups * costs.word + costs.copies)
+
+    @property
+    def costs(self) -> _Costs:
+        if self.known_costs is not None:
+            return self.known_costs
         band = _CYCLES_OF_A_CALL
-        if not packing.surplus:
+        if not self.packing.surplus:
             words = self.w_words * self.flash_pairs
             band += _CYCLES_OF_UNPACKING + words * self._unpacked_word_cycles
-        calls = groups * tiles * tile + -(-pixels // self.band) * tiles * band
-        return int(calls + 2 * groups * self._word_cycles + self._copy_cycles)
+        tile = tile_cycles(self.tile, self.part_pairs)
+        return _Costs(tile, band, self._word_cycles, self._copy_cycles)
 
     @property
     def _unpacked_word_cycles(self) -> float:
@@ -234,11 +253,13 @@ def _choices(
 ) -> Iterator[_Choice]:
     pixels = output.shape.h * output.shape.w
     for packing, unroll in sorted(packings, key=lambda some: str(some[0])):
-        groups = -(-pixels // (2 * packing.pixels))
+        groups, costs = -(-pixels // (2 * packing.pixels)), None
         # Fewer bands unpack the weights less often, but take more scratch.
         for band_groups in sorted({-(-groups // bands) for bands in _BANDS}):
             band = band_groups * 2 * packing.pixels
-            yield _Choice(op, source, output, shifts, packing, unroll, band)
+            choice = _Choice(op, source, output, shifts, packing, unroll, band, costs)
+            costs = choice.costs
+            yield choice
 
 
 @once_for_weights
