@@ -8,6 +8,7 @@ where. Of the policies that they learnt from they repeat what they were told.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,13 +37,8 @@ class CostSurrogate:
     def __init__(
         self, costs: Costs, cycles: Mapping[tuple, float], peaks: Mapping[tuple, float], seed: int
     ) -> None:
-        self._costs = costs
-        bits, known = _arrays(peaks)
-        beyond = known - costs.sram_bytes(bits) if len(bits) else known
-        self._sram = self._grow(bits, beyond, seed)
-        bits, known = _arrays(cycles)
-        ratios = np.log(known / costs.cycles(bits)) if len(bits) else known
-        self._cycles = self._grow(bits, ratios, seed)
+        self._costs, self._seed = costs, seed
+        self._known_cycles, self._known_peaks = cycles, peaks
 
     def both(self, bits: np.ndarray) -> np.ndarray:
         """Cycles and peak SRAM bytes of policies (n, L, 2); float64 (n, 2)."""
@@ -56,12 +52,24 @@ class CostSurrogate:
         """Expected peak SRAM bytes of policies (n, L, 2); float64 (n,)."""
         return self._costs.sram_bytes(bits) + self._beyond(self._sram, bits)
 
-    def _grow(self, bits: np.ndarray, beyond: np.ndarray, seed: int) -> ExtraTreesRegressor | None:
+    # They grow when first asked: a guess may be replaced by one that knows more before it is used.
+    @cached_property
+    def _sram(self) -> ExtraTreesRegressor | None:
+        bits, known = _arrays(self._known_peaks)
+        return self._grow(bits, known - self._costs.sram_bytes(bits)) if len(bits) else None
+
+    @cached_property
+    def _cycles(self) -> ExtraTreesRegressor | None:
+        bits, known = _arrays(self._known_cycles)
+        return self._grow(bits, np.log(known / self._costs.cycles(bits))) if len(bits) else None
+
+    def _grow(self, bits: np.ndarray, beyond: np.ndarray) -> ExtraTreesRegressor | None:
         if len(bits) < _ENOUGH:
             return None
         from sklearn.ensemble import ExtraTreesRegressor  # slow to import
 
-        return ExtraTreesRegressor(_TREES, random_state=seed).fit(self._features(bits), beyond)
+        forest = ExtraTreesRegressor(_TREES, random_state=self._seed)
+        return forest.fit(self._features(bits), beyond)
 
     def _beyond(self, forest: ExtraTreesRegressor | None, bits: np.ndarray) -> np.ndarray | float:
         if forest is None or not len(bits):

@@ -142,10 +142,9 @@ class SurrogateSearch:
                 break
             round_ = replace(round_, guess=self._guess(round_.world.costs, rows))
             self._learn(self._most_promising(round_, rows, n))
-            round_ = replace(round_, guess=self._guess(round_.world.costs, rows))
             if self._n_gains(round_, rows) >= settings.batch_size:
                 break
-        return round_
+        return replace(round_, guess=self._guess(round_.world.costs, rows))
 
     def _most_promising(self, round_: Round, rows: Sequence[Row], n: int) -> list[Proposal]:
         """Of the last proposer's candidates those without a plan that promise most."""
@@ -157,29 +156,30 @@ class SurrogateSearch:
         pool = unseen(pool, set(self._planned))
         if not pool:
             return []
-        picked, _ = self._expected(pool, round_, n)
-        return [pool[i] for i in picked]
+        points = round_.imagined(stack(pool, space.n_layers)) * self._problem.reference.array
+        return [pool[i] for i in self._best_of(points, round_, n)]
 
     def _n_gains(self, round_: Round, rows: Sequence[Row]) -> int:
         """How many of a batch of scouts would each add something to the hypervolume."""
         pool = self._fresh(self._scouts(), round_, rows)
         if not pool:
             return 0
-        _, points = self._expected(pool, round_, self._problem.config.proposals.batch_size)
+        problem, known = self._problem, round_.world.costs
+        bits = stack(pool, problem.space.n_layers)
+        estimates = np.column_stack([known.cycles(bits), known.sram_bytes(bits)])
+        costs = problem.gauge.plans.costs(bits, estimates, rows)
+        points = np.column_stack([1.0 - round_.surrogate.mean(bits), costs])
+        best = self._best_of(points, round_, problem.config.proposals.batch_size)
         volumes = [
-            hypervolume(np.vstack([round_.front_points, points[:n]]), self._problem.reference)
-            for n in range(len(points) + 1)
+            hypervolume(np.vstack([round_.front_points, points[best[:n]]]), problem.reference)
+            for n in range(len(best) + 1)
         ]
         return int((np.diff(volumes) > _LEAST_GAIN * volumes[0]).sum())
 
-    def _expected(
-        self, pool: list[Proposal], round_: Round, n: int
-    ) -> tuple[list[int], np.ndarray]:
-        """The best `n` of a pool were all as expected: their numbers, and their objectives."""
-        bits, reference = stack(pool, self._problem.space.n_layers), self._problem.reference
-        points = round_.imagined(bits) * reference.array
-        picked = pick_batch(round_.front_points, points[None, :, 0], points[:, 1:], reference, n)
-        return picked, points[picked]
+    def _best_of(self, points: np.ndarray, round_: Round, n: int) -> list[int]:
+        """The best `n` were all as expected, objectives (m, 3): their numbers."""
+        front, reference = round_.front_points, self._problem.reference
+        return pick_batch(front, points[None, :, 0], points[:, 1:], reference, n)
 
     def _scouts(self) -> list[Proposal]:
         """All that have a plan."""
