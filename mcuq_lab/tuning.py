@@ -21,7 +21,7 @@ import platformdirs
 
 from mcuq_lab import liteengine
 from mcuq_lab.bench import BoardSession, BuildFlags, Toolchain, build, find_toolchain
-from mcuq_lab.bench.cache import content_key
+from mcuq_lab.content_cache import content_key
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.results import write_atomically
 from mcuq_lab.sources import Sources

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from mcuq_lab.bench.cache import ContentCache, user_cache
 from mcuq_lab.bench.firmware import Firmware, build
 from mcuq_lab.bench.host import build_for_host, run_on_host, run_program
 from mcuq_lab.bench.memory_map import MemoryMap, memory_map
 from mcuq_lab.bench.toolchain import BuildFlags, Toolchain, find_host_compiler, find_toolchain
+from mcuq_lab.content_cache import ContentCache, user_cache
 
 _WITH_PYOCD = {
     "BoardSession": "session",

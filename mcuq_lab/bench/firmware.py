@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcuq_lab.bench.cache import ContentCache, content_key, user_cache
 from mcuq_lab.bench.image import Image, read_image
 from mcuq_lab.bench.memory_map import MemoryMap, linker_script, memory_map
 from mcuq_lab.bench.objects import Objects, compile_objects, run_tool
 from mcuq_lab.bench.toolchain import BuildFlags, Toolchain, find_toolchain, machine_arguments
 from mcuq_lab.board import BOARDS_DIR, Board
+from mcuq_lab.content_cache import ContentCache, content_key, user_cache
 from mcuq_lab.errors import BuildError, FitError
 from mcuq_lab.measurement import ImageSizes
 from mcuq_lab.sources import SourceFile, Sources

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mcuq_lab.bench.cache import ContentCache, content_key, user_cache
 from mcuq_lab.bench.objects import Objects, compile_objects, run_tool
 from mcuq_lab.bench.toolchain import Toolchain, find_host_compiler
+from mcuq_lab.content_cache import ContentCache, content_key, user_cache
 from mcuq_lab.errors import BuildError, NumericsError
 from mcuq_lab.sources import SourceFile, Sources
 

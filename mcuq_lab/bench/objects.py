@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mcuq_lab.bench.cache import ContentCache, content_key
 from mcuq_lab.bench.comments import without_comments
 from mcuq_lab.bench.joined_units import in_order_of_files, joined_text, quickly_read, units_of
 from mcuq_lab.bench.toolchain import Toolchain
+from mcuq_lab.content_cache import ContentCache, content_key
 from mcuq_lab.errors import BuildError
 from mcuq_lab.sources import SourceFile
 

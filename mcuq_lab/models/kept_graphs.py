@@ -8,9 +8,7 @@ of torch and numpy. So a kept graph never becomes wrong, only useless; its diges
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import fields
@@ -18,9 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 
 from mcuq_lab import graph as graph_module
+from mcuq_lab.content_cache import ContentCache, content_key, user_cache
 from mcuq_lab.graph import Activation, Graph, Node, Shape, Window
 
 _HERE = Path(__file__).parent
@@ -34,45 +32,33 @@ _IMPORTED_BY = (
 )
 """The source that decides what becomes of a weight file."""
 
-_LIMIT_FILES = 40
-"""Kept at most, those written last: 10 to 30 MB."""
+_LIMIT_BYTES = 32 << 20
+"""About 40 graphs, those used last."""
 
 
-def graph_path(model: str, weights: bytes) -> Path:
-    """Where the graph of the zoo's `model` with the weight file `weights` is, or would be, kept."""
-    state = hashlib.sha256()
-    parts = [model.encode(), weights, version("torch").encode(), version("numpy").encode()]
-    for part in (*parts, *(path.read_bytes() for path in _IMPORTED_BY)):
-        state.update(len(part).to_bytes(8, "little") + part)
-    folder = platformdirs.user_cache_path("mcuq") / "graphs"
-    return folder / f"{model}-{state.hexdigest()[:32]}.npz"
+def graph_key(model: str, weights: bytes) -> str:
+    """Names the graph of the zoo's `model` with the weight file `weights`."""
+    sources = (path.read_bytes() for path in _IMPORTED_BY)
+    return content_key(model, weights, version("torch"), version("numpy"), *sources)
 
 
-def keep_graph(graph: Graph, path: Path) -> None:
-    """Writes a graph, whole or not at all; where that fails, importing costs its time again."""
+def keep_graph(graph: Graph, key: str) -> None:
+    """Keeps a graph, whole or not at all; where that fails, importing costs its time again."""
     arrays: dict[str, np.ndarray] = {}
     nodes = [[node.op, _described(node, arrays)] for node in graph.nodes]
     text = json.dumps({"name": graph.name, "digest": graph.digest, "nodes": nodes})
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as scratch:
-            pass
-        try:
-            with open(scratch.name, "wb") as file:
-                np.savez(file, graph=np.array(text), **arrays)
-            os.replace(scratch.name, path)
-        finally:
-            Path(scratch.name).unlink(missing_ok=True)
-        by_age = sorted(path.parent.glob("*.npz"), key=lambda kept: kept.stat().st_mtime)
-        for old in by_age[:-_LIMIT_FILES]:
-            old.unlink(missing_ok=True)
+    with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "graph.npz"
+        np.savez(made, graph=np.array(text), **arrays)
+        _cache().store(key, made)
 
 
-def kept_graph(path: Path) -> Graph | None:
-    """The graph that `keep_graph` wrote; None if there is none, or its file is damaged."""
-    if not path.is_file():
-        return None
+def kept_graph(key: str) -> Graph | None:
+    """The graph that `keep_graph` kept; None if there is none, or its file is damaged."""
     try:
+        path = _cache().find(key)
+        if path is None:
+            return None
         with np.load(path, allow_pickle=False) as arrays:
             stored = json.loads(str(arrays["graph"]))
             nodes = tuple(_node(op, values, arrays) for op, values in stored["nodes"])
@@ -80,6 +66,10 @@ def kept_graph(path: Path) -> Graph | None:
     except Exception:  # a torn file may fail in any way, and is made again
         return None
     return graph if graph.digest == stored["digest"] else None
+
+
+def _cache() -> ContentCache:
+    return user_cache(_LIMIT_BYTES, "graphs")
 
 
 def _described(node: Node, arrays: dict[str, np.ndarray]) -> dict[str, object]:

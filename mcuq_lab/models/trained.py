@@ -19,7 +19,7 @@ import numpy as np
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.graph import Graph
-from mcuq_lab.models.kept_graphs import graph_path, keep_graph, kept_graph
+from mcuq_lab.models.kept_graphs import graph_key, keep_graph, kept_graph
 
 if TYPE_CHECKING:
     import torch
@@ -122,12 +122,12 @@ def trained_graph(model: str, data: str, folder: Path = CHECKPOINTS) -> Graph:
     Raises ConfigError as load_trained does.
     """
     weights = _path(model, data, folder)
-    kept_at = graph_path(model, weights.read_bytes()) if weights.is_file() else None
-    if kept_at and (kept := kept_graph(kept_at)):
+    key = graph_key(model, weights.read_bytes()) if weights.is_file() else None
+    if key and (kept := kept_graph(key)):
         return kept
     graph = _imported(model, data, folder, model)
-    if kept_at:
-        keep_graph(graph, kept_at)
+    if key:
+        keep_graph(graph, key)
     return graph
 
 

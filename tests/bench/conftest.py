@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mcuq_lab.bench.cache import ContentCache
+from mcuq_lab.content_cache import ContentCache
 from mcuq_lab.sources import LayerInfo, SourceFile, Sources
 
 INPUT_BYTES = 24

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from mcuq_lab.bench.cache import ContentCache, content_key
 from mcuq_lab.bench.objects import compile_objects
 from mcuq_lab.bench.toolchain import find_host_compiler
+from mcuq_lab.content_cache import ContentCache, content_key
 from mcuq_lab.errors import BuildError
 from mcuq_lab.sources import SourceFile
 

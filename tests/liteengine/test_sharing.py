@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mcuq_lab.bench import BuildFlags, find_toolchain
-from mcuq_lab.bench.cache import user_cache
 from mcuq_lab.bench.objects import compile_objects
 from mcuq_lab.board import DEFAULT_BOARD, load_board
+from mcuq_lab.content_cache import user_cache
 from mcuq_lab.errors import FitError
 from mcuq_lab.liteengine import generate, plan
 from mcuq_lab.liteengine.code_size import code_bytes

@@ -1,5 +1,6 @@
 """A kept graph is the one that importing gives, or it is imported again."""
 
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -10,7 +11,7 @@ import pytest
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.graph import Graph
 from mcuq_lab.models import ZOO, build_model, find_network, import_module, load_trained, trained
-from mcuq_lab.models.kept_graphs import graph_path, keep_graph, kept_graph
+from mcuq_lab.models.kept_graphs import graph_key, keep_graph, kept_graph
 from mcuq_lab.models.trained import CHECKPOINTS, trained_graph
 
 COMMITTED = sorted(path.stem.split("-") for path in CHECKPOINTS.glob("*.npz"))
@@ -35,6 +36,10 @@ def imports(monkeypatch):
 
     monkeypatch.setattr(trained, "_imported", imported)
     return names
+
+
+def kept_files(cache):
+    return [path for path in cache.rglob("*") if path.is_file()]
 
 
 def assert_same(found: Graph, expected: Graph) -> None:
@@ -63,10 +68,10 @@ def test_found_is_what_the_import_gives(model, data, imports):
 
 
 @pytest.mark.parametrize("model", ZOO)
-def test_every_net_of_the_zoo_can_be_kept(model, tmp_path):
+def test_every_net_of_the_zoo_can_be_kept(model):
     graph = import_module(build_model(model), name=model)
-    keep_graph(graph, tmp_path / "graph.npz")
-    assert_same(kept_graph(tmp_path / "graph.npz"), graph)
+    keep_graph(graph, "0" * 64)
+    assert_same(kept_graph("0" * 64), graph)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +81,7 @@ def test_every_net_of_the_zoo_can_be_kept(model, tmp_path):
 )
 def test_a_damaged_file_is_made_again(damage, cache, imports):
     whole = trained_graph("resnet8", "digits")
-    (path,) = cache.rglob("*.npz")
+    (path,) = kept_files(cache)
     content = path.read_bytes()
     path.write_bytes(damage(content))
     assert trained_graph("resnet8", "digits").digest == whole.digest
@@ -84,19 +89,20 @@ def test_a_damaged_file_is_made_again(damage, cache, imports):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_a_graph_of_other_values_than_its_digest_is_refused(tmp_path):
-    path = tmp_path / "graph.npz"
-    keep_graph(import_module(build_model("resnet8")), path)
+def test_a_graph_of_other_values_than_its_digest_is_refused(cache):
+    keep_graph(import_module(build_model("resnet8")), "0" * 64)
+    (path,) = kept_files(cache)
     with np.load(path) as arrays:
         changed = dict(arrays)
     changed["array0"] = changed["array0"] + 1
-    np.savez(path, **changed)
-    assert kept_graph(path) is None
+    with path.open("wb") as file:
+        np.savez(file, **changed)
+    assert kept_graph("0" * 64) is None
 
 
 def test_other_weights_are_imported_of_their_own(tmp_path, imports):
     (weights,) = CHECKPOINTS.glob("resnet8-digits.npz")
-    assert graph_path("resnet8", weights.read_bytes()) != graph_path("resnet8", b"")
+    assert graph_key("resnet8", weights.read_bytes()) != graph_key("resnet8", b"")
     for suffix in (".npz", ".json"):
         content = weights.with_suffix(suffix).read_bytes()
         (tmp_path / f"resnet8-digits{suffix}").write_bytes(content)
@@ -117,12 +123,16 @@ def test_a_cache_that_cannot_be_written_costs_time_only(cache, imports):
     assert imports == ["resnet8"] * 2
 
 
-def test_the_oldest_go(tmp_path, monkeypatch):
-    monkeypatch.setattr("mcuq_lab.models.kept_graphs._LIMIT_FILES", 2)
+def test_the_folder_does_not_grow_without_end(cache, monkeypatch):
+    monkeypatch.setattr("mcuq_lab.models.kept_graphs._LIMIT_BYTES", 1)
+    monkeypatch.setattr("mcuq_lab.content_cache._PUTS_BETWEEN_SWEEPS", 1)
     graph = import_module(build_model("resnet8"))
-    for i in range(4):
-        keep_graph(graph, tmp_path / f"{i}.npz")
-    assert len(list(tmp_path.iterdir())) == 2
+    for i in range(3):
+        keep_graph(graph, f"{i:064x}")
+        for path in kept_files(cache):
+            os.utime(path, (0, 0))  # nobody has used it for long
+    keep_graph(graph, "f" * 64)
+    assert [path.name for path in kept_files(cache)] == ["f" * 64]
 
 
 def test_a_kept_network_and_the_digits_load_neither_torch_nor_sklearn():

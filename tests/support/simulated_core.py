@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from elftools.elf.elffile import ELFFile
 
-from mcuq_lab.bench.cache import user_cache
 from mcuq_lab.bench.objects import compile_objects
 from mcuq_lab.bench.toolchain import find_toolchain
+from mcuq_lab.content_cache import user_cache
 from mcuq_lab.nucleosim.engine.machine import Machine
 from mcuq_lab.nucleosim.engine.memory import HostMemory
 from mcuq_lab.nucleosim.engine.stop import StopKind

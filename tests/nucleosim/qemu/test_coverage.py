@@ -7,9 +7,9 @@ from functools import cache
 
 import pytest
 
-from mcuq_lab.bench.cache import user_cache
 from mcuq_lab.bench.objects import compile_objects
 from mcuq_lab.bench.toolchain import find_toolchain
+from mcuq_lab.content_cache import user_cache
 from mcuq_lab.engines import ENGINES
 from mcuq_lab.liteengine import FAMILIES, GENERIC_FAMILIES, generate
 from mcuq_lab.quantgraph import QConv2d, QDepthwiseConv2d, QFullyConnected

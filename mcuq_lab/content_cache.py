@@ -1,8 +1,8 @@
-"""A store of compiled files, addressed by the content they were made from.
+"""A store of files that take a while to make, addressed by the content they were made from.
 
 One file an entry, named by the SHA-256 of everything that went into it. Entries appear by rename,
 so several processes may read and write one store at the same time without locks: the worst that
-can happen is that two of them compile the same object and one of the results wins.
+can happen is that two of them make the same file and one of the results wins.
 """
 
 from __future__ import annotations
@@ -100,6 +100,6 @@ class ContentCache:
         return removed_bytes
 
 
-def user_cache(limit_bytes: int = DEFAULT_LIMIT_BYTES) -> ContentCache:
-    """The store in the user's cache directory, which all runs on this machine share."""
-    return ContentCache(platformdirs.user_cache_path("mcuq") / "objects", limit_bytes)
+def user_cache(limit_bytes: int = DEFAULT_LIMIT_BYTES, kind: str = "objects") -> ContentCache:
+    """The store of one kind in the user's cache directory, which all runs on this machine share."""
+    return ContentCache(platformdirs.user_cache_path("mcuq") / kind, limit_bytes)
