@@ -27,7 +27,6 @@ from mcuq_lab.liteengine.footprint import (
 )
 from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
 from mcuq_lab.liteengine.strip_lowering import (
-    demands,
     overhead_cycles,
     runs_in,
 )
@@ -211,7 +210,7 @@ class StripEstimate:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of the ways of an operator that run in these strips, by scratch: scratch, cycles, and
         how many rows they compute together."""
-        key = index, demands(strips, op)
+        key = index, strips.geometry.demands[op.name]
         if key not in self._known_running:
             running = [
                 (way.scratch_bytes, cycles, way.by_rows.together)

@@ -177,6 +177,19 @@ class Geometry:
         }
 
     @cached_property
+    def demands(self) -> Mapping[str, tuple[frozenset[int], bool]]:
+        """By the operator's name, what a way must allow to compute it in strips: inputs at whose
+        very address the output lies, and whether it is written over other rows of its input."""
+        return {op.name: (self._replaced(op), op.output in self.over) for op in self.ops}
+
+    def _replaced(self, op: RowOp) -> frozenset[int]:
+        # An operand that the sum replaces lies at the sum's very address.
+        replaced = {i for i, name in enumerate(op.inputs) if self.homes.get(name, name) != name}
+        if self.over and op is self.ops[-1]:
+            replaced.add(op.inputs.index(self.source))
+        return frozenset(replaced)
+
+    @cached_property
     def call_count(self) -> int:
         """Of all operators together."""
         return sum(map(len, self.calls.values()))

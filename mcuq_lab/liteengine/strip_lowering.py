@@ -81,20 +81,10 @@ def _cycles(strips: Strips, op: QOp, way: Lowered, whole: Mapping[tuple[str, str
 
 def runs_in(strips: Strips, op: QOp, way: Lowered) -> bool:
     """Whether an operator in strips can be computed in this way."""
-    replaced, over = demands(strips, op)
+    replaced, over = strips.geometry.demands[op.name]
     if over and not any(ahead.lead_bytes <= 0 for ahead in way.ahead):
         return False
     return way.by_rows is not None and replaced <= set(way.in_place)
-
-
-def demands(strips: Strips, op: QOp) -> tuple[frozenset[int], bool]:
-    """What a way must allow to compute an operator in strips: inputs at whose very address the
-    output lies, and whether it is written over other rows of its input."""
-    # An operand that the sum replaces lies at the sum's very address.
-    replaced = {i for i, name in enumerate(op.inputs) if strips.homes.get(name, name) != name}
-    if strips.over and op is strips.ops[-1]:
-        replaced.add(op.inputs.index(strips.inputs[0]))
-    return frozenset(replaced), op.output in strips.over
 
 
 def _offered(strips: Strips, ways: Sequence[Sequence[Lowered]]) -> Iterator[Lowered]:

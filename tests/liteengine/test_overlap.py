@@ -145,7 +145,7 @@ def distinct_kernels(graph):
     return [way for way in found.values() if way.ahead]
 
 
-@pytest.mark.parametrize(("layer", "bits"), itertools.product(LAYERS, (8, 4)))
+@pytest.mark.parametrize(("layer", "bits"), list(itertools.product(LAYERS, (8, 4))))
 def test_outputs_survive_at_the_stated_distance(layer, bits, monkeypatch):
     graph = single_layer(*LAYERS[layer], w_bits=bits, a_bits=bits, out_bits=bits)
     ways = distinct_kernels(graph)
