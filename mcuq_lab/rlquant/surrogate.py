@@ -1,9 +1,10 @@
 """What accuracy a policy will have, guessed from the policies measured so far.
 
 A Gaussian process on the quantization noise of each layer (a step of b bits has a variance of about
-4^-b), in which accuracy falls smoothly. Where it is known what each width does alone, policies are
-compared by that, too: layer by layer, and in all. Its uncertainty decides what is worth measuring
-next.
+4^-b). What is lost of accuracy grows by factors with it, so its logarithm is fitted: the few points
+that good policies differ by are told apart beside the many that bad ones lose, and nothing is
+promised beyond what was seen. Where it is known what each width does alone, policies are compared
+by that, too: layer by layer, and in all. Its uncertainty decides what is worth measuring next.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ _AMPLITUDE_SPAN = 3.0
 """Features of the narrowest policy lie about as far from the widest one's as by widths alone."""
 _LEAST_SHARE = 1e-3
 """Of the narrowest policy's noise: differences below it do not count in the logarithm."""
+
+_SMALL_LOSS = 0.02
+"""Of accuracy, a fraction of 1: losses far below it look alike, as few images cannot tell them."""
 
 
 class AccuracySurrogate:
@@ -54,7 +58,9 @@ class AccuracySurrogate:
             most = noise_of(space, sensitivity, narrowest).sum()
             self._most_noise = max(most, np.finfo(np.float64).tiny)
         accuracy = np.array([row.accuracy_quick for row in rows])
-        self._mean, self._scale = accuracy.mean(), max(accuracy.std(), 1e-3)
+        self._most = accuracy.max() + _SMALL_LOSS
+        losses = np.log(self._most - accuracy)
+        self._mean, self._scale = losses.mean(), max(losses.std(), 1e-3)
         features = self._features(np.array([row.policy for row in rows]))
         self._process = GaussianProcessRegressor(
             _kernel(), normalize_y=False, random_state=seed, alpha=1e-8
@@ -62,12 +68,11 @@ class AccuracySurrogate:
         with warnings.catch_warnings():
             # A length scale at its bound means a flat direction, which is fine here.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self._process.fit(features, (accuracy - self._mean) / self._scale)
+            self._process.fit(features, (losses - self._mean) / self._scale)
 
     def mean(self, bits: np.ndarray) -> np.ndarray:
-        """Expected accuracy of policies (n, L, 2), clipped to [0, 1]; shape (n,)."""
-        guess = self._process.predict(self._features(bits))
-        return np.clip(guess * self._scale + self._mean, 0.0, 1.0)
+        """Middle guess of the accuracy of policies (n, L, 2), clipped to [0, 1]; shape (n,)."""
+        return self._accuracy(self._process.predict(self._features(bits)))
 
     def samples(self, bits: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
         """`n` draws of the accuracies of policies (m, L, 2), independent between policies.
@@ -76,8 +81,11 @@ class AccuracySurrogate:
             float64 (n, m), clipped to [0, 1].
         """
         guess, deviation = self._process.predict(self._features(bits), return_std=True)
-        drawn = guess + deviation * rng.standard_normal((n, 1))
-        return np.clip(drawn * self._scale + self._mean, 0.0, 1.0)
+        return self._accuracy(guess + deviation * rng.standard_normal((n, 1)))
+
+    def _accuracy(self, guess: np.ndarray) -> np.ndarray:
+        """Of what the process guesses, scaled logarithms of losses."""
+        return np.clip(self._most - np.exp(guess * self._scale + self._mean), 0.0, 1.0)
 
     def _features(self, bits: np.ndarray) -> np.ndarray:
         bits = self._space.canonical(bits)

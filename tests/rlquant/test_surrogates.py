@@ -37,6 +37,26 @@ def test_what_each_width_does_alone_orders_policies_by_few_rows():
     assert order_of(informed) > max(0.8, order_of(AccuracySurrogate(SPACE, known, 0)) + 0.1)
 
 
+def test_nothing_is_promised_beyond_what_was_seen():
+    known = rows(KNOWN)
+    most = max(row.accuracy_quick for row in known) + 0.02
+    for sensitivity in (None, EVALUATOR.sensitivity()):
+        surrogate = AccuracySurrogate(SPACE, known, 0, sensitivity)
+        drawn = surrogate.samples(ASKED, 50, np.random.default_rng(0))
+        assert surrogate.mean(ASKED).max() <= most
+        assert drawn.max() <= most
+        assert drawn.std() > 0.01, "and yet policies differ"
+
+
+def test_small_losses_are_told_apart_beside_large_ones():
+    near = np.concatenate([SPACE.random(RNG, 150), ASKED])
+    near = np.maximum(near, 4)  # losses of some points, where those of the known reach most
+    exact = np.array([EVALUATOR.true_accuracy(bits) for bits in near])
+    known = rows(np.concatenate([KNOWN, near[:20]]))
+    guess = AccuracySurrogate(SPACE, known, 0, EVALUATOR.sensitivity()).mean(near[20:])
+    assert spearmanr(guess, exact[20:]).statistic > 0.8
+
+
 def test_a_network_that_no_width_harms_is_no_division_by_zero():
     nothing = np.zeros_like(EVALUATOR.sensitivity())
     surrogate = AccuracySurrogate(SPACE, rows(KNOWN), 0, nothing)
