@@ -25,7 +25,7 @@ from mcuq_lab.liteengine.footprint import (
     neediest,
     needs_of,
 )
-from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
+from mcuq_lab.liteengine.memory import aligned
 from mcuq_lab.liteengine.strip_lowering import (
     overhead_cycles,
     runs_in,
@@ -195,7 +195,7 @@ class StripEstimate:
                 shares[together == unit] = strips.geometry.share_of_rows(op.name, unit)
             parts.append((scratch, np.minimum.accumulate(shares * cycles)))
         limits = np.unique(np.concatenate([scratch for scratch, _ in parts]))
-        needs = strips.stage_bytes + -(-limits // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        needs = strips.stage_bytes + aligned(limits)
         smallest = max(scratch[0] for scratch, _ in parts)
         limits, needs = (
             some[(limits >= smallest) & (needs <= self.most_bytes)] for some in (limits, needs)

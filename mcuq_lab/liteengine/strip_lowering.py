@@ -10,7 +10,7 @@ from mcuq_lab.liteengine.ctext import c_comment, c_identifier
 from mcuq_lab.liteengine.kernels.specialise import kernel_header
 from mcuq_lab.liteengine.layer_text import layer_text
 from mcuq_lab.liteengine.lowering import Lowered
-from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
+from mcuq_lab.liteengine.memory import aligned
 from mcuq_lab.liteengine.schedule import FLASH_PRICE, Family
 from mcuq_lab.liteengine.sharing import SharedChoice
 from mcuq_lab.liteengine.strip_geometry import Sight, Turns, whole_rows
@@ -118,7 +118,7 @@ def _lowered(strips: Strips, ways: Sequence[Lowered]) -> Lowered:
         declarations=lambda: _text(strips, ways, name),
         call=f"{name}({{in0}}, {{out}}, {{scratch}});",
         weights_bytes=sum(way.weights_bytes for way in ways),
-        scratch_bytes=strips.maps_bytes + -(-work // ALIGNMENT_BYTES) * ALIGNMENT_BYTES,
+        scratch_bytes=strips.maps_bytes + aligned(work),
         in_place=(0,) if strips.over else (),
         ahead=strips.ahead,
         predicted_cycles=sum(way.predicted_cycles for way in ways) + overhead_cycles(strips),

@@ -17,7 +17,7 @@ from functools import cached_property, lru_cache
 from itertools import product
 
 from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
-from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES
+from mcuq_lab.liteengine.memory import aligned
 from mcuq_lab.liteengine.strip_geometry import Geometry, Turns
 from mcuq_lab.liteengine.strip_topology import Group, Topology
 from mcuq_lab.quantgraph import QOp, QTensor, QuantGraph
@@ -109,7 +109,7 @@ class Strips(QOp):
         places, at = {}, 0
         for tensor, rows in self.geometry.place_rows:
             places[tensor] = at + self.geometry.front_rows(tensor) * self.row_bytes(tensor)
-            at += _place_bytes(rows, self.row_bytes(tensor))
+            at += aligned(rows * self.row_bytes(tensor))
         return places
 
     @cached_property
@@ -253,11 +253,7 @@ def _replaced(group: Group, tensors: Mapping[str, QTensor]) -> Iterator[tuple[st
 
 
 def _maps_bytes(geometry: Geometry, sizes_bytes: Mapping[str, int]) -> int:
-    return sum([_place_bytes(rows, sizes_bytes[name]) for name, rows in geometry.place_rows])
-
-
-def _place_bytes(rows: int, row_bytes: int) -> int:
-    return -(-rows * row_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    return sum([aligned(rows * sizes_bytes[name]) for name, rows in geometry.place_rows])
 
 
 def _with_height(tensor: QTensor, h: int) -> QTensor:

@@ -18,7 +18,7 @@ from mcuq_lab.graph import Shape
 from mcuq_lab.liteengine.codegen import generate_sources
 from mcuq_lab.liteengine.kernels import FAMILIES
 from mcuq_lab.liteengine.lowering import Lowered
-from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES, ArenaPlan
+from mcuq_lab.liteengine.memory import ALIGNMENT_BYTES, ArenaPlan, aligned
 from mcuq_lab.liteengine.plan import Plan, Step
 from mcuq_lab.liteengine.schedule import Family, candidates, kernel_key
 from mcuq_lab.liteengine.strip_choice import scheduled, with_strip_family
@@ -59,7 +59,7 @@ class Trial:
     def arena_bytes(self) -> int:
         """Tensors and scratch side by side."""
         sizes = (*(tensor.size_bytes for tensor in (*self.inputs, self.output)),)
-        return sum(map(_aligned, (*sizes, self.way.scratch_bytes)))
+        return sum(map(aligned, (*sizes, self.way.scratch_bytes)))
 
 
 def trials(
@@ -194,7 +194,7 @@ def _step(number: int, trial: Trial) -> tuple[Step, dict[str, int]]:
     offsets, end = {}, _PROBE.size_bytes
     for tensor in (*inputs, output):
         offsets[tensor.name] = end
-        end += _aligned(tensor.size_bytes)
+        end += aligned(tensor.size_bytes)
     step = Step(
         op=op,
         lowered=trial.way,
@@ -206,7 +206,3 @@ def _step(number: int, trial: Trial) -> tuple[Step, dict[str, int]]:
         live_bytes=trial.arena_bytes,
     )
     return step, offsets
-
-
-def _aligned(size_bytes: int) -> int:
-    return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES

@@ -9,7 +9,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from mcuq_lab.liteengine.kernels.row_estimates import row_cycles
-from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile
+from mcuq_lab.liteengine.kernels.row_polynomial_asm import Tile, is_nested
 from mcuq_lab.liteengine.kernels.row_tile_asm import MOST_SEGMENTED_PIXELS
 from mcuq_lab.liteengine.kernels.windows import eight_byte_aligned
 from mcuq_lab.liteengine.lowering import Ahead, ahead_of_input
@@ -294,8 +294,8 @@ class RowLayout:
 
     @property
     def nested(self) -> bool:
-        """`Tile.nested` of its tile."""
-        return self.packing.lanes == 2 and len(self.packing.segments) > 1
+        """See `is_nested`; the tile, whose property it is, takes longer to make."""
+        return is_nested(self.packing.lanes, len(self.packing.segments))
 
     @cached_property
     def tile(self) -> Tile:

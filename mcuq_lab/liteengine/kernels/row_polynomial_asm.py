@@ -21,6 +21,11 @@ from mcuq_lab.quantgraph import STORAGE_BITS
 Register = str
 
 
+def is_nested(lanes: int, segments: int) -> bool:
+    """Whether each tile runs all segments; else all tiles of two rows run each segment."""
+    return lanes == 2 and segments > 1
+
+
 @dataclass(frozen=True)
 class Tile:
     """What a tile function is specialised by; `le_row_tile_shape` in C.
@@ -65,8 +70,8 @@ class Tile:
 
     @property
     def nested(self) -> bool:
-        """Whether each tile runs all segments; else all tiles of two rows run each segment."""
-        return self.lanes == 2 and self.segmented
+        """See `is_nested`."""
+        return is_nested(self.lanes, self.segments)
 
     @property
     def storage(self) -> int:
