@@ -62,7 +62,7 @@ def measure_baseline(config: BaselineConfig, *, root: Path = RUNS_DIR) -> Path:
             inputs = quantize_input(images, network.input, graph.input.low, graph.input.high)
             measurement = measure_network(network, engine, session, inputs[:2], data=dataset.name)
             bench = asdict(measurement.bench)
-            measured = measured_columns(measurement) | {"model": config.model}
+            measured = measured_columns(measurement) | {"model": graph.name}
             rows.append(
                 Row(
                     evaluation=len(rows),
@@ -76,7 +76,7 @@ def measure_baseline(config: BaselineConfig, *, root: Path = RUNS_DIR) -> Path:
             )
     run_dir = create_run(
         kind="baseline",
-        model=config.model,
+        model=graph.name,
         data=dataset.name,
         board=config.board,
         method=config.engine,

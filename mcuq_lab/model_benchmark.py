@@ -117,7 +117,7 @@ def _bench_model(
     graph = network.graph
     tables = calibrate(graph, dataset.train_images[:CALIBRATION_IMAGES])
     scorer = _Scorer(network, dataset, n_images)
-    for text in _expanded(policies, model, dataset.name):
+    for text in _expanded(policies, graph.name, dataset.name):
         policy = Policy.parse(text, len(graph.layers))
         running = [engine for engine in engines if engine.supports(str(policy))]
         if not running:

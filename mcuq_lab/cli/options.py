@@ -9,9 +9,14 @@ import typer
 from mcuq_lab.board import DEFAULT_BOARD
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
-Model = Annotated[str, typer.Option("--model", help="Network of the zoo.")]
+Model = Annotated[
+    str, typer.Option("--model", help="Network of the zoo, or an .npz file of your own.")
+]
 Data = Annotated[
-    str, typer.Option("--data", help="digits, cifar10, or a folder with CIFAR-10 files.")
+    str,
+    typer.Option(
+        "--data", help="digits, cifar10, a folder with CIFAR-10 files, or an .npz file of your own."
+    ),
 ]
 BoardId = Annotated[str, typer.Option("--board", help="Id of the board (see `mcuq boards`).")]
 Probe = Annotated[

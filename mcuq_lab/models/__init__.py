@@ -8,7 +8,14 @@ from __future__ import annotations
 from importlib import import_module as _import_module
 
 from mcuq_lab.models.data import DATASETS, Dataset, load_dataset
-from mcuq_lab.models.lookup import Network, find_dataset, find_network
+from mcuq_lab.models.lookup import find_dataset, find_network, name_of
+from mcuq_lab.models.own_files import (
+    Network,
+    load_network,
+    load_own_dataset,
+    save_dataset,
+    save_network,
+)
 from mcuq_lab.models.trained import (
     Provenance,
     load_graph,
@@ -41,9 +48,14 @@ __all__ = [
     "import_module",
     "load_dataset",
     "load_graph",
+    "load_network",
+    "load_own_dataset",
     "load_provenance",
     "load_trained",
+    "name_of",
     "run_float",
+    "save_dataset",
+    "save_network",
     "save_trained",
     "train_model",
 ]

@@ -17,17 +17,22 @@ def pad_images(images: Tensor, margin_px: int) -> Tensor:
 
 
 def random_crop_flip(
-    padded: Tensor, rows: Tensor, size_px: int, *, flip: bool, generator: torch.Generator
+    padded: Tensor,
+    rows: Tensor,
+    size_px: tuple[int, int],
+    *,
+    flip: bool,
+    generator: torch.Generator,
 ) -> Tensor:
-    """Crops of size_px from the padded images in `rows`, mirrored with probability 1/2 if `flip`.
+    """Crops from the padded images in `rows`, mirrored with probability 1/2 if `flip`.
 
-    padded: NHWC uint8; rows: int64 (B,). Returns (B, size_px, size_px, C) uint8.
+    padded: NHWC uint8; rows: int64 (B,); size_px: height and width. Returns (B, h, w, C) uint8.
     """
     batch = rows.numel()
-    offsets = padded.shape[1] - size_px + 1
-    dy = torch.randint(offsets, (batch,), generator=generator)
-    dx = torch.randint(offsets, (batch,), generator=generator)
-    windows = padded.unfold(1, size_px, 1).unfold(2, size_px, 1)
+    height, width = size_px
+    dy = torch.randint(padded.shape[1] - height + 1, (batch,), generator=generator)
+    dx = torch.randint(padded.shape[2] - width + 1, (batch,), generator=generator)
+    windows = padded.unfold(1, height, 1).unfold(2, width, 1)
     crops = windows[rows, dy, dx].permute(0, 2, 3, 1)
     if flip:
         mirrored = torch.rand(batch, generator=generator) < 0.5

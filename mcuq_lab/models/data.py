@@ -36,6 +36,7 @@ CIFAR10_CLASSES = (
     "truck",
 )
 SPLIT_SEED = 2025
+_MOST_VALIDATION = 5000
 DATASETS = ("digits", "cifar10")
 
 _PARQUET_FILES = ("train.parquet", "test.parquet")
@@ -45,7 +46,7 @@ _PICKLE_FOLDER = "cifar-10-batches-py"
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels in memory; images are uint8 NHWC in RGB, labels uint8 class indices."""
+    """Images and labels in memory; images are uint8 NHWC (RGB), labels uint8 class indices."""
 
     name: str
     train_images: Images = field(repr=False)
@@ -138,21 +139,27 @@ def _load_cifar10(root: str | Path | None) -> Dataset:
         provenance = "CIFAR-10, original pixels (cifar-10-batches-py)"
     else:
         raise ConfigError(_missing_message(root))
-    held_out, kept = _cut(train[1].size, min(5000, train[1].size // 10))
+    kept, held_out = cut_validation(*train)
     # Files may be sorted by class, and a score on the first images must be one of all classes.
     mixed, _ = _cut(test[1].size, test[1].size)
     return Dataset(
         "cifar10",
-        train[0][kept],
-        train[1][kept],
-        train[0][held_out],
-        train[1][held_out],
+        *kept,
+        *held_out,
         test[0][mixed],
         test[1][mixed],
         classes=CIFAR10_CLASSES,
         provenance=provenance,
         mirror_keeps_class=True,
     )
+
+
+def cut_validation(
+    images: Images, labels: Labels
+) -> tuple[tuple[Images, Labels], tuple[Images, Labels]]:
+    """Training and validation part of training images: a tenth, at most 5,000, is validation."""
+    held_out, kept = _cut(labels.size, min(_MOST_VALIDATION, labels.size // 10))
+    return (images[kept], labels[kept]), (images[held_out], labels[held_out])
 
 
 def _cut(count: int, first: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

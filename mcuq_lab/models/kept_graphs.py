@@ -8,10 +8,7 @@ of torch and numpy. So a kept graph never becomes wrong, only useless; its diges
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,14 +16,15 @@ import numpy as np
 
 from mcuq_lab import graph as graph_module
 from mcuq_lab.content_cache import ContentCache, content_key, user_cache
-from mcuq_lab.graph import Activation, Graph, Node, Shape, Window
+from mcuq_lab.graph import Graph
+from mcuq_lab.models.graph_arrays import graph_arrays, graph_of
 
 _HERE = Path(__file__).parent
 
 _IMPORTED_BY = (
     Path(graph_module.__file__),
     *sorted((_HERE / "importer").glob("*.py")),
-    _HERE / "kept_graphs.py",
+    _HERE / "graph_arrays.py",
     _HERE / "trained.py",
     _HERE / "zoo.py",
 )
@@ -44,12 +42,9 @@ def graph_key(model: str, weights: bytes) -> str:
 
 def keep_graph(graph: Graph, key: str) -> None:
     """Keeps a graph, whole or not at all; where that fails, importing costs its time again."""
-    arrays: dict[str, np.ndarray] = {}
-    nodes = [[node.op, _described(node, arrays)] for node in graph.nodes]
-    text = json.dumps({"name": graph.name, "digest": graph.digest, "nodes": nodes})
     with contextlib.suppress(OSError), tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "graph.npz"
-        np.savez(made, graph=np.array(text), **arrays)
+        np.savez(made, **graph_arrays(graph))
         _cache().store(key, made)
 
 
@@ -60,60 +55,10 @@ def kept_graph(key: str) -> Graph | None:
         if path is None:
             return None
         with np.load(path, allow_pickle=False) as arrays:
-            stored = json.loads(str(arrays["graph"]))
-            nodes = tuple(_node(op, values, arrays) for op, values in stored["nodes"])
-        graph = Graph(stored["name"], nodes)
+            return graph_of(arrays)
     except Exception:  # a torn file may fail in any way, and is made again
         return None
-    return graph if graph.digest == stored["digest"] else None
 
 
 def _cache() -> ContentCache:
     return user_cache(_LIMIT_BYTES, "graphs")
-
-
-def _described(node: Node, arrays: dict[str, np.ndarray]) -> dict[str, object]:
-    """The node's values by field as JSON has them; arrays go into `arrays`, under a number."""
-    described = {}
-    for field in fields(node):
-        value = getattr(node, field.name)
-        if isinstance(value, np.ndarray):
-            key = f"array{len(arrays)}"
-            arrays[key] = value
-            # Those over a dimension of one element are anything, and torch looks at them.
-            strides = value.strides if value.flags.c_contiguous else None
-            described[field.name] = {"array": key, "strides": strides}
-        elif isinstance(value, Shape | Window):
-            described[field.name] = {
-                type(value).__name__: [getattr(value, f.name) for f in fields(value)]
-            }
-        elif isinstance(value, Activation):
-            described[field.name] = {"Activation": value.value}
-        else:
-            described[field.name] = value  # names and numbers
-    return described
-
-
-def _node(op: str, described: Mapping[str, object], arrays: Mapping[str, np.ndarray]) -> Node:
-    values = {}
-    for name, value in described.items():
-        match value:
-            case {"array": key, "strides": strides}:
-                value = arrays[key]
-                if strides:
-                    value = np.ndarray(value.shape, value.dtype, value, strides=strides)
-            case {"Shape": numbers}:
-                value = Shape(*numbers)
-            case {"Window": numbers}:
-                value = Window(*numbers)
-            case {"Activation": word}:
-                value = Activation(word)
-            case list():
-                value = tuple(value)
-        values[name] = value
-    kind = next(kind for kind in _kinds(Node) if kind.__name__ == op)
-    return kind(**values)
-
-
-def _kinds(base: type[Node]) -> set[type[Node]]:
-    return {base}.union(*map(_kinds, base.__subclasses__()))

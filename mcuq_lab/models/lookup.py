@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from mcuq_lab.graph import Graph
 from mcuq_lab.models.data import Dataset, load_dataset
+from mcuq_lab.models.own_files import Network, is_own_file, load_network, load_own_dataset
 from mcuq_lab.models.trained import CHECKPOINTS, load_provenance, trained_graph
 from mcuq_lab.settings import Settings, load_settings
 
 UNTRAINED = "untrained weights: its accuracy means nothing"
 
 
-@dataclass(frozen=True, eq=False)
-class Network:
-    """A float network, and where its weights come from.
-
-    `test_accuracy` is that of the float network, None for untrained weights; `note` says so.
-    """
-
-    graph: Graph
-    test_accuracy: float | None
-    note: str
-
-
 def find_dataset(text: str, settings: Settings | None = None) -> Dataset:
-    """The data set called `text`, or the CIFAR-10 files in the folder `text`.
+    """The data set called `text`, or that of a user's file, or the CIFAR-10 files in a folder.
 
     `cifar10` by name is looked up in the settings file (see `mcuq_lab.settings`).
 
     Raises:
-        ConfigError: no such data set or folder, or its files are missing or damaged.
+        ConfigError: no such data set, file or folder, or its files are missing or damaged.
     """
-    if "/" in text or Path(text).is_dir():
+    if is_own_file(text):
+        return load_own_dataset(text)
+    if _is_folder(text):
         return load_dataset("cifar10", Path(text))
     settings = settings or load_settings()
     return load_dataset(text, settings.data_roots.get(text))
@@ -42,11 +31,15 @@ def find_dataset(text: str, settings: Settings | None = None) -> Dataset:
 def find_network(model: str, data: str, seed: int = 0) -> Network:
     """The zoo's `model` as trained on `data`, or with random weights where no training is stored.
 
-    Untrained networks serve measurements of speed and memory, and tests.
+    Untrained networks serve measurements of speed and memory, and tests. A user's file is taken
+    as it is.
 
     Raises:
-        ConfigError: there is no such model, or its checkpoint is damaged.
+        ConfigError: a checkpoint or file is missing or damaged.
+        ModelError: there is no such model.
     """
+    if is_own_file(model):
+        return load_network(model)
     if not (CHECKPOINTS / f"{model}-{data}.npz").is_file():
         import torch  # takes seconds
 
@@ -58,3 +51,14 @@ def find_network(model: str, data: str, seed: int = 0) -> Network:
         return Network(import_module(module, name=model), None, UNTRAINED)
     provenance = load_provenance(model, data)
     return Network(trained_graph(model, data), provenance.test_accuracy, provenance.data_note)
+
+
+def name_of(text: str) -> str:
+    """The name, in rows and runs, of the network or data set that a user calls `text`."""
+    if is_own_file(text):
+        return Path(text).stem
+    return "cifar10" if _is_folder(text) else text
+
+
+def _is_folder(text: str) -> bool:
+    return "/" in text or Path(text).is_dir()

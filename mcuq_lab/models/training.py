@@ -160,7 +160,7 @@ class _Run:
         self.ramp = 0.0
         self.images = pad_images(torch.from_numpy(dataset.train_images), config.crop_margin_px)
         self.labels = torch.from_numpy(dataset.train_labels).long()
-        self.size_px = dataset.train_images.shape[1]
+        self.size_px = dataset.train_images.shape[1:3]
         self.mirror = dataset.mirror_keeps_class
         self.steps_per_epoch = len(self.labels) // config.batch_size
         if self.steps_per_epoch == 0:

@@ -94,11 +94,17 @@ def calibrate(graph: Graph, images: np.ndarray) -> StepTables:
         images: a few hundred uint8 NHWC training images; 256 do.
 
     Raises:
-        ConfigError: no images.
+        ConfigError: no images, or images that are not what the network takes.
         ModelError: tensors that cannot share one quantization (see `tensor_groups`).
     """
     if len(images) == 0:
         raise ConfigError("Calibration needs images; give a few hundred from the training part.")
+    shape = graph.input.shape
+    if images.shape[1:] != (shape.h, shape.w, shape.c):
+        raise ConfigError(
+            f"'{graph.name}' takes images of {shape}, and these are of "
+            f"{'x'.join(map(str, images.shape[1:]))}; give the data set that it was trained on."
+        )
     groups = tensor_groups(graph)
     histograms = _observe(graph, groups, images)
     maps = {}

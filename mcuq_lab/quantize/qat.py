@@ -88,7 +88,7 @@ def quantization_aware_training(
     Args:
         graph: the float network, the teacher.
         state: where to begin.
-        images: all training images, uint8 NHWC, square.
+        images: all training images, uint8 NHWC.
         config: how long and how fast; None is the default configuration.
         checkpoint: a file that is rewritten atomically after each epoch and, if it exists, resumed
             from: the result is that of an uninterrupted training.
@@ -136,7 +136,7 @@ class CroppedLessons:
     """Batches of images with the float network's answers, epoch by epoch."""
 
     def __init__(self, graph: Graph, images: np.ndarray, config: QatConfig) -> None:
-        self._config, self._size_px = config, images.shape[1]
+        self._config, self._size_px = config, images.shape[1:3]
         self._padded = pad_images(
             torch.from_numpy(images), config.crop_margin_px if config.augment else 0
         )

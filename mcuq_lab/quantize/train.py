@@ -74,7 +74,7 @@ def train_quantized(
         return evaluate(integers, images, labels, graph.input.low, graph.input.high)
 
     provenance = QuantizedProvenance(
-        model=model,
+        model=graph.name,
         data=dataset.name,
         policy=str(chosen),
         command=command_of(model, dataset.name, chosen, config),

@@ -18,14 +18,8 @@ from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.methods import METHODS
 from mcuq_lab.rlquant.process import attach, is_running, resume, start, stop
 from mcuq_lab.rlquant.progress import Progress
-from mcuq_lab.rlquant.search import (
-    float_accuracy_of,
-    layer_names_of,
-    new_run,
-    prolong,
-    reference_of,
-    run_search,
-)
+from mcuq_lab.rlquant.reference import float_accuracy_of, layer_names_of, reference_of
+from mcuq_lab.rlquant.search import new_run, prolong, run_search
 
 __all__ = [
     "METHODS",

@@ -146,9 +146,10 @@ class SearchConfig:
     """One search; stored in run.json, and enough to start it again."""
 
     model: str = "resnet8"
-    """Network of the zoo."""
+    """Network of the zoo, or a file of `mcuq_lab.models.save_network`."""
     data: str = "digits"
-    """Data set that the network was trained on."""
+    """Data set that the network was trained on: its name, a folder with CIFAR-10, or a file of
+    `mcuq_lab.models.save_dataset`."""
     board: str = "nucleo_f412zg"
     """Id of the board."""
     clock: str = "reset"

@@ -16,7 +16,7 @@ from mcuq_lab.results import (
 )
 from mcuq_lab.rlquant.budgets import budgets_kept
 from mcuq_lab.rlquant.config import SearchConfig
-from mcuq_lab.rlquant.search import reference_of
+from mcuq_lab.rlquant.reference import reference_of
 
 
 def kept_objectives(rows: pd.DataFrame, info: RunInfo) -> np.ndarray:

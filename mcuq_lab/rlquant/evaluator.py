@@ -118,7 +118,7 @@ class BoardEvaluator(Evaluator):
         seconds: dict[str, float] = {}
         known = {
             "evaluation": 0,
-            "model": self._config.model,
+            "model": self.graph.name,
             "data": self._data,
             "board": self._config.board,
             "engine": self._engine.name,

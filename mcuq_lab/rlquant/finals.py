@@ -56,7 +56,7 @@ from mcuq_lab.results import (
 )
 from mcuq_lab.rlquant.budgets import Budgets
 from mcuq_lab.rlquant.config import SearchConfig
-from mcuq_lab.rlquant.search import reference_of
+from mcuq_lab.rlquant.reference import check_network, reference_of
 from mcuq_lab.rlquant.selection import pick_batch
 from mcuq_lab.target import Target
 from mcuq_lab.tuning import tuning_table
@@ -147,7 +147,7 @@ def finalize(
 
     Raises:
         ConfigError: the run has no row to begin with, is being finalized by another process, was
-            finalized otherwise before, or its network was never trained.
+            finalized otherwise before, or its network was never trained, or is another now.
         BoardError, BuildError: the board or the compiler fails; what is finished is kept.
     """
     config, chosen = config or FinalConfig(), best_rows(run_dir, n)
@@ -184,6 +184,7 @@ class _Finals:
         self._folder, self._search, self._config = folder, search, config
         self._data: Dataset = find_dataset(search.data)
         self._network: Network = find_network(search.model, self._data.name)
+        check_network(folder.parent, self._network.graph)
         if self._network.test_accuracy is None:
             raise ConfigError(
                 f"{search.model} is not trained on {self._data.name}, so there is nothing to "

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from mcuq_lab.errors import ConfigError
+from mcuq_lab.models import name_of
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import (
     RUNS_DIR,
@@ -29,7 +29,6 @@ from mcuq_lab.results import (
     read_rows,
     read_run_info,
     reconfigure_run,
-    write_atomically,
 )
 from mcuq_lab.rlquant.budgets import Budgets
 from mcuq_lab.rlquant.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -39,6 +38,7 @@ from mcuq_lab.rlquant.feasibility import MOST_PROBES, next_probe, refusal, small
 from mcuq_lab.rlquant.gauge import Gauge
 from mcuq_lab.rlquant.methods import METHODS, Method, Problem, Proposal, make_method
 from mcuq_lab.rlquant.progress import Progress, read_progress, write_progress
+from mcuq_lab.rlquant.reference import check_network, save_reference
 from mcuq_lab.rlquant.space import to_bits, to_policy
 
 log = logging.getLogger("mcuq.rlquant")
@@ -59,8 +59,8 @@ def new_run(config: SearchConfig, *, command: str = "", root: Path = RUNS_DIR) -
         )
     return create_run(
         kind="search",
-        model=config.model,
-        data=config.data,
+        model=name_of(config.model),
+        data=name_of(config.data),
         board=config.board,
         method=config.method,
         seed=config.seed,
@@ -122,21 +122,6 @@ def run_search(
     return progress
 
 
-def reference_of(run_dir: Path) -> ReferencePoint:
-    """The reference point of a run; raises ConfigError before its reference policy is measured."""
-    return ReferencePoint(**_read_reference(run_dir)["reference"])
-
-
-def float_accuracy_of(run_dir: Path) -> float:
-    """Accuracy of the float network on the run's validation split; ConfigError as above."""
-    return float(_read_reference(run_dir)["float_accuracy"])
-
-
-def layer_names_of(run_dir: Path) -> list[str]:
-    """Names of the layers that a run's policies speak of; ConfigError as above."""
-    return list(_read_reference(run_dir)["layers"])
-
-
 class _Search:
     """One life of one search."""
 
@@ -158,6 +143,7 @@ class _Search:
         self._bar = tqdm(total=config.evaluations, initial=len(self._rows), unit="policy")
 
     def run(self) -> Progress:
+        check_network(self._run_dir, self._evaluator.graph)
         budgets = Budgets.of(self._config, self._evaluator.sysclk_hz)
         gauge = self._gauge(budgets)
         smallest = None
@@ -238,8 +224,8 @@ class _Search:
             if row.ok:
                 return self._save_reference(row)
         raise ConfigError(
-            f"No uniform policy of {self._config.model} runs on {self._config.board}; the smallest "
-            f"ended with {row.status}: {row.message} Choose a smaller network or a larger board."
+            f"No uniform policy of {row.model} runs on {row.board}; the smallest ended with "
+            f"{row.status}: {row.message} Choose a smaller network or a larger board."
         )
 
     def _gauge(self, budgets: Budgets) -> Gauge:
@@ -285,14 +271,8 @@ class _Search:
             cycles=row.cycles_median * factor,
             sram_peak_bytes=row.sram_peak_bytes * factor,
         )
-        content = {
-            "reference": asdict(reference),
-            "float_accuracy": self._evaluator.float_accuracy,
-            "layers": [layer.name for layer in self._evaluator.graph.layers],
-            "policy": str(Policy.of(row.policy)),
-        }
-        path = self._run_dir / "reference.json"
-        write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+        evaluator = self._evaluator
+        save_reference(self._run_dir, reference, evaluator.float_accuracy, evaluator.graph, row)
         return reference
 
     def _problem(self, gauge: Gauge) -> Problem:
@@ -381,14 +361,3 @@ def _short(row: Row) -> dict:
         "cycles": row.cycles_median,
         "sram_peak_bytes": row.sram_peak_bytes,
     }
-
-
-def _read_reference(run_dir: Path) -> dict:
-    path = run_dir / "reference.json"
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error}); it is written when the first policy is measured. "
-            "Wait for it, or resume the run."
-        ) from error

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mcuq_lab.models import name_of
 from mcuq_lab.results import hypervolume, objectives, read_rows, read_run_info
 from mcuq_lab.rlquant.config import AgentConfig, ProposalConfig, SearchConfig
 from mcuq_lab.rlquant.curve import hypervolume_frame
 from mcuq_lab.rlquant.evaluation import Evaluator
 from mcuq_lab.rlquant.progress import read_progress
-from mcuq_lab.rlquant.search import new_run, prolong, reference_of, run_search
+from mcuq_lab.rlquant.reference import reference_of
+from mcuq_lab.rlquant.search import new_run, prolong, run_search
 from mcuq_lab.rlquant.tabular import TabularEvaluator
 
 MILESTONES = (25, 50, 100, 300)
@@ -151,8 +153,8 @@ def summarize(
             q1, median, q3 = np.quantile(last["hypervolume"], [0.25, 0.5, 0.75])
             found.append(
                 SearchRow(
-                    model=problem.model,
-                    data=problem.data,
+                    model=name_of(problem.model),
+                    data=name_of(problem.data),
                     method=method,
                     evaluations=n,
                     seeds=len(last),

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from mcuq_lab.errors import BoardError, ConfigError
 from mcuq_lab.graph import Graph
-from mcuq_lab.models import find_network
+from mcuq_lab.models import find_network, name_of
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import (
     RUNS_DIR,
@@ -73,8 +73,8 @@ def new_table(
     space = SearchSpace(graph, tuple(ties) or stage_ties(graph), tuple(choices))
     return create_run(
         kind="table",
-        model=config.model,
-        data=config.data,
+        model=graph.name,
+        data=name_of(config.data),
         board=config.board,
         method="table",
         seed=config.seed,

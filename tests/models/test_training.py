@@ -113,11 +113,11 @@ def test_input_is_pixel_over_255_channels_last():
 
 def test_crops_are_windows_of_the_padded_image_mirrored_at_most():
     generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (3, 8, 8, 3), generator=generator, dtype=torch.uint8)
+    images = torch.randint(256, (3, 8, 9, 3), generator=generator, dtype=torch.uint8)
     padded = pad_images(images, 2)
     assert torch.equal(padded[:, 2:-2, 2:-2], images)
     rows = torch.tensor([2, 0, 1, 1, 2, 0] * 4)
-    crops = random_crop_flip(padded, rows, 8, flip=True, generator=generator)
+    crops = random_crop_flip(padded, rows, (8, 9), flip=True, generator=generator)
     seen = set()
     for crop, row in zip(crops, rows, strict=True):
         places = [
@@ -125,7 +125,7 @@ def test_crops_are_windows_of_the_padded_image_mirrored_at_most():
             for dy in range(5)
             for dx in range(5)
             for flipped in (False, True)
-            if torch.equal(crop.flip(1) if flipped else crop, padded[row, dy : dy + 8, dx : dx + 8])
+            if torch.equal(crop.flip(1) if flipped else crop, padded[row, dy : dy + 8, dx : dx + 9])
         ]
         assert len(places) == 1
         seen.add(places[0])

@@ -24,12 +24,14 @@ def import_module(
     module: nn.Module,
     example_input_shape: tuple[int, int, int] = (3, 32, 32),
     name: str = "model",
+    *,
+    input_range: tuple[float, float] = (0.0, 1.0),
 ) -> Graph:
     """The inference-mode network of `module` as a Graph of float32 operators.
 
     module: any module whose forward takes one NCHW float tensor and returns one tensor; it is
-    copied, not changed. example_input_shape: (channels, height, width). Its input is taken to be
-    pixel / 255, in [0, 1].
+    copied, not changed. example_input_shape: (channels, height, width). input_range: what pixels 0
+    and 255 are as its input; (-1, 1) is `Normalize(0.5, 0.5)`.
     Raises ModelError for what cannot be represented, with the operator, its place and what to do.
     """
     module = copy.deepcopy(module).to("cpu", torch.float32).eval()
@@ -44,7 +46,7 @@ def import_module(
             f"{tuple(example.shape)}: {reason} Try `torch.export.export(module.eval(), (x,))` "
             "yourself; control flow that depends on data must go"
         ) from error
-    state = ImportState(program, name)
+    state = ImportState(program, name, input_range)
     for operator in state.operators:
         if operator.op == "placeholder":
             state.placeholder(operator)

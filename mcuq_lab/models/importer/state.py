@@ -20,8 +20,10 @@ from mcuq_lab.models.importer.exported import (
 class ImportState:
     """The pass over the exported operators: `nodes` so far, and which node yields which value."""
 
-    def __init__(self, program: torch.export.ExportedProgram, name: str) -> None:
-        self.name = name
+    def __init__(
+        self, program: torch.export.ExportedProgram, name: str, input_range: tuple[float, float]
+    ) -> None:
+        self.name, self.input_range = name, input_range
         self.operators = list(program.graph.nodes)
         self.parameters = parameters(program)
         self.layer_paths = {
@@ -44,7 +46,7 @@ class ImportState:
                 "input are supported"
             )
         _, c, h, w = operator.meta["val"].shape
-        self._put(operator, Input("input", (), Shape(h, w, c)))
+        self._put(operator, Input("input", (), Shape(h, w, c), *self.input_range))
 
     def output(self, operator: fx.Node) -> None:
         """Check what is returned and drop what it does not depend on."""
