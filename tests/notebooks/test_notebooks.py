@@ -18,6 +18,7 @@ SMALL = {
         "policies": ["w8a8", "w4a4"],
         "n_images": 50,
     },
+    "06_bring_your_own": {"evaluations": 6, "epochs": 1},
 }
 
 
