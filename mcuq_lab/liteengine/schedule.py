@@ -133,7 +133,7 @@ def schedule(
     fitting = fitting_ways(graph, families, measured_cycles, target)
     timed = [_fastest_by_kernel(some) for some in fitting]
     ways = [[way for way, _ in some] for some in timed]
-    shared = SharedChoice(ways, [[cycles for _, cycles in some] for some in timed])
+    shared = SharedChoice.of(ways, [[cycles for _, cycles in some] for some in timed])
     choice = _within_flash(shared, graph, target)
     return tuple(some[i] for some, i in zip(ways, choice, strict=True))
 

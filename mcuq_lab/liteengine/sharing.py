@@ -33,7 +33,7 @@ class Option:
         kernel: name of its kernel.
         cycles: of one call.
         constants_bytes: flash that only this operator uses.
-        files: the kernel's files, as a set of bits (see `_Flash`).
+        files: the kernel's files, as a set of bits (see `SharedChoice`).
     """
 
     kernel: str
@@ -46,20 +46,29 @@ class SharedChoice:
     """The ways of all operators, and what a choice among them costs.
 
     Args:
-        ways: the ways of each operator, at least one.
-        cycles: what each takes.
+        options: the ways of each operator, at least one.
+        file_bytes: code of each file, in the order of the bits that stand for files.
+        known: bytes of sets of files, kept by and for all choices among the same files.
     """
 
     def __init__(
-        self, ways: Sequence[Sequence[Lowered]], cycles: Sequence[Sequence[float]]
+        self,
+        options: Sequence[Sequence[Option]],
+        file_bytes: Sequence[int],
+        known: dict[int, int] | None = None,
     ) -> None:
+        self.options, self.file_bytes = tuple(map(tuple, options)), tuple(file_bytes)
+        self._known = {} if known is None else known
+
+    @classmethod
+    def of(
+        cls, ways: Sequence[Sequence[Lowered]], cycles: Sequence[Sequence[float]]
+    ) -> SharedChoice:
+        """Of operators' ways, and what each takes."""
         named = {file.name: file for some in ways for way in some for file in way.files}
-        files = {name: code_bytes(file) for name, file in named.items()}
-        bit = {name: 1 << i for i, name in enumerate(files)}
-        self.file_bytes = tuple(files.values())
-        self._known: dict[int, int] = {}
-        self.options = tuple(
-            tuple(
+        bit = {name: 1 << i for i, name in enumerate(named)}
+        options = [
+            [
                 Option(
                     way.kernel,
                     count,
@@ -67,20 +76,18 @@ class SharedChoice:
                     sum({bit[file.name] for file in way.files}),
                 )
                 for way, count in zip(some, counts, strict=True)
-            )
+            ]
             for some, counts in zip(ways, cycles, strict=True)
-        )
+        ]
+        return cls(options, [code_bytes(file) for file in named.values()])
 
     def among(self, kept: Sequence[Sequence[int]]) -> SharedChoice:
         """The same with some ways only, `kept` of each operator by their numbers, at least one; a
         choice then numbers those."""
-        fewer = object.__new__(SharedChoice)
-        fewer.file_bytes, fewer._known = self.file_bytes, self._known
-        fewer.options = tuple(
-            tuple([some[i] for i in numbers])
-            for some, numbers in zip(self.options, kept, strict=True)
-        )
-        return fewer
+        fewer = [
+            [some[i] for i in numbers] for some, numbers in zip(self.options, kept, strict=True)
+        ]
+        return SharedChoice(fewer, self.file_bytes, self._known)
 
     def cycles(self, choice: Choice) -> float:
         """Of one inference."""

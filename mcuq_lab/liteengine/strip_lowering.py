@@ -91,7 +91,7 @@ def _offered(strips: Strips, ways: Sequence[Sequence[Lowered]]) -> Iterator[Lowe
     """For scratch of different sizes the best choice of kernels that it allows."""
     smallest = max(min(way.scratch_bytes for way in some) for some in ways)
     limits = sorted({way.scratch_bytes for some in ways for way in some})
-    shared = SharedChoice(ways, [[way.predicted_cycles for way in some] for some in ways])
+    shared = SharedChoice.of(ways, [[way.predicted_cycles for way in some] for some in ways])
     best = None
     for limit in limits:
         if limit < smallest:

@@ -44,11 +44,19 @@ class Scale:
     cycles_factor: float | None
     rest_bytes: float
 
+    def cycles(self, plan: Planned) -> float | None:
+        """Cycles of a plan; None where it says nothing."""
+        known = plan.cycles is not None and self.cycles_factor is not None
+        return plan.cycles * self.cycles_factor if known else None
+
+    def sram_bytes(self, plan: Planned) -> float:
+        """Peak SRAM bytes of a plan."""
+        return plan.memory_bytes + self.rest_bytes
+
     def costs(self, plan: Planned, estimate: np.ndarray) -> np.ndarray:
         """Cycles and peak SRAM bytes of a plan, (2,); the estimate where the plan says nothing."""
-        known = plan.cycles is not None and self.cycles_factor is not None
-        cycles = plan.cycles * self.cycles_factor if known else estimate[0]
-        return np.array([cycles, plan.memory_bytes + self.rest_bytes])
+        cycles = self.cycles(plan)
+        return np.array([estimate[0] if cycles is None else cycles, self.sram_bytes(plan)])
 
 
 class Plans:

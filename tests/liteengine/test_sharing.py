@@ -38,13 +38,13 @@ KERNEL_BYTES = code_bytes(A.files[0])
 
 
 def test_a_shared_file_counts_once():
-    shared = SharedChoice([[A, B], [A, B], [A]], [[1, 2], [1, 2], [1]])
+    shared = SharedChoice.of([[A, B], [A, B], [A]], [[1, 2], [1, 2], [1]])
     assert shared.flash_bytes((0, 0, 0)) == KERNEL_BYTES + 3 * CALL_BYTES
     assert shared.flash_bytes((0, 1, 0)) == 2 * KERNEL_BYTES + 3 * CALL_BYTES
 
 
 def test_operators_meet_on_one_kernel_if_it_is_cheap_enough():
-    shared = SharedChoice([[A, B], [B, A]], [[1000, 1100], [1000, 1100]])
+    shared = SharedChoice.of([[A, B], [B, A]], [[1000, 1100], [1000, 1100]])
     assert shared.best(0.0) == (0, 0)
     assert shared.best(90 / KERNEL_BYTES) == (0, 0)
     assert shared.best(110 / KERNEL_BYTES) in ((0, 1), (1, 0))
@@ -52,7 +52,7 @@ def test_operators_meet_on_one_kernel_if_it_is_cheap_enough():
 
 def test_all_operators_may_move_to_a_kernel_that_nobody_likes_best():
     ways = [[A, way("x")], [B, way("x")], [C, way("x")]]
-    shared = SharedChoice(ways, [[1000, 1050]] * 3)
+    shared = SharedChoice.of(ways, [[1000, 1050]] * 3)
     assert shared.best(0.0) == (0, 0, 0)
     assert shared.best(100 / KERNEL_BYTES) == (1, 1, 1)
 
@@ -63,7 +63,7 @@ def test_moves_find_nearly_the_best_of_all_choices(seed):
     kernels = [way(f"k{i}", int(rng.integers(50, 600))) for i in range(6)]
     ways = [[kernels[i] for i in rng.permutation(6)[:3]] for _ in range(6)]
     cycles = [[float(c) for c in rng.integers(1000, 1400, 3)] for _ in range(6)]
-    shared = SharedChoice(ways, cycles)
+    shared = SharedChoice.of(ways, cycles)
     for price in (0.05, 0.2, 1.0):
 
         def cost(choice, price=price):
@@ -81,7 +81,7 @@ def test_moves_are_those_that_the_costs_of_whole_choices_lead_to(seed):
     ways = [[of_some(rng, files) for _ in range(rng.integers(1, 6))] for _ in range(8)]
     cycles = [[int(c) for c in rng.integers(1000, 1400, len(some))] for some in ways]
     for price in (0.0, 0.05, 0.2, 1.0):
-        shared = SharedChoice(ways, cycles)
+        shared = SharedChoice.of(ways, cycles)
         assert shared.best(price) == by_whole_costs(shared, price)
 
 
@@ -92,8 +92,8 @@ def test_a_choice_among_some_ways_is_that_of_these_alone(seed):
     ways = [[of_some(rng, files) for _ in range(5)] for _ in range(6)]
     cycles = [[int(c) for c in rng.integers(1000, 1400, 5)] for _ in ways]
     kept = [sorted(rng.permutation(5)[: rng.integers(1, 6)].tolist()) for _ in ways]
-    fewer = SharedChoice(ways, cycles).among(kept)
-    alone = SharedChoice(
+    fewer = SharedChoice.of(ways, cycles).among(kept)
+    alone = SharedChoice.of(
         [[some[i] for i in numbers] for some, numbers in zip(ways, kept, strict=True)],
         [[some[i] for i in numbers] for some, numbers in zip(cycles, kept, strict=True)],
     )
@@ -133,7 +133,7 @@ def test_the_best_of_all_choices_within_a_budget_is_found(seed):
     kernels = [way(f"k{i}", int(rng.integers(50, 600))) for i in range(6)]
     ways = [[kernels[i] for i in rng.permutation(6)[:3]] for _ in range(6)]
     cycles = [[float(c) for c in rng.integers(1000, 1400, 3)] for _ in range(6)]
-    shared = SharedChoice(ways, cycles)
+    shared = SharedChoice.of(ways, cycles)
     choices = list(itertools.product(range(3), repeat=6))
     smallest = smallest_choice(shared)
     least, most = (

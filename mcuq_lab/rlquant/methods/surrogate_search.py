@@ -112,11 +112,11 @@ class SurrogateSearch:
     def _guess(self, costs: Costs, rows: Sequence[Row]) -> CostSurrogate:
         """What costs are to be expected, as rows and all plans teach it."""
         cycles, peaks = {}, measured_peaks(rows)
-        if self._planned and (scale := self._problem.gauge.plans.scale(rows)) is not None:
-            peaks = {k: p.memory_bytes + scale.rest_bytes for k, p in self._planned.items()} | peaks
-            if scale.cycles_factor is not None:
-                factor = scale.cycles_factor
-                cycles = {k: p.cycles * factor for k, p in self._planned.items() if p.cycles}
+        scale = self._problem.gauge.plans.scale(rows) if self._planned else None
+        if scale is not None:
+            peaks = {key: scale.sram_bytes(plan) for key, plan in self._planned.items()} | peaks
+            found = {key: scale.cycles(plan) for key, plan in self._planned.items()}
+            cycles = {key: n for key, n in found.items() if n is not None}
         return CostSurrogate(costs, cycles, peaks, self._problem.config.seed)
 
     def _explore(self, round_: Round, rows: Sequence[Row]) -> Round:
