@@ -14,12 +14,16 @@ from mcuq_lab.figures import (
     layer_figure,
     memory_figure,
     networks_figure,
+    packing_figure,
+    packing_limit_figure,
     pareto_figure,
     policy_figure,
     published_figure,
     speedup_figure,
 )
 from mcuq_lab.figures.pareto import front_mask
+from mcuq_lab.frames import packing_frame, packing_limit_frame
+from mcuq_lab.liteengine.packing.polynomial import SMLAL, Family, Packing, packings
 
 
 @pytest.fixture
@@ -310,3 +314,41 @@ def test_published_latencies_stand_beside_rows_with_wait_states(rows):
     two = pd.concat([frame, frame.assign(model="vgg_tiny")])
     with pytest.raises(ValueError, match="one network"):
         published_figure(two, published, source="", caveat="")
+
+
+def test_packed_fields_stand_at_their_bits_and_name_their_products():
+    weight = np.full((1, 3, 8), 3)
+    wanted = Packing(Family.ROW, SMLAL, (0, 12, 24), ((0, 12, 24),), (0, 1, 2), False)
+    assert wanted in set(packings(Family.ROW, weight, 3, (SMLAL,)))
+    frame = packing_frame(wanted, w_bits=3, a_bits=3)
+    sums = frame[frame["register"] == "accumulator"].set_index("low")
+    assert sums["label"].to_dict() == {
+        0: "a0 w0",
+        12: "a1 w0 + a0 w1",
+        24: "a2 w0 + a1 w1 + a0 w2",
+        36: "a2 w1 + a1 w2",
+        48: "a2 w2",
+    }
+    assert sums["bits"].tolist() == [12, 12, 12, 12, 16]
+    (axes,) = packing_figure(frame).axes
+    texts = {text.get_text(): text.get_position() for text in axes.texts}
+    assert texts["a2 w0 + a1 w1 + a0 w2"] == (30.0, 0.35)
+    assert axes.get_xlim() == (64, 0)
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == [
+        "accumulator",
+        "weights",
+        "activations",
+    ]
+
+
+def test_limits_of_all_widths_fall_with_the_bits():
+    weight = np.random.default_rng(0).integers(-128, 128, size=(2, 3, 3, 4))
+    frame = packing_limit_frame(weight, most=4)
+    assert len(frame) == 49
+    rates = frame.pivot(index="w_bits", columns="a_bits", values="macs_per_cycle")
+    assert rates.loc[2, 2] == rates.max().max()
+    assert rates.loc[8, 8] == rates.min().min()
+    axes = packing_limit_figure(frame).axes[0]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[0] == f"{rates.loc[2, 2]:.1f}\n{frame['operands'][0]}"
+    assert len(texts) == 49

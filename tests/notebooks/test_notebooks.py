@@ -11,6 +11,7 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 SMALL = {
     "00_check_the_bench": {},
     "01_quickstart": {"n_images": 50},
+    "02_operand_packing": {"policies": ["w8a8", "w3a3"], "layer": "c3_8x16_16"},
     "03_search": {"evaluations": 6},
     "04_reproduce_the_poster": {
         "measure_again": True,
