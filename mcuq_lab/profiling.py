@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from mcuq_lab.nucleosim import simulated_board
 from mcuq_lab.nucleosim.profile import Profile, profiled
 from mcuq_lab.pipeline import stored_inputs
 from mcuq_lab.quantgraph import QuantGraph
-from mcuq_lab.sources import Sources
+from mcuq_lab.sources import Sources, joined_names
 from mcuq_lab.target import Target
 from mcuq_lab.tuning import tuning_table
 
@@ -54,7 +54,8 @@ def profile_network(
         engine: what generates the C.
         session: an open board.
         inputs: one quantized input, uint8 (1, h, w, c).
-        layer: name of the only layer to profile; None: the whole inference.
+        layer: name of the only layer to profile, with those that run in strips with it, if any;
+            None: the whole inference.
         target: the board's core, with budgets, of flash for the whole image; None: without any.
 
     Raises:
@@ -78,19 +79,23 @@ def profile_network(
             profiles.append(profile)
             yield
 
-    address = _address(firmware, sources, layer)
+    operators = [op.name for op in network.ops]
+    address = _address(firmware, sources, operators, layer)
     session.watch(firmware, stored_inputs(inputs, network, sources), address, watch())
     names = tuple(info.name for info in sources.layers)
     return NetworkProfile(profiles[0], session.bench(firmware), names)
 
 
-def _address(firmware: Firmware, sources: Sources, layer: str | None) -> int:
-    """Of the function to profile."""
+def _address(
+    firmware: Firmware, sources: Sources, operators: Sequence[str], layer: str | None
+) -> int:
+    """Of the function to profile; of a layer that runs in strips with others, theirs."""
     if layer is None:
         return firmware.address("mcuq_invoke") & ~1
     names = [info.name for info in sources.layers]
-    if layer not in names:
+    at = [i for i, name in enumerate(names) if layer in (name, *joined_names(name, operators))]
+    if not at:
         raise ConfigError(f"There is no layer '{layer}'; choose one of: {', '.join(names)}.")
-    start = _POINTER_BYTES * names.index(layer)
+    start = _POINTER_BYTES * at[0]
     table = firmware.image.read("mcuq_layers")
     return int.from_bytes(table[start : start + _POINTER_BYTES], "little") & ~1

@@ -7,9 +7,12 @@ from mcuq_lab.bench import build, open_board
 from mcuq_lab.board import load_board
 from mcuq_lab.engines import ENGINES
 from mcuq_lab.errors import ConfigError
+from mcuq_lab.models import find_dataset, find_network
 from mcuq_lab.nucleosim.profile import CAUSE_COLUMNS
 from mcuq_lab.pipeline import stored_inputs
+from mcuq_lab.policy import Policy
 from mcuq_lab.profiling import profile_network
+from mcuq_lab.quantize import calibrate, quantize
 from mcuq_lab.target import DEFAULT_TARGET
 from tests.support.networks import mobilenet
 
@@ -80,3 +83,16 @@ def test_a_real_board_is_refused(monkeypatch):
         monkeypatch.setattr(type(session), "simulated", False)
         with pytest.raises(ConfigError, match=r"real board.*--simulated"):
             profile_network(network, ENGINES["liteengine"], session, one_input(network))
+
+
+def test_a_layer_in_strips_is_profiled_with_those_that_run_with_it():
+    graph = find_network("resnet8", "digits").graph
+    images = find_dataset("digits").train_images[:16]
+    network = quantize(graph, Policy.uniform(len(graph.layers), 4, 4), calibrate(graph, images))
+    engine = ENGINES["liteengine"]
+    with open_board(load_board(), simulated=True) as session:
+        found = [
+            profile_network(network, engine, session, one_input(network), layer).profile
+            for layer in ("stack1_conv1_to_stack1_add", "stack1_conv1", "stack1_add")
+        ]
+    assert len({profile.cycles for profile in found}) == 1
