@@ -67,7 +67,8 @@ def lower_level(
 
 def _study(model: str, data: Dataset, config: StudyConfig, folder: Path, train: bool) -> dict:
     """Runs one study; again with what it says of giving up; its rows and what they rest on."""
-    graph, place = find_network(model, data.name).graph, folder / f"{model}-{data.name}"
+    graph = find_network(model, data.name).graph
+    place = folder / f"{graph.name}-{data.name}"
     study = Study(graph, data, config, place)
     float_top1 = study.float_scores()[-1].top1
     if train:
@@ -77,10 +78,10 @@ def _study(model: str, data: Dataset, config: StudyConfig, folder: Path, train: 
         config = replace(config, schedules=config.schedules + giving_up)
         study = Study(graph, data, config, place)
         _run(study, model)
-    rows = tabulate_study(study.records, config.schedules, model, data.name)
+    rows = tabulate_study(study.records, config.schedules, graph.name, data.name)
     full = [record for record in study.records if record.schedule == FULL]
     return {
-        "model": model,
+        "model": graph.name,
         "data": data.name,
         "graph_digest": graph.digest,
         "float_top1": float_top1,
