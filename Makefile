@@ -37,7 +37,8 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist worksteal -m "not nightly and not hardware"
+	$(BIN)/pytest -m alone
+	$(BIN)/pytest -n 2 --dist worksteal -m "not alone and not nightly and not hardware"
 
 nightly: setup
 	$(BIN)/pytest -n 2 --dist worksteal -m "nightly or slow" --timeout 7200

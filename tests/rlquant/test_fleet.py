@@ -195,7 +195,7 @@ def cluster(child_env):
     started.shutdown()
 
 
-@pytest.mark.nightly  # Ray starts in a quarter of a minute, and on a busy machine not at all
+@pytest.mark.alone  # Ray starts in a quarter of a minute, and on a busy machine not at all
 def test_a_machine_that_dies_in_mid_search_costs_nothing(
     config, evaluator, cluster, child_env, tmp_path
 ):

@@ -76,7 +76,7 @@ def test_the_summary_is_over_the_seeds(config):
     assert (rows[1].seconds_median, rows[1].runs) == (40.0, ("run3", "run4", "run5"))
 
 
-@pytest.mark.nightly  # Ray starts in a quarter of a minute, and on a busy machine not at all
+@pytest.mark.alone  # Ray starts in a quarter of a minute, and on a busy machine not at all
 def test_a_sweep_by_tune_is_not_run_twice(tmp_path):
     arguments = ["sweep", "--table", str(TABLE), "--method", "random", "--method", "sa_mutation"]
     arguments += ["--seeds", "2", "--evaluations", "9", "--boards", "2", "--json"]
