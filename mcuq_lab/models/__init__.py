@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module as _import_module
 
 from mcuq_lab.models.data import DATASETS, Dataset, load_dataset
-from mcuq_lab.models.lookup import find_dataset, find_network, name_of
+from mcuq_lab.models.lookup import find_dataset, find_network, located, name_of
 from mcuq_lab.models.own_files import (
     Network,
     load_network,
@@ -52,6 +52,7 @@ __all__ = [
     "load_own_dataset",
     "load_provenance",
     "load_trained",
+    "located",
     "name_of",
     "run_float",
     "save_dataset",

@@ -60,5 +60,10 @@ def name_of(text: str) -> str:
     return "cifar10" if _is_folder(text) else text
 
 
+def located(text: str) -> str:
+    """What a user calls a network or data set, so that it is found from any working directory."""
+    return str(Path(text).resolve()) if is_own_file(text) or _is_folder(text) else text
+
+
 def _is_folder(text: str) -> bool:
     return "/" in text or Path(text).is_dir()

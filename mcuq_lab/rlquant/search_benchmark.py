@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcuq_lab.models import name_of
+from mcuq_lab.models import located, name_of
 from mcuq_lab.results import hypervolume, objectives, read_rows, read_run_info
 from mcuq_lab.rlquant.config import AgentConfig, ProposalConfig, SearchConfig
 from mcuq_lab.rlquant.curve import hypervolume_frame
@@ -170,5 +170,5 @@ def summarize(
 
 def _identity(config: SearchConfig, any_length: bool) -> SearchConfig:
     """The configuration without what makes no difference."""
-    config = replace(config, probe="")
+    config = replace(config, probe="", model=located(config.model), data=located(config.data))
     return replace(config, evaluations=1) if any_length else config

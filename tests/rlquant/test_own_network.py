@@ -35,9 +35,10 @@ def save(path, seed: int) -> None:
 
 
 @pytest.fixture
-def config(tmp_path):
+def config(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
-    network, data = tmp_path / "own_net.npz", tmp_path / "own_data.npz"
+    monkeypatch.chdir(tmp_path)
+    network, data = "own_net.npz", "own_data.npz"
     save(network, seed=0)
     images = rng.integers(256, size=(220, *SHAPE), dtype=np.uint8)
     labels = (images.mean(axis=(1, 2)) * 3 // 256).astype(int)
@@ -49,10 +50,10 @@ def config(tmp_path):
         test_labels=labels[180:],
     )
     lower = LowerLevelConfig(mode="none", threads=1)
-    return SearchConfig(str(network), str(data), method="random", evaluations=3, lower_level=lower)
+    return SearchConfig(network, data, method="random", evaluations=3, lower_level=lower)
 
 
-def test_it_is_searched_finished_and_told_by_its_own_name(config, tmp_path):
+def test_it_is_searched_finished_and_told_by_its_own_name(config, tmp_path, monkeypatch):
     run = new_run(config, root=tmp_path / "runs")
     assert "-own_net-" in run.name
     assert run_search(run).state == "done"
@@ -63,11 +64,13 @@ def test_it_is_searched_finished_and_told_by_its_own_name(config, tmp_path):
     info = read_run_info(run)
     assert (info.model, info.data) == ("own_net", "own_data")
 
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     (final,) = finalize(run, 1, FinalConfig(epochs=1))
     assert (final.model, final.status, final.bit_exact) == ("own_net", "ok", True)
 
     prolong(run, 4)
-    save(config.model, seed=1)
+    save(tmp_path / config.model, seed=1)
     with pytest.raises(ConfigError, match="begun with another 'own_net'"):
         run_search(run)
     assert len(read_rows(run)) == 3
