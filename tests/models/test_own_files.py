@@ -9,6 +9,7 @@ from mcuq_lab.models import (
     find_dataset,
     find_network,
     import_module,
+    located,
     name_of,
     save_dataset,
     save_network,
@@ -69,6 +70,19 @@ def test_images_of_one_channel_may_lack_it(tmp_path):
     given = parts()
     given = {key: value[..., 0] if "images" in key else value for key, value in given.items()}
     assert find_dataset(str(save_dataset(tmp_path / "grey.npz", **given))).train_images.ndim == 4
+
+
+def test_files_and_folders_are_located_and_names_left_as_they_are(tmp_path, monkeypatch):
+    (tmp_path / "cifar").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert located("net.npz") == str(tmp_path / "net.npz")
+    assert located("cifar") == str(tmp_path / "cifar")
+    assert (located("resnet8"), located("digits")) == ("resnet8", "digits")
+    assert (name_of("cifar"), name_of("digits"), name_of("a/net.npz")) == (
+        "cifar10",
+        "digits",
+        "net",
+    )
 
 
 @pytest.mark.parametrize(
