@@ -3,12 +3,15 @@
 import json
 import shutil
 import subprocess
+import sys
+from importlib import import_module
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from mcuq_lab import tuning
-from mcuq_lab.cli.main import app
+from mcuq_lab.cli.main import COMMANDS, app
 
 MEASURE_KEYS = {
     "model", "data", "policy", "engine", "board", "simulated", "cycles_min", "cycles_median",
@@ -230,8 +233,17 @@ def test_a_users_mistake_ends_with_2_and_says_what_to_do(arguments, message):
     assert message in done.stderr
 
 
-def test_help_lists_every_command():
-    text = run("--help").stdout
-    groups = ("bench", "search", "finalize", "report", "export", "demo", "doctor")
-    for name in ("boards", "measure", "tune", "profile", *groups):
-        assert name in text
+def test_help_lists_every_command_and_imports_none():
+    code = "import sys; from mcuq_lab.cli.main import app; app(['--help'], standalone_mode=False); "
+    code += "print(sorted({'torch', 'ray', 'pandas', 'pyocd'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    *text, imported = done.stdout.splitlines()
+    assert imported == "[]"
+    for name in COMMANDS:
+        assert any(name in line.split() for line in text)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_tells_a_command_as_its_own_help_does(name):
+    own = typer.main.get_command(import_module(f"mcuq_lab.cli.{name}").app)
+    assert COMMANDS[name] == own.help.split("\n\n")[0].replace("\n", " ")
