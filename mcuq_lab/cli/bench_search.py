@@ -16,7 +16,6 @@ from tqdm import tqdm
 from mcuq_lab.cli import options
 from mcuq_lab.cli.output import command, command_line, emit, stdout_is_stderr
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.models import name_of
 from mcuq_lab.report import curve_figure
 from mcuq_lab.results import RUNS_DIR, provenance, read_rows, write_atomically
 from mcuq_lab.results.store import REPOSITORY
@@ -140,7 +139,7 @@ def _measured(config: SearchConfig) -> Iterator[_Problem]:
         def evaluator() -> Evaluator:
             return stack.enter_context(closing(load_evaluator(config)))
 
-        yield _Problem(f"{name_of(config.model)}-{name_of(config.data)}-whole", config, evaluator)
+        yield _Problem(f"{config.model_name}-{config.data_name}-whole", config, evaluator)
 
 
 def _compared(

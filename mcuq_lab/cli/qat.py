@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mcuq_lab.cli import options
 from mcuq_lab.cli.output import command, emit, new_app, stdout_is_stderr
 from mcuq_lab.cli.prepare import PolicyText
-from mcuq_lab.models import find_dataset, name_of
+from mcuq_lab.models import find_dataset, network_name
 from mcuq_lab.models.allocator import tune_allocator
 from mcuq_lab.quantize import QatConfig, train_quantized
 from mcuq_lab.quantize.stored import CHECKPOINTS
@@ -79,7 +79,7 @@ def qat(
         dataset = find_dataset(data)
         if checkpoint is None:
             policy_name = Path(policy).stem.replace(",", "_")
-            name = f"{name_of(model)}-{dataset.name}-{policy_name}-{epochs}-{seed}.pt"
+            name = f"{network_name(model)}-{dataset.name}-{policy_name}-{epochs}-{seed}.pt"
             checkpoint = RUNS_DIR / "qat" / name
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         with tqdm(desc=f"{model} at {policy}", unit="batch", mininterval=1.0) as bar:

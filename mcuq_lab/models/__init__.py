@@ -8,7 +8,14 @@ from __future__ import annotations
 from importlib import import_module as _import_module
 
 from mcuq_lab.models.data import DATASETS, Dataset, load_dataset
-from mcuq_lab.models.lookup import find_dataset, find_network, located, name_of
+from mcuq_lab.models.lookup import (
+    dataset_name,
+    find_dataset,
+    find_network,
+    located_dataset,
+    located_network,
+    network_name,
+)
 from mcuq_lab.models.own_files import (
     Network,
     load_network,
@@ -43,6 +50,7 @@ __all__ = [
     "TrainingConfig",
     "accuracy",
     "build_model",
+    "dataset_name",
     "find_dataset",
     "find_network",
     "import_module",
@@ -52,8 +60,9 @@ __all__ = [
     "load_own_dataset",
     "load_provenance",
     "load_trained",
-    "located",
-    "name_of",
+    "located_dataset",
+    "located_network",
+    "network_name",
     "run_float",
     "save_dataset",
     "save_network",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mcuq_lab.models.data import Dataset, load_dataset
+from mcuq_lab.models.data import DATASETS, Dataset, load_dataset
 from mcuq_lab.models.own_files import Network, is_own_file, load_network, load_own_dataset
 from mcuq_lab.models.trained import CHECKPOINTS, load_provenance, trained_graph
 from mcuq_lab.settings import Settings, load_settings
@@ -53,17 +53,27 @@ def find_network(model: str, data: str, seed: int = 0) -> Network:
     return Network(trained_graph(model, data), provenance.test_accuracy, provenance.data_note)
 
 
-def name_of(text: str) -> str:
-    """The name, in rows and runs, of the network or data set that a user calls `text`."""
+def network_name(text: str) -> str:
+    """The name, in rows and runs, of the network that a user calls `text`."""
+    return Path(text).stem if is_own_file(text) else text
+
+
+def dataset_name(text: str) -> str:
+    """The same of a data set."""
     if is_own_file(text):
         return Path(text).stem
     return "cifar10" if _is_folder(text) else text
 
 
-def located(text: str) -> str:
-    """What a user calls a network or data set, so that it is found from any working directory."""
+def located_network(text: str) -> str:
+    """What a user calls a network, so that it is found from any working directory."""
+    return str(Path(text).resolve()) if is_own_file(text) else text
+
+
+def located_dataset(text: str) -> str:
+    """The same of a data set."""
     return str(Path(text).resolve()) if is_own_file(text) or _is_folder(text) else text
 
 
 def _is_folder(text: str) -> bool:
-    return "/" in text or Path(text).is_dir()
+    return text not in DATASETS and ("/" in text or Path(text).is_dir())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from mcuq_lab.errors import ConfigError
+from mcuq_lab.models import dataset_name, located_dataset, located_network, network_name
 from mcuq_lab.policy import Policy
 
 LOWER_LEVELS = ("none", "steps", "weights_and_steps")
@@ -218,6 +219,20 @@ class SearchConfig:
             raise ConfigError("A search in a table takes no budgets; search on a board for them.")
         for text in self.proposals.uniform_anchors:
             Policy.parse(text, 1)
+
+    @property
+    def model_name(self) -> str:
+        """Of the network, in rows and runs."""
+        return network_name(self.model)
+
+    @property
+    def data_name(self) -> str:
+        """Of the data set, likewise."""
+        return dataset_name(self.data)
+
+    def located(self) -> SearchConfig:
+        """The same, with the whole paths of a user's own files."""
+        return replace(self, model=located_network(self.model), data=located_dataset(self.data))
 
     @property
     def probe_uids(self) -> tuple[str, ...]:

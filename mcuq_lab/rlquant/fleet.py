@@ -28,7 +28,6 @@ from mcuq_lab.bench import find_probes, uids_of_boards
 from mcuq_lab.board import load_board
 from mcuq_lab.errors import BoardError, ConfigError, McuqError
 from mcuq_lab.graph import Graph
-from mcuq_lab.models import name_of
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import Row
 from mcuq_lab.rlquant.cluster import check_free, connect
@@ -290,8 +289,8 @@ class BoardFleet(Evaluator):
     def _deadly(self, policy: Policy, error: RayActorError) -> Row:
         return Row(
             evaluation=0,
-            model=name_of(self._config.model),
-            data=name_of(self._config.data),
+            model=self._config.model_name,
+            data=self._config.data_name,
             board=self._config.board,
             engine=self._config.engine,
             policy=policy.pairs,

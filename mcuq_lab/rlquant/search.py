@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.models import located, name_of
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import (
     RUNS_DIR,
@@ -57,11 +56,11 @@ def new_run(config: SearchConfig, *, command: str = "", root: Path = RUNS_DIR) -
         raise ConfigError(
             f"There is no method '{config.method}'; choose one of {', '.join(METHODS)}."
         )
-    config = replace(config, model=located(config.model), data=located(config.data))
+    config = config.located()
     return create_run(
         kind="search",
-        model=name_of(config.model),
-        data=name_of(config.data),
+        model=config.model_name,
+        data=config.data_name,
         board=config.board,
         method=config.method,
         seed=config.seed,

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mcuq_lab.models import located, name_of
 from mcuq_lab.results import hypervolume, objectives, read_rows, read_run_info
 from mcuq_lab.rlquant.config import AgentConfig, ProposalConfig, SearchConfig
 from mcuq_lab.rlquant.curve import hypervolume_frame
@@ -153,8 +152,8 @@ def summarize(
             q1, median, q3 = np.quantile(last["hypervolume"], [0.25, 0.5, 0.75])
             found.append(
                 SearchRow(
-                    model=name_of(problem.model),
-                    data=name_of(problem.data),
+                    model=problem.model_name,
+                    data=problem.data_name,
                     method=method,
                     evaluations=n,
                     seeds=len(last),
@@ -170,5 +169,5 @@ def summarize(
 
 def _identity(config: SearchConfig, any_length: bool) -> SearchConfig:
     """The configuration without what makes no difference."""
-    config = replace(config, probe="", model=located(config.model), data=located(config.data))
+    config = replace(config.located(), probe="")
     return replace(config, evaluations=1) if any_length else config

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from mcuq_lab.errors import BoardError, ConfigError, McuqError
-from mcuq_lab.models import name_of
 from mcuq_lab.rlquant.cluster import check_free, connect
 from mcuq_lab.rlquant.config import SearchConfig
 from mcuq_lab.rlquant.curve import hypervolume_frame
@@ -208,8 +207,8 @@ def _row(search: SearchConfig, trials: Sequence[Trial]) -> SweepRow:
     quartiles = map(float, np.quantile(volumes, [0.25, 0.5, 0.75])) if ended else (None,) * 3
     q1, median, q3 = quartiles
     return SweepRow(
-        model=name_of(search.model),
-        data=name_of(search.data),
+        model=search.model_name,
+        data=search.data_name,
         method=search.method,
         algorithm=search.agent.algorithm if search.method == _WITH_AGENT else "",
         evaluations=search.evaluations,

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from mcuq_lab.errors import BoardError, ConfigError
 from mcuq_lab.graph import Graph
-from mcuq_lab.models import find_network, located, name_of
+from mcuq_lab.models import find_network
 from mcuq_lab.policy import Policy
 from mcuq_lab.results import (
     RUNS_DIR,
@@ -70,12 +70,12 @@ def new_table(
     Raises:
         ConfigError: the space does not fit the network.
     """
-    config = replace(config, model=located(config.model), data=located(config.data))
+    config = config.located()
     space = SearchSpace(graph, tuple(ties) or stage_ties(graph), tuple(choices))
     return create_run(
         kind="table",
         model=graph.name,
-        data=name_of(config.data),
+        data=config.data_name,
         board=config.board,
         method="table",
         seed=config.seed,

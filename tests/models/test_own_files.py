@@ -6,11 +6,13 @@ from torch import nn
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.models import (
+    dataset_name,
     find_dataset,
     find_network,
     import_module,
-    located,
-    name_of,
+    located_dataset,
+    located_network,
+    network_name,
     save_dataset,
     save_network,
 )
@@ -42,7 +44,7 @@ def test_a_saved_network_is_found_under_its_files_name(tmp_path):
     found = find_network(str(path), "anything")
     assert (found.graph.name, found.test_accuracy, found.note) == ("hand_signs", 0.75, "of a test")
     assert (found.graph.input.low, found.graph.input.high) == (-1.0, 1.0)
-    assert name_of(str(path)) == "hand_signs"
+    assert network_name(str(path)) == "hand_signs"
     again = save_network(tmp_path / "again" / "hand_signs.npz", found.graph, test_accuracy=0.75)
     assert find_network(str(again), "").graph.digest == found.graph.digest
 
@@ -73,16 +75,16 @@ def test_images_of_one_channel_may_lack_it(tmp_path):
 
 
 def test_files_and_folders_are_located_and_names_left_as_they_are(tmp_path, monkeypatch):
-    (tmp_path / "cifar").mkdir()
+    for folder in ("cifar", "digits", "resnet8"):
+        (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path)
-    assert located("net.npz") == str(tmp_path / "net.npz")
-    assert located("cifar") == str(tmp_path / "cifar")
-    assert (located("resnet8"), located("digits")) == ("resnet8", "digits")
-    assert (name_of("cifar"), name_of("digits"), name_of("a/net.npz")) == (
-        "cifar10",
-        "digits",
-        "net",
-    )
+    assert located_network("net.npz") == located_dataset("net.npz") == str(tmp_path / "net.npz")
+    assert located_dataset("cifar") == str(tmp_path / "cifar")
+    assert (dataset_name("cifar"), dataset_name("a/b.npz")) == ("cifar10", "b")
+    # Built-in names are names, whatever folders there are.
+    assert located_dataset("digits") == dataset_name("digits") == "digits"
+    assert located_network("resnet8") == network_name("resnet8") == "resnet8"
+    assert find_dataset("digits").name == "digits"
 
 
 @pytest.mark.parametrize(
