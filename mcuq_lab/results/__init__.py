@@ -6,6 +6,7 @@ from mcuq_lab.results.pareto import (
     frame_objectives,
     front_mask,
     hypervolume,
+    hypervolume_contributions,
     hypervolume_curve,
     objectives,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "from_table",
     "front_mask",
     "hypervolume",
+    "hypervolume_contributions",
     "hypervolume_curve",
     "measured_columns",
     "objectives",
