@@ -6,7 +6,6 @@ from mcuq_lab.results.pareto import (
     frame_objectives,
     front_mask,
     hypervolume,
-    hypervolume_contributions,
     hypervolume_curve,
     objectives,
 )
@@ -50,7 +49,6 @@ __all__ = [
     "from_table",
     "front_mask",
     "hypervolume",
-    "hypervolume_contributions",
     "hypervolume_curve",
     "measured_columns",
     "objectives",

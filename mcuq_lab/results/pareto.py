@@ -73,19 +73,6 @@ def hypervolume(points: np.ndarray, reference: ReferencePoint) -> float:
     return float(moocore.hypervolume(scaled, ref=np.ones(3))) if len(scaled) else 0.0
 
 
-def hypervolume_contributions(points: np.ndarray, reference: ReferencePoint) -> np.ndarray:
-    """What of the hypervolume each of the points (n, 3) holds alone, shape (n,); 0 for those that
-    others dominate."""
-    scaled = np.nan_to_num(points / reference.array, posinf=1.0)
-    shares = np.zeros(len(points))
-    inside = (scaled < 1.0).all(axis=1)
-    if inside.any():
-        shares[inside] = moocore.hv_contributions(
-            scaled[inside], ref=np.ones(3), ignore_dominated=False
-        )
-    return shares
-
-
 def hypervolume_curve(points: np.ndarray, reference: ReferencePoint) -> np.ndarray:
     """Hypervolume after each of the points in turn, shape (n,)."""
     curve = np.zeros(len(points))

@@ -130,9 +130,6 @@ class ProposalConfig:
     agent_share: float = 0.16
     """At least this part of each batch are the agent's own rollouts (in an ablation: proposals of
     whatever stands in its place); the rest goes to whoever promises most."""
-    judged_rows: int = 48
-    """The agent rests for a round, untrained, if at least three of the last so many rows are its
-    own, and hold less than half as much of the hypervolume as the others', each alone."""
     mutations: int = 384
     """Children of each imagined generation of mutations and crossings."""
     generations: int = 30

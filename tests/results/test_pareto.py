@@ -8,13 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcuq_lab.errors import ConfigError
-from mcuq_lab.results import (
-    ReferencePoint,
-    front_mask,
-    hypervolume,
-    hypervolume_contributions,
-    hypervolume_curve,
-)
+from mcuq_lab.results import ReferencePoint, front_mask, hypervolume, hypervolume_curve
 
 REFERENCE = ReferencePoint(error=0.5, cycles=1000, sram_peak_bytes=200)
 
@@ -53,25 +47,15 @@ def test_curve_ends_at_the_hypervolume_and_never_falls(raw):
     assert curve[-1] == pytest.approx(hypervolume(points, REFERENCE))
 
 
-@given(grid)
-def test_a_contribution_is_what_is_missing_without_the_point(raw):
-    points = points_of(raw)
-    whole = hypervolume(points, REFERENCE)
-    missing = [whole - hypervolume(np.delete(points, i, 0), REFERENCE) for i in range(len(points))]
-    assert hypervolume_contributions(points, REFERENCE) == pytest.approx(missing)
-
-
 def test_failures_are_on_no_front_and_add_no_volume():
     points = np.array([[np.inf, np.inf, np.inf], [0.1, 100, 20]])
     assert front_mask(points).tolist() == [False, True]
     assert hypervolume(points[:1], REFERENCE) == 0.0
-    assert hypervolume_contributions(points, REFERENCE)[0] == 0.0
     assert front_mask(points[:1]).tolist() == [False]
 
 
 def test_points_beyond_the_reference_count_for_nothing():
     assert hypervolume(np.array([[0.6, 10, 10]]), REFERENCE) == 0.0
-    assert hypervolume_contributions(np.array([[0.6, 10, 10]]), REFERENCE).tolist() == [0.0]
     assert hypervolume(np.empty((0, 3)), REFERENCE) == 0.0
 
 

@@ -1,8 +1,7 @@
 """The surrogate loop: fit what was measured, imagine, pick what promises most, measure.
 
 RLQuant is this loop with the RL agent (and mutations of the front) as proposers, informed by what
-each width does alone and by plans of policies that are never measured; the agent rests for a while
-where its policies turn out to gain too little (`merit.py`). `without_rl` is the same
+each width does alone and by plans of policies that are never measured. `without_rl` is the same
 without the agent, so that they differ in nothing else; the rivals `sa_mutation` and `sa_nsga2` know
 their measurements, and the plans of those candidates among which they choose at last.
 """
@@ -19,7 +18,6 @@ from mcuq_lab.results import ReferencePoint, Row, front_mask, hypervolume, objec
 from mcuq_lab.rlquant.cost_surrogate import CostSurrogate, measured_peaks
 from mcuq_lab.rlquant.costs import Costs
 from mcuq_lab.rlquant.env import Outcome, World
-from mcuq_lab.rlquant.merit import earns_its_share
 from mcuq_lab.rlquant.methods.anchors import anchors, stack, unseen
 from mcuq_lab.rlquant.methods.protocol import Problem, Proposal
 from mcuq_lab.rlquant.planned import Planned
@@ -27,7 +25,6 @@ from mcuq_lab.rlquant.proposers import Proposer, Round, narrow_tensors, redraw_w
 from mcuq_lab.rlquant.selection import pick_batch
 from mcuq_lab.rlquant.surrogate import AccuracySurrogate
 
-_SCOUT = "scout"
 _LEAST_GAIN = 1e-4
 """A plan that would add less than this part of the hypervolume promises nothing."""
 
@@ -60,23 +57,12 @@ class SurrogateSearch:
         if self._plans:
             round_ = self._explore(round_, rows)
         pool = self._scouts()
-        for proposer in self._at_work(rows):
+        for proposer in self._proposers:
             found = stack(pool, self._problem.space.n_layers)
             candidates = self._problem.space.canonical(proposer.propose(round_, found))
             pool += [Proposal(bits, proposer.name) for bits in candidates]
         pool = self._fresh(pool, round_, rows)
         return self._pick(pool, round_, rows) if pool else []
-
-    def _at_work(self, rows: Sequence[Row]) -> Sequence[Proposer]:
-        """The proposers of a round: all, or all but the first while it does not earn its share."""
-        problem, (first, *others) = self._problem, self._proposers
-        kept_by = problem.budgets.kept_by(rows)
-        kept = [row for row, keeps in zip(rows, kept_by, strict=True) if keeps]
-        rivals = [*(proposer.name for proposer in others), _SCOUT]
-        n = problem.config.proposals.judged_rows
-        if others and not earns_its_share(kept, first.name, rivals, n, problem.reference):
-            return others
-        return self._proposers
 
     def tell(self, results: Sequence[Row]) -> None:
         self._rounds += 1
@@ -151,7 +137,7 @@ class SurrogateSearch:
                 narrow = narrow_tensors(problem.space, settings.narrow_scouts, rng)
                 drawn = np.concatenate([drawn, narrow])
             drawn = problem.space.canonical(drawn)
-            self._learn(Proposal(bits, _SCOUT) for bits in drawn)
+            self._learn(Proposal(bits, "scout") for bits in drawn)
             if not self._planned:  # the evaluator has no plans
                 break
             round_ = replace(round_, guess=self._guess(round_.world.costs, rows))
@@ -166,7 +152,7 @@ class SurrogateSearch:
         scouts = stack(self._scouts(), space.n_layers)
         scouts = scouts[front_mask(round_.imagined(scouts))]
         children = space.canonical(self._proposers[-1].propose(round_, scouts))
-        pool = self._fresh([Proposal(bits, _SCOUT) for bits in children], round_, rows)
+        pool = self._fresh([Proposal(bits, "scout") for bits in children], round_, rows)
         pool = unseen(pool, set(self._planned))
         if not pool:
             return []
@@ -198,7 +184,7 @@ class SurrogateSearch:
     def _scouts(self) -> list[Proposal]:
         """All that have a plan."""
         policies = np.array(list(self._planned), dtype=np.int8)
-        return [Proposal(bits, _SCOUT) for bits in policies]
+        return [Proposal(bits, "scout") for bits in policies]
 
     def _fresh(self, pool: list[Proposal], round_: Round, rows: Sequence[Row]) -> list[Proposal]:
         """Each policy once that is not measured and keeps the budgets by estimates."""
