@@ -12,7 +12,6 @@ pickles in it: nothing in it can run.
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from mcuq_lab.errors import ConfigError
 from mcuq_lab.graph import Graph
 from mcuq_lab.models.data import DATASETS, Dataset, cut_validation
 from mcuq_lab.models.graph_arrays import graph_arrays, graph_of
-from mcuq_lab.models.trained import CHECKPOINTS, write_whole
+from mcuq_lab.models.trained import CHECKPOINTS, write_npz
 
 _SUFFIX = ".npz"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -71,7 +70,7 @@ def save_network(path: str | Path, graph: Graph, *, test_accuracy: float, note: 
         raise ConfigError(f"The accuracy of {path} is {test_accuracy}; give a fraction of 1.")
     known = json.dumps({"test_accuracy": test_accuracy, "note": note})
     arrays = graph_arrays(replace(graph, name=name))
-    write_whole(path, _npz({"network": np.array(known), **arrays}))
+    write_npz(path, {"network": np.array(known), **arrays})
     return path
 
 
@@ -144,7 +143,7 @@ def save_dataset(
         "test_images": test[0],
         "test_labels": test[1],
     }
-    write_whole(path, _npz(arrays))
+    write_npz(path, arrays)
     return path
 
 
@@ -224,9 +223,3 @@ def _checked_part(
             f"from 0 on, at most {_MOST_CLASSES} of them."
         )
     return images, labels.astype(np.uint8)
-
-
-def _npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()

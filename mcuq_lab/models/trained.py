@@ -11,6 +11,7 @@ import io
 import json
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,9 +54,7 @@ class Provenance:
 def save_trained(module: nn.Module, provenance: Provenance, folder: Path = CHECKPOINTS) -> Path:
     """Write <model>-<data>.npz and .json (each atomically) into folder; returns the npz's path."""
     path = _path(provenance.model, provenance.data, folder)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{k: _stored(v) for k, v in module.state_dict().items()})
-    write_whole(path, buffer.getvalue())
+    write_npz(path, {k: _stored(v) for k, v in module.state_dict().items()})
     text = json.dumps(asdict(provenance), indent=2) + "\n"
     write_whole(path.with_suffix(".json"), text.encode())
     return path
@@ -161,6 +160,13 @@ def _path(model: str, data: str, folder: Path) -> Path:
 def _stored(tensor: torch.Tensor) -> np.ndarray:
     array = tensor.detach().cpu().contiguous().numpy()
     return array.astype(np.float16) if array.ndim > 1 else array
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a compressed npz file as `write_whole` does."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_whole(path, buffer.getvalue())
 
 
 def write_whole(path: Path, content: bytes) -> None:

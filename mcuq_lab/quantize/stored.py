@@ -8,7 +8,6 @@ that the loaded network computes the very integers that were scored.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ import numpy as np
 
 from mcuq_lab.errors import ConfigError, McuqError
 from mcuq_lab.graph import Graph
-from mcuq_lab.models.trained import write_whole
+from mcuq_lab.models.trained import write_npz, write_whole
 from mcuq_lab.policy import Policy
 from mcuq_lab.quantgraph import QuantGraph
 from mcuq_lab.quantize.calibration import StepTables
@@ -122,10 +121,8 @@ def save_quantized(
         "steps": _joined(map(state.weight_scales.get, state.weights), np.float32),
         "biases": _joined(map(state.biases.get, state.weights), np.float32),
     }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
     path = stored_path(provenance.model, provenance.data, state.policy, folder)
-    write_whole(path, buffer.getvalue())
+    write_npz(path, arrays)
     text = json.dumps(asdict(provenance), indent=2) + "\n"
     write_whole(path.with_suffix(".json"), text.encode())
     return path
