@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from torch import nn
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.models import (
@@ -16,16 +15,7 @@ from mcuq_lab.models import (
     save_dataset,
     save_network,
 )
-
-
-def small_module() -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, 4, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(4, 3),
-    )
+from tests.support.modules import small_module
 
 
 def parts(shape=(6, 9, 1), n_train=40, n_test=10) -> dict:
@@ -39,7 +29,7 @@ def parts(shape=(6, 9, 1), n_train=40, n_test=10) -> dict:
 
 
 def test_a_saved_network_is_found_under_its_files_name(tmp_path):
-    graph = import_module(small_module(), (1, 6, 9), input_range=(-1.0, 1.0))
+    graph = import_module(small_module(4), (1, 6, 9), input_range=(-1.0, 1.0))
     path = save_network(tmp_path / "hand_signs.npz", graph, test_accuracy=0.75, note="of a test")
     found = find_network(str(path), "anything")
     assert (found.graph.name, found.test_accuracy, found.note) == ("hand_signs", 0.75, "of a test")
@@ -113,7 +103,7 @@ def test_names_that_cannot_stand_in_a_file_name(name, tmp_path):
 
 
 def test_built_in_names_are_taken(tmp_path):
-    graph = import_module(small_module(), (1, 6, 9))
+    graph = import_module(small_module(4), (1, 6, 9))
     with pytest.raises(ConfigError, match="built-in network"):
         save_network(tmp_path / "resnet8.npz", graph, test_accuracy=0.5)
     with pytest.raises(ConfigError, match="built-in data set"):
@@ -121,7 +111,7 @@ def test_built_in_names_are_taken(tmp_path):
 
 
 def test_an_accuracy_in_percent_is_none(tmp_path):
-    graph = import_module(small_module(), (1, 6, 9))
+    graph = import_module(small_module(4), (1, 6, 9))
     with pytest.raises(ConfigError, match="a fraction of 1"):
         save_network(tmp_path / "net.npz", graph, test_accuracy=93.0)
 
@@ -132,7 +122,7 @@ def test_missing_foreign_and_damaged_files(tmp_path):
     data = save_dataset(tmp_path / "hands.npz", **parts())
     with pytest.raises(ConfigError, match="network is not a file"):
         find_network(str(data), "digits")
-    graph = import_module(small_module(), (1, 6, 9))
+    graph = import_module(small_module(4), (1, 6, 9))
     net = save_network(tmp_path / "net.npz", graph, test_accuracy=0.5)
     with pytest.raises(ConfigError, match="dataset is not a file"):
         find_dataset(str(net))
@@ -144,7 +134,7 @@ def test_missing_foreign_and_damaged_files(tmp_path):
 
 
 def test_changed_weights_are_noticed(tmp_path):
-    graph = import_module(small_module(), (1, 6, 9))
+    graph = import_module(small_module(4), (1, 6, 9))
     net = save_network(tmp_path / "net.npz", graph, test_accuracy=0.5)
     with np.load(net) as found:
         arrays = dict(found)

@@ -5,32 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from mcuq_lab.errors import ConfigError
 from mcuq_lab.models import import_module, save_dataset, save_network
 from mcuq_lab.results import read_rows, read_run_info
 from mcuq_lab.rlquant import LowerLevelConfig, SearchConfig, new_run, prolong, run_search
 from mcuq_lab.rlquant.finals import FinalConfig, finalize
+from tests.support.modules import small_module
 
 pytestmark = pytest.mark.slow
 
 SHAPE = (6, 10)  # neither square nor of three channels
 
 
-def module(seed: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(
-        nn.Conv2d(1, 8, 3, padding=1),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(8, 3),
-    )
-
-
 def save(path, seed: int) -> None:
-    graph = import_module(module(seed), (1, *SHAPE), input_range=(-1.0, 1.0))
+    torch.manual_seed(seed)
+    graph = import_module(small_module(8), (1, *SHAPE), input_range=(-1.0, 1.0))
     save_network(path, graph, test_accuracy=0.4)
 
 
